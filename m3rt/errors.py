@@ -1,0 +1,43 @@
+"""The errors m3rt raises on purpose; every message is one line: got, expected, next step.
+
+    M3rtError
+    +-- InputError            a text, option or argument is unusable (also a ValueError)
+    +-- CheckpointError       an export source is missing, incomplete or not understood
+    +-- BundleError           a bundle is missing, damaged or from another format
+    +-- OutputError           a result cannot be written
+    +-- EngineError           inference failed
+        +-- EngineMissing     the engine's package is not installed (also an ImportError)
+        +-- DeviceMissing     the device asked for is not usable here
+"""
+
+
+class M3rtError(Exception):
+    """Base of every error that m3rt raises on purpose."""
+
+
+class InputError(M3rtError, ValueError):
+    """A text, option or argument is unusable."""
+
+
+class CheckpointError(M3rtError):
+    """An export source is missing, incomplete or not understood."""
+
+
+class BundleError(M3rtError):
+    """A bundle is missing, damaged or from another format."""
+
+
+class OutputError(M3rtError):
+    """A result cannot be written."""
+
+
+class EngineError(M3rtError):
+    """Inference failed."""
+
+
+class EngineMissing(EngineError, ImportError):
+    """The engine's package is not installed."""
+
+
+class DeviceMissing(EngineError):
+    """The device asked for is not usable here."""
