@@ -1,0 +1,67 @@
+"""Export BGE-M3 once, run it anywhere: dense, sparse and ColBERT embeddings without PyTorch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .embeddings import Embeddings, MultiVectors, SparseVectors
+    from .encoder import M3Encoder
+    from .errors import (
+        BundleError,
+        CheckpointError,
+        DeviceMissing,
+        EngineError,
+        EngineMissing,
+        InputError,
+        M3rtError,
+        OutputError,
+    )
+    from .scoring import colbert_score, lexical_matching_score
+
+_HOME = {
+    "BundleError": ".errors",
+    "CheckpointError": ".errors",
+    "DeviceMissing": ".errors",
+    "Embeddings": ".embeddings",
+    "EngineError": ".errors",
+    "EngineMissing": ".errors",
+    "InputError": ".errors",
+    "M3Encoder": ".encoder",
+    "M3rtError": ".errors",
+    "MultiVectors": ".embeddings",
+    "OutputError": ".errors",
+    "SparseVectors": ".embeddings",
+    "colbert_score": ".scoring",
+    "lexical_matching_score": ".scoring",
+}
+
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "DeviceMissing",
+    "Embeddings",
+    "EngineError",
+    "EngineMissing",
+    "InputError",
+    "M3Encoder",
+    "M3rtError",
+    "MultiVectors",
+    "OutputError",
+    "SparseVectors",
+    "__version__",
+    "colbert_score",
+    "lexical_matching_score",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that `import m3rt` stays free."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,13 +1,13 @@
 """The errors m3rt raises on purpose; every message is one line: got, expected, next step.
 
-    M3rtError
-    +-- InputError            a text, option or argument is unusable (also a ValueError)
-    +-- CheckpointError       an export source is missing, incomplete or not understood
-    +-- BundleError           a bundle is missing, damaged or from another format
-    +-- OutputError           a result cannot be written
-    +-- EngineError           inference failed
-        +-- EngineMissing     the engine's package is not installed (also an ImportError)
-        +-- DeviceMissing     the device asked for is not usable here
+M3rtError
++-- InputError            a text, option or argument is unusable (also a ValueError)
++-- CheckpointError       an export source is missing, incomplete or not understood
++-- BundleError           a bundle is missing, damaged or from another format
++-- OutputError           a result cannot be written
++-- EngineError           inference failed
+    +-- EngineMissing     the engine's package is not installed (also an ImportError)
+    +-- DeviceMissing     the device asked for is not usable here
 """
 
 

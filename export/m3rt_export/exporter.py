@@ -1,0 +1,153 @@
+"""export(): a checkpoint becomes a bundle, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from m3rt.bundle import Bundle, open_bundle, record
+from m3rt.errors import InputError, OutputError
+from m3rt.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, FileRecord, Manifest, Precision, Source
+
+from .build import GRAPH, WEIGHTS, build
+from .config import Config, read_config
+from .golden import write_golden
+from .heads import FILES as HEAD_FILES
+from .heads import read_heads
+from .source import Source as Checkpoint
+from .source import resolve
+from .tensors import open_tensors
+from .trace import trace
+
+ENGINES = ("onnxruntime",)
+
+
+def export(
+    source: str | Path,
+    out: str | Path,
+    *,
+    precision: Precision = "fp32",
+    engine: EngineName = "onnxruntime",
+    revision: str | None = None,
+    dense_only: bool = False,
+    progress: Callable[[str], object] = lambda step: None,
+) -> Bundle:
+    """Convert a checkpoint into the bundle directory `out`, which must not exist yet or be empty.
+
+    source: a local directory in Hugging Face's layout, or a Hub id. revision: branch, tag or commit of a Hub
+    id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. progress: called with each
+    step's name. Returns the opened bundle. Raises InputError, CheckpointError or OutputError, and leaves
+    nothing behind then.
+
+    >>> export("BAAI/bge-m3", "bge-m3-int8", precision="int8")  # doctest: +SKIP
+    """
+    if precision not in get_args(Precision):
+        raise InputError(f"precision is {precision!r}, expected one of {', '.join(get_args(Precision))}")
+    if engine not in ENGINES:
+        raise InputError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    target = Path(out)
+    with _written_aside(target) as directory:
+        progress("reading the checkpoint")
+        checkpoint = resolve(str(source), revision=revision, dense_only=dense_only)
+        config = read_config(checkpoint.path, checkpoint.model_id)
+        shutil.copyfile(checkpoint.path / TOKENIZER, directory / TOKENIZER)
+        manifest = _fill(directory, checkpoint, config, precision, engine, dense_only, progress)
+        progress("golden vectors")
+        _write_manifest(directory, manifest)
+        write_golden(directory)
+        files = {**manifest.files, GOLDEN: record(directory / GOLDEN)}
+        _write_manifest(directory, replace(manifest, files=files))
+    return open_bundle(target)
+
+
+def _fill(
+    directory: Path,
+    checkpoint: Checkpoint,
+    config: Config,
+    precision: Precision,
+    engine: EngineName,
+    dense_only: bool,
+    progress: Callable[[str], object],
+) -> Manifest:
+    """Write graph and weights and describe them."""
+    architecture = config.architecture
+    if config.supported:
+        tensors = open_tensors(checkpoint.path)
+        heads = None if dense_only else read_heads(checkpoint.path, config)
+        graph = build(tensors.require, config, heads, precision, directory, progress)
+        read = [*tensors.files, *(checkpoint.path / name for name in HEAD_FILES.values() if heads)]
+        if heads:
+            architecture = replace(architecture, colbert_dim=len(heads.colbert.weight))
+    else:
+        graph = trace(checkpoint.path, config, precision, dense_only, directory, progress)
+        heads, read = None, []
+    progress("hashing")
+    configs = [*checkpoint.path.glob("*.json"), *checkpoint.path.glob("1_Pooling/*.json")]
+    return Manifest(
+        kind="m3" if heads else "dense",
+        precision=precision,
+        engine=engine,
+        source=Source(
+            id=checkpoint.model_id,
+            revision=checkpoint.revision,
+            files=_records(checkpoint.path, sorted({*read, *configs})),
+        ),
+        architecture=architecture,
+        pooling=config.pooling,
+        special_tokens=config.special_tokens,
+        max_tokens=config.max_tokens,
+        graph=graph,
+        files=_records(directory, [directory / name for name in (GRAPH, WEIGHTS, TOKENIZER)]),
+        prompts=config.prompts,
+        matryoshka_dims=config.matryoshka_dims,
+    )
+
+
+def _records(directory: Path, files: list[Path]) -> dict[str, FileRecord]:
+    return {path.relative_to(directory).as_posix(): record(path) for path in files if path.is_file()}
+
+
+def _write_manifest(directory: Path, manifest: Manifest) -> None:
+    (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+
+
+@contextmanager
+def _written_aside(target: Path) -> Iterator[Path]:
+    """A hidden sibling of `target` that takes its name when all went well and vanishes otherwise."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(f"{target} exists and is not empty; choose another name or remove it first")
+    aside = target.parent / f".{target.name}.partial-{os.getpid()}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target)
+        aside.mkdir()
+        yield aside
+        os.replace(aside, target)
+    except OSError as error:
+        # Reading errors are CheckpointErrors by now: what is left is a full disk, permissions, a lost mount.
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}; nothing was kept") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what a killed export of the same target left behind."""
+    for path in target.parent.glob(f".{target.name}.partial-*"):
+        pid = path.name.rpartition("-")[2]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,124 @@
+"""The three output heads, each inside an If on its own boolean input so that an unasked one costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rt.errors import CheckpointError
+from m3rt.manifest import Port
+
+from .config import Config
+from .graph import GraphBuilder
+from .layers import Batch
+from .linear import Dense
+from .tensors import open_tensors
+
+FILES = {"sparse": "sparse_linear.pt", "colbert": "colbert_linear.pt"}
+_TINY = 1e-12  # torch.nn.functional.normalize's eps
+
+
+class Heads(NamedTuple):
+    """BGE-M3's sparse (1, hidden) and ColBERT (dim, hidden) maps, float32."""
+
+    sparse: Dense
+    colbert: Dense
+
+
+INPUTS = (
+    Port("input_ids", "int64", ("batch", "tokens")),
+    Port("attention_mask", "int64", ("batch", "tokens")),
+)
+_SWITCHES = tuple(Port(name, "bool", ()) for name in ("return_dense", "return_sparse", "return_colbert_vecs"))
+
+
+def read_heads(directory: Path, config: Config) -> Heads:
+    """Read both head files; CheckpointError when one is missing (FlagEmbedding would keep random weights)."""
+    missing = [name for name in FILES.values() if not (directory / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{directory} has no {' and no '.join(missing)}, expected BGE-M3's heads; for a model that is dense only "
+            "add --dense-only"
+        )
+    hidden = config.architecture.hidden_size
+    sparse, colbert = (open_tensors(directory / name) for name in FILES.values())
+    dim = colbert["weight"].shape[0] if "weight" in colbert and colbert["weight"].ndim else hidden
+    return Heads(
+        Dense(sparse.require("weight", (1, hidden)), sparse.require("bias", (1,))),
+        Dense(colbert.require("weight", (dim, hidden)), colbert.require("bias", (dim,))),
+    )
+
+
+def ports(config: Config, heads: Heads | None) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The graph's inputs and outputs."""
+    dense = Port("dense_vecs", "float32", ("batch", config.architecture.hidden_size))
+    if heads is None:
+        return INPUTS, (dense,)
+    weights = Port("token_weights", "float32", ("batch", "tokens"))
+    colbert = Port("colbert_vecs", "float32", ("batch", "tokens_1", len(heads.colbert.weight)))
+    return (*INPUTS, *_SWITCHES), (dense, weights, colbert)
+
+
+def write_heads(g: GraphBuilder, config: Config, b: Batch, hidden: str, heads: Heads | None) -> None:
+    """Outputs from the last hidden state (rows, hidden), computed in float32.
+
+    dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of
+    the ColBERT map of every token but <s>. An output that is not asked for has a zero-sized first axis.
+    """
+    states = g.op("Reshape", g.op("Cast", hidden, to=1), b.shape)  # (b, s, hidden)
+    width = config.architecture.hidden_size
+    if heads is None:
+        g.output(_dense(g, config, b, states), "dense_vecs")
+        return
+    outputs: Mapping[str, tuple[str, tuple[int, ...], Callable[[], str]]] = {
+        "dense_vecs": ("return_dense", (0, width), lambda: _dense(g, config, b, states)),
+        "token_weights": ("return_sparse", (0, 0), lambda: _token_weights(g, states, heads.sparse)),
+        "colbert_vecs": (
+            "return_colbert_vecs",
+            (0, 0, len(heads.colbert.weight)),
+            lambda: _colbert(g, states, heads.colbert),
+        ),
+    }
+    for name, (switch, empty, emit) in outputs.items():
+        with g.scope(name):
+            nothing = _nothing(g, empty)
+            g.output(g.choose(switch, emit, nothing), name)
+
+
+def _dense(g: GraphBuilder, config: Config, b: Batch, states: str) -> str:
+    if config.pooling == "cls":
+        return _unit(g, g.op("Gather", states, g.constant(0, np.int64), axis=1))
+    one = g.constant([1], np.int64)
+    mask = g.op("Unsqueeze", g.op("Cast", b.mask, to=1), g.constant([2], np.int64))
+    total = g.op("ReduceSum", g.op("Mul", states, mask), one, keepdims=0)
+    return _unit(g, g.op("Div", total, g.op("ReduceSum", mask, one, keepdims=0)))
+
+
+def _token_weights(g: GraphBuilder, states: str, sparse: Dense) -> str:
+    weights = _map(g, states, sparse)
+    return g.op("Relu", g.op("Squeeze", weights, g.constant([2], np.int64)))
+
+
+def _colbert(g: GraphBuilder, states: str, colbert: Dense) -> str:
+    one, end = g.constant([1], np.int64), g.constant([np.iinfo(np.int64).max], np.int64)
+    return _unit(g, _map(g, g.op("Slice", states, one, end, one), colbert))
+
+
+def _map(g: GraphBuilder, x: str, dense: Dense) -> str:
+    assert dense.bias is not None
+    product = g.op("MatMul", x, g.weight(np.ascontiguousarray(dense.weight.T)))
+    return g.op("Add", product, g.weight(dense.bias))
+
+
+def _unit(g: GraphBuilder, x: str) -> str:
+    norm = g.op("ReduceL2", x, g.constant([-1], np.int64), keepdims=1)
+    return g.op("Div", x, g.op("Max", norm, g.constant(_TINY, np.float32)))
+
+
+def _nothing(g: GraphBuilder, shape: tuple[int, ...]) -> Callable[[], str]:
+    empty: NDArray[np.float32] = np.zeros(shape, np.float32)
+    return lambda: g.op("Identity", g.constant(empty, np.float32))

@@ -1,0 +1,190 @@
+"""The encoder, one function a block: what XLM-R and BERT compute, written for any precision.
+
+Hidden states travel as (rows, hidden) with rows = batch * sequence; only attention sees the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Config
+from .graph import GraphBuilder
+from .linear import Dense, Linear, Rows
+
+Array = NDArray[np.float32]
+Fetch = Callable[[str, tuple[int, ...]], Array]  # a tensor of the checkpoint by name, checked against a shape
+
+
+class Norm(NamedTuple):
+    """A LayerNorm's gain and bias, (hidden,) each."""
+
+    gain: Array
+    bias: Array
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTensors:
+    """The tensors of one layer, biases simplified.
+
+    The key bias adds the same to every score of a query, which softmax cancels. The value bias passes through
+    attention unchanged, since its weights sum to 1, and is folded into the output map's bias. Both are exact.
+    """
+
+    query: Dense
+    key: Dense
+    value: Dense
+    attention_out: Dense
+    attention_norm: Norm
+    ffn_in: Dense
+    ffn_out: Dense
+    ffn_norm: Norm
+
+    @classmethod
+    def read(cls, fetch: Fetch, config: Config, index: int) -> LayerTensors:
+        h, f = config.architecture.hidden_size, config.architecture.intermediate_size
+        prefix = f"encoder.layer.{index}."
+
+        def dense(name: str, n: int, k: int) -> Dense:
+            return Dense(fetch(f"{prefix}{name}.weight", (n, k)), fetch(f"{prefix}{name}.bias", (n,)))
+
+        value = dense("attention.self.value", h, h)
+        out = dense("attention.output.dense", h, h)
+        assert out.bias is not None
+        assert value.bias is not None
+        return cls(
+            query=dense("attention.self.query", h, h),
+            key=dense("attention.self.key", h, h)._replace(bias=None),
+            value=value._replace(bias=None),
+            attention_out=out._replace(bias=out.bias + out.weight @ value.bias),
+            attention_norm=_norm(fetch, f"{prefix}attention.output.LayerNorm", h),
+            ffn_in=dense("intermediate.dense", f, h),
+            ffn_out=dense("output.dense", h, f),
+            ffn_norm=_norm(fetch, f"{prefix}output.LayerNorm", h),
+        )
+
+
+class Ranges(NamedTuple):
+    """Largest magnitude of each channel, (hidden,), of a layer's two normalised inputs in calibration."""
+
+    attention: Array
+    ffn: Array
+
+
+class Batch(NamedTuple):
+    """The graph's inputs and the shapes made from them, by value name."""
+
+    ids: str  # (b, s)
+    mask: str  # (b, s) int64
+    key_mask: str  # the same as int32, as attention wants it
+    padded: str  # bool: whether any position is padding
+    rows: str  # (1,) int64: b * s
+    shape: str  # (3,) int64: b, s, hidden
+
+
+def batch(g: GraphBuilder, config: Config) -> Batch:
+    """The shapes and masks that every layer shares, from the inputs input_ids and attention_mask."""
+    ids, mask = "input_ids", "attention_mask"
+    hidden = g.constant([config.architecture.hidden_size], np.int64)
+    all_kept = g.op("ReduceMin", mask, keepdims=0)
+    return Batch(
+        ids=ids,
+        mask=mask,
+        key_mask=g.op("Cast", mask, to=6),
+        padded=g.op("Equal", all_kept, g.constant(0, np.int64)),
+        rows=g.op("Reshape", g.op("Size", ids), g.constant([1], np.int64)),
+        shape=g.op("Concat", g.op("Shape", ids), hidden, axis=0),
+    )
+
+
+class EmbeddingTables(NamedTuple):
+    """words (vocab, hidden), places (positions, hidden) with token type 0 added, and the LayerNorm after them."""
+
+    words: Array
+    places: Array
+    norm: Norm
+
+
+def embedding_tables(fetch: Fetch, config: Config) -> EmbeddingTables:
+    """The tensors of the embedding block; m3rt's texts are single sentences, so only token type 0 is used."""
+    a = config.architecture
+    types = fetch("embeddings.token_type_embeddings.weight", (config.token_types, a.hidden_size))
+    places = fetch("embeddings.position_embeddings.weight", (config.positions, a.hidden_size))
+    words = fetch("embeddings.word_embeddings.weight", (a.vocab_size, a.hidden_size))
+    return EmbeddingTables(words, places + types[0], _norm(fetch, "embeddings.LayerNorm", a.hidden_size))
+
+
+def embeddings(g: GraphBuilder, linear: Linear, tables: EmbeddingTables, config: Config, b: Batch) -> str:
+    """Word + position + token type 0, normalised: (rows, hidden)."""
+    with g.scope("embeddings"):
+        words = linear.rows(g, tables.words, b.ids)
+        x = g.op("Add", words, linear.rows(g, tables.places, _positions(g, config, b)))
+        x = g.op("Reshape", x, g.constant([-1, config.architecture.hidden_size], np.int64))
+        return _normalise(g, linear, x, tables.norm, config)
+
+
+def layer(
+    g: GraphBuilder,
+    linear: Linear,
+    tensors: LayerTensors,
+    config: Config,
+    b: Batch,
+    x: str,
+    ranges: Ranges | None = None,
+) -> tuple[str, str]:
+    """One post-norm transformer layer: x (rows, hidden) to (its output, the FFN's input), same shapes."""
+
+    def project(value: str, *maps: Dense, absmax: Array | None = None, gelu: bool = False) -> list[str]:
+        return linear.project(g, Rows(value, b.rows), maps, absmax=absmax, gelu=gelu)
+
+    with g.scope("attention"):
+        absmax = ranges.attention if ranges else None
+        heads = project(x, tensors.query, tensors.key, tensors.value, absmax=absmax)
+        (context,) = project(_attend(g, config, b, heads), tensors.attention_out)
+        x = _normalise(g, linear, g.op("Add", x, context), tensors.attention_norm, config)
+    middle = x
+    with g.scope("ffn"):
+        (inner,) = project(x, tensors.ffn_in, absmax=ranges.ffn if ranges else None)
+        (outer,) = project(g.op("Gelu", inner), tensors.ffn_out, gelu=True)
+        x = _normalise(g, linear, g.op("Add", x, outer), tensors.ffn_norm, config)
+    return x, middle
+
+
+def _attend(g: GraphBuilder, config: Config, b: Batch, heads: list[str]) -> str:
+    """Attention over (rows, hidden) queries, keys and values.
+
+    Without a mask the CPU kernel is flash attention, linear in memory; with one it builds all scores. Only a
+    batch with padding pays for the mask.
+    """
+    inputs = [g.op("Reshape", value, b.shape) for value in heads]
+    count = config.architecture.heads
+    context = g.choose(
+        b.padded,
+        lambda: g.op("MultiHeadAttention", *inputs, "", b.key_mask, num_heads=count),
+        lambda: g.op("MultiHeadAttention", *inputs, num_heads=count),
+    )
+    return g.op("Reshape", context, g.constant([-1, config.architecture.hidden_size], np.int64))
+
+
+def _positions(g: GraphBuilder, config: Config, b: Batch) -> str:
+    """Position ids: XLM-R counts tokens that are not <pad> from pad_id + 1; BERT counts from 0."""
+    one = g.constant(1, np.int64)
+    if config.first_position is None:
+        length = g.op("Gather", g.op("Shape", b.ids), one)
+        return g.op("Range", g.constant(0, np.int64), length, one)
+    pad = g.constant(config.pad_id, np.int64)
+    counts = g.op("Cast", g.op("Not", g.op("Equal", b.ids, pad)), to=7)
+    return g.op("Add", g.op("Mul", g.op("CumSum", counts, one), counts), pad)
+
+
+def _normalise(g: GraphBuilder, linear: Linear, x: str, norm: Norm, config: Config) -> str:
+    gain, bias = g.weight(norm.gain, linear.dtype), g.weight(norm.bias, linear.dtype)
+    return g.op("LayerNormalization", x, gain, bias, epsilon=config.epsilon, axis=-1)
+
+
+def _norm(fetch: Fetch, name: str, hidden: int) -> Norm:
+    return Norm(fetch(f"{name}.weight", (hidden,)), fetch(f"{name}.bias", (hidden,)))

@@ -1,0 +1,22 @@
+"""Texts that ship with the exporter: golden texts that prove parity, and text to calibrate int8 with."""
+
+from importlib.resources import files
+
+# Short, in several scripts, with the cases a tokenizer gets wrong: emoji, digits, combining marks, nothing.
+GOLDEN_TEXTS = (
+    "What is BGE M3?",
+    "Die Straße nach Köln ist 37 km lang.",
+    "Où puis-je acheter un café à emporter ?",
+    "Сколько стоит билет до Казани?",
+    "東京タワーの高さは何メートルですか。",
+    "ما هي عاصمة المغرب؟",
+    "दिल्ली से आगरा कितनी दूर है?",
+    "서울에서 부산까지 기차로 얼마나 걸리나요?",
+    "def add(a, b): return a + b  # 🚀",
+    "",
+)
+
+
+def calibration_texts() -> list[str]:
+    """One text a line, in about thirty languages and some code."""
+    return (files(__package__) / "calibration.txt").read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,56 @@
+"""The one external data file of a bundle: tensors appended page-aligned, so that engines can map them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PAGE = 4096
+_CHUNK = 1 << 24  # bytes converted at a time: peak memory stays far below the largest tensor
+
+
+class WeightsFile:
+    """Writes tensors one after another and describes each as an onnx TensorProto."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, name: str, array: NDArray[Any], dtype: Any = None) -> Any:
+        """Append `array`, converted to `dtype` piece by piece; returns its TensorProto (data_location EXTERNAL)."""
+        from onnx import TensorProto, helper
+
+        dtype = np.dtype(dtype or array.dtype)
+        self._file.write(b"\0" * (-self._file.tell() % _PAGE))
+        offset = self._file.tell()
+        for piece in _pieces(array):
+            self._file.write(np.ascontiguousarray(piece, dtype=dtype).data)
+        proto = TensorProto(
+            name=name,
+            dims=array.shape,
+            data_type=helper.np_dtype_to_tensor_dtype(dtype),
+            data_location=TensorProto.EXTERNAL,
+        )
+        length = self._file.tell() - offset
+        for key, value in (("location", self.path.name), ("offset", str(offset)), ("length", str(length))):
+            proto.external_data.add(key=key, value=value)
+        return proto
+
+
+def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    rows = max(1, _CHUNK // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]

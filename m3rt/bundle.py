@@ -1,0 +1,93 @@
+"""A bundle on disk: opened with its sizes checked, verified with its hashes, never left."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .errors import BundleError
+from .manifest import MANIFEST, FileRecord, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A directory with a manifest whose files are all present, inside it, and of the recorded size."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """The path of one of the manifest's files; BundleError for any other name."""
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path}: {name!r} is not a file of this bundle")
+        return _inside(self.path, name)
+
+    def size(self) -> int:
+        """Bytes of all files that the manifest lists."""
+        return sum(record.size for record in self.manifest.files.values())
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Read the manifest of the bundle at `path` and check that its files are there with the right sizes.
+
+    Raises BundleError when there is no bundle, a file is missing, has another size or lies outside.
+    """
+    directory = Path(path)
+    try:
+        text = (directory / MANIFEST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        what = f"has no {MANIFEST}" if directory.is_dir() else "does not exist"
+        raise BundleError(f"{directory} {what}; expected a bundle made by: m3rt export SOURCE {directory}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{directory / MANIFEST} cannot be read: {error}") from None
+    bundle = Bundle(directory, Manifest.from_json(text))
+    for name, record in bundle.manifest.files.items():
+        _check_size(_inside(directory, name), record)
+    return bundle
+
+
+def check_hashes(bundle: Bundle, progress: Callable[[int], object] = lambda n: None) -> None:
+    """Compare every file with its SHA-256; `progress` is called with the bytes read. Raises BundleError."""
+    for name, record in bundle.manifest.files.items():
+        found = sha256(bundle.file(name), progress)
+        if found != record.sha256:
+            raise BundleError(
+                f"{bundle.path / name} has SHA-256 {found}, expected {record.sha256}; export or copy it again"
+            )
+
+
+def sha256(path: Path, progress: Callable[[int], object] = lambda n: None) -> str:
+    """SHA-256 of a file in hex, read in 1 MiB pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            progress(len(piece))
+    return digest.hexdigest()
+
+
+def record(path: Path) -> FileRecord:
+    """Size and hash of a file, for a manifest."""
+    return FileRecord(path.stat().st_size, sha256(path))
+
+
+def _inside(directory: Path, name: str) -> Path:
+    parts = PurePosixPath(name).parts
+    if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or ":" in name:
+        raise BundleError(f"{directory}: the file name {name!r} leaves the bundle; refused")
+    path = directory.joinpath(*parts)
+    # A link may point anywhere, also after the check; only the directory itself may be reached through one.
+    if any(p.is_symlink() for p in (path, *path.parents[: len(parts) - 1])):
+        raise BundleError(f"{path} is a link; a bundle holds plain files only: copy them with cp -L")
+    return path
+
+
+def _check_size(path: Path, expected: FileRecord) -> None:
+    try:
+        found = path.stat().st_size
+    except OSError:
+        raise BundleError(f"{path} is missing; export or copy the bundle again") from None
+    if found != expected.size:
+        raise BundleError(f"{path} has {found} bytes, expected {expected.size}; export or copy it again")

@@ -1,0 +1,86 @@
+"""What encode returns: three views of each text, and what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_KEYS = ("dense_vecs", "sparse", "lexical_weights", "colbert_vecs", "n_tokens", "truncated")
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVectors:
+    """CSR rows of lexical weights: indptr (n + 1,) int64, indices int32 sorted per row, values float32."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Views of the token ids and weights of text i."""
+        part = slice(self.indptr[i], self.indptr[i + 1])
+        return self.indices[part], self.values[part]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiVectors:
+    """Ragged ColBERT vectors: vectors (total, dim) float32, text i owns rows offsets[i]:offsets[i + 1]."""
+
+    vectors: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def row(self, i: int) -> NDArray[np.float32]:
+        """A view of the vectors of text i, (tokens_i - 1, dim)."""
+        return self.vectors[self.offsets[i] : self.offsets[i + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The outputs for n texts, in input order; a view that was not asked for is None.
+
+    dense_vecs (n, dim) float32 with unit rows; sparse: SparseVectors; multi: MultiVectors;
+    n_tokens (n,) int64 after truncation; truncated (n,) bool. `out["dense_vecs"]` works too.
+    """
+
+    dense_vecs: NDArray[np.float32] | None
+    sparse: SparseVectors | None
+    multi: MultiVectors | None
+    n_tokens: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.n_tokens)
+
+    @property
+    def lexical_weights(self) -> list[dict[int, float]] | None:
+        """One {token id: weight} for each text, made on demand."""
+        if self.sparse is None:
+            return None
+        rows = map(self.sparse.row, range(len(self)))
+        return [dict(zip(ids.tolist(), values.tolist(), strict=True)) for ids, values in rows]
+
+    @property
+    def colbert_vecs(self) -> list[NDArray[np.float32]] | None:
+        """One (tokens_i - 1, dim) view for each text, all of one flat array: `multi.vectors`."""
+        return None if self.multi is None else [self.multi.row(i) for i in range(len(self))]
+
+    def keys(self) -> tuple[str, ...]:
+        return _KEYS
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _KEYS:
+            raise KeyError(f"{key!r}, expected one of {', '.join(_KEYS)}")
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KEYS)

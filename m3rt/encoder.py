@@ -1,0 +1,274 @@
+"""M3Encoder: texts in, embeddings out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from m3rt_kernels import scatter_max
+from numpy.typing import NDArray
+
+from .batching import plan
+from .bundle import Bundle, open_bundle
+from .embeddings import Embeddings, MultiVectors, SparseVectors
+from .engines import Engine, Heads, Outputs, load_engine
+from .errors import EngineError, InputError
+from .manifest import TOKENIZER, Manifest
+from .scoring import pair_scores
+from .tokenizer import TokenIds, Tokenizer
+
+BATCH_TOKENS = 2048  # measured: more gains under 2 %, less loses the weights' locality (benchmarks/LOG.md)
+STREAM_TEXTS = 4096  # texts held at a time by stream(): enough to bucket by length, little memory
+
+
+class M3Encoder:
+    """A bundle loaded into an engine; one instance may be called from many threads.
+
+    model: directory of a bundle. device: "auto", "cpu" or "cuda". engine: "auto" or an engine's name.
+    threads: CPU threads, default what affinity and cgroup allow. batch_tokens: padded tokens a forward pass.
+    Raises BundleError, EngineMissing, DeviceMissing or InputError.
+
+    >>> model = M3Encoder("bge-m3-int8")                                    # doctest: +SKIP
+    >>> model.encode(["What is BGE M3?"], return_sparse=True).dense_vecs    # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        engine: str = "auto",
+        threads: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        if batch_tokens is not None and batch_tokens < 1:
+            raise InputError(f"batch_tokens is {batch_tokens}, expected at least 1")
+        bundle = open_bundle(model)
+        loaded = load_engine(bundle, engine=engine, device=device, threads=threads)
+        self._assemble(bundle, loaded, batch_tokens or BATCH_TOKENS)
+
+    @classmethod
+    def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int = BATCH_TOKENS) -> M3Encoder:
+        """An encoder around an engine of one's own."""
+        self = cls.__new__(cls)
+        self._assemble(bundle, engine, batch_tokens)
+        return self
+
+    def _assemble(self, bundle: Bundle, engine: Engine, batch_tokens: int) -> None:
+        self.manifest: Manifest = bundle.manifest
+        self.path = bundle.path
+        self._engine = engine
+        self._tokenizer = Tokenizer(bundle.file(TOKENIZER), self.manifest.special_tokens)
+        self._batch_tokens = batch_tokens
+        self._warned = False
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        return (
+            f"M3Encoder({str(self.path)!r}: {m.source.id}, {m.kind}, {m.precision}, dim {m.dim}, "
+            f"max_tokens {m.max_tokens}, {self._engine.name} on {self._engine.device})"
+        )
+
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        *,
+        return_dense: bool = True,
+        return_sparse: bool = False,
+        return_colbert_vecs: bool = False,
+        max_length: int | None = None,
+        truncate_dim: int | None = None,
+        show_progress: bool = False,
+    ) -> Embeddings:
+        """Encode n texts (a str counts as one) into Embeddings in input order.
+
+        max_length: tokens kept of each text, <s> and </s> counted, default and limit the bundle's max_tokens.
+        truncate_dim: keep the first components of dense and ColBERT vectors and normalise again (Matryoshka).
+        Raises InputError for unusable texts or options, EngineError when inference fails or its output is
+        not finite.
+        """
+        heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
+        limit = self._limit(max_length)
+        self._check_truncate_dim(truncate_dim)
+        tokens = self._tokenizer.encode([texts] if isinstance(texts, str) else _listed(texts), limit)
+        result = _Collector(self.manifest, tokens, heads)
+        with _progress(tokens, show_progress) as bar:
+            for rows in plan(tokens.lengths, self._batch_tokens):
+                ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
+                result.add(rows, mask, self._engine.run(ids, mask, heads))
+                bar.update(int(tokens.lengths[rows].sum()))
+        return result.embeddings(truncate_dim)
+
+    def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
+        """The token ids that encode() feeds the model for one text, <s> and </s> included."""
+        ids: list[int] = self._tokenizer.encode([text], self._limit(max_length)).ids.tolist()
+        return ids
+
+    def encode_queries(self, queries: str | Sequence[str], **options: Any) -> Embeddings:
+        """encode() with the bundle's query prompt in front of every text."""
+        return self.encode(self._prompted("query", queries), **options)
+
+    def encode_corpus(self, corpus: str | Sequence[str], **options: Any) -> Embeddings:
+        """encode() with the bundle's passage prompt in front of every text."""
+        return self.encode(self._prompted("passage", corpus), **options)
+
+    def stream(self, texts: Iterable[str], *, chunk_size: int = STREAM_TEXTS, **options: Any) -> Iterator[Embeddings]:
+        """Encode any number of texts in bounded memory: Embeddings of `chunk_size` texts at a time, in order.
+
+        Takes encode()'s options. An InputError counts texts from the start of the stream.
+        """
+        if isinstance(texts, str) or chunk_size < 1:
+            raise InputError("stream expects an iterable of str and chunk_size >= 1; use encode() for one text")
+        source, done = iter(texts), 0
+        while chunk := list(islice(source, chunk_size)):
+            try:
+                yield self.encode(chunk, **options)
+            except InputError as error:
+                raise InputError(f"after {done} texts: {error}") from None
+            done += len(chunk)
+
+    def compute_score(
+        self,
+        sentence_pairs: Sequence[tuple[str, str]] | tuple[str, str],
+        *,
+        max_query_length: int | None = None,
+        max_passage_length: int | None = None,
+        weights_for_different_modes: Sequence[float] | None = None,
+    ) -> dict[str, Any]:
+        """Relevance of (query, passage) pairs in five modes, as FlagEmbedding's compute_score.
+
+        Keys: colbert, sparse, dense, sparse+dense, colbert+sparse+dense; a list of floats each, or one float
+        for a single pair. weights_for_different_modes: for dense, sparse, colbert; default 1, 1, 1.
+        """
+        single = len(sentence_pairs) > 0 and isinstance(sentence_pairs[0], str)
+        pairs = _checked_pairs([sentence_pairs] if single else sentence_pairs)
+        options = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
+        queries = self.encode([q for q, _ in pairs], max_length=max_query_length, **options)
+        passages = self.encode([p for _, p in pairs], max_length=max_passage_length, **options)
+        scores = pair_scores(queries, passages, weights_for_different_modes)
+        return {mode: values[0] if single else values for mode, values in scores.items()}
+
+    def convert_id_to_token(
+        self, lexical_weights: Mapping[Any, float] | Sequence[Mapping[Any, float]]
+    ) -> dict[str, float] | list[dict[str, float]]:
+        """Replace token ids by their text, in one mapping of weights or in each of a list."""
+        if isinstance(lexical_weights, Mapping):
+            return {self._tokenizer.decode(int(i)): w for i, w in lexical_weights.items()}
+        return [{self._tokenizer.decode(int(i)): w for i, w in row.items()} for row in lexical_weights]
+
+    def _prompted(self, role: str, texts: str | Sequence[str]) -> str | list[str]:
+        prompt = self.manifest.prompts.get(role, "")
+        if isinstance(texts, str):
+            return prompt + texts
+        listed = _listed(texts)
+        # A text that is no str keeps its place, so that encode() can name its index.
+        return [prompt + t if isinstance(t, str) else t for t in listed]
+
+    def _heads(self, dense: bool, sparse: bool, colbert: bool) -> Heads:
+        if not (dense or sparse or colbert):
+            raise InputError("nothing to compute: set return_dense, return_sparse or return_colbert_vecs")
+        if (sparse or colbert) and self.manifest.kind != "m3":
+            raise InputError(
+                f"{self.path} is a {self.manifest.kind} bundle without sparse and ColBERT heads; use return_dense"
+            )
+        return Heads(dense, sparse, colbert)
+
+    def _limit(self, max_length: int | None) -> int:
+        limit = self.manifest.max_tokens
+        if max_length is None:
+            return limit
+        if not 3 <= max_length <= limit:
+            raise InputError(f"max_length is {max_length}, expected 3..{limit} (<s> and </s> are counted)")
+        return int(max_length)
+
+    def _check_truncate_dim(self, dim: int | None) -> None:
+        if dim is None:
+            return
+        if not 1 <= dim <= self.manifest.dim:
+            raise InputError(f"truncate_dim is {dim}, expected 1..{self.manifest.dim}")
+        if dim not in (self.manifest.dim, *self.manifest.matryoshka_dims) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self.manifest.source.id} was not trained for truncate_dim={dim}: expect lower quality",
+                stacklevel=3,
+            )
+
+
+class _Collector:
+    """Puts the outputs of batches, which come by length, back into input order."""
+
+    def __init__(self, manifest: Manifest, tokens: TokenIds, heads: Heads) -> None:
+        n = len(tokens.truncated)
+        self._tokens = tokens
+        self._unused = manifest.special_tokens.unused
+        self._dense = np.empty((n, manifest.dim), np.float32) if heads.dense else None
+        self._weights = np.empty(len(tokens.ids), np.float32) if heads.sparse else None
+        self._offsets = tokens.offsets - np.arange(n + 1)  # one vector fewer than tokens: <s> has none
+        dim = manifest.architecture.colbert_dim
+        self._colbert = np.empty((int(self._offsets[-1]), dim), np.float32) if heads.colbert else None
+
+    def add(self, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
+        for name, array in (
+            ("dense", out.dense),
+            ("sparse", out.token_weights),
+            ("colbert", out.colbert),
+        ):
+            if array is not None and not np.isfinite(array).all():
+                raise EngineError(f"the {name} output is not finite for texts among {_some(rows)}; nothing returned")
+        if self._dense is not None and out.dense is not None:
+            self._dense[rows] = out.dense
+        if self._weights is not None and out.token_weights is not None:
+            for row, i in enumerate(rows):
+                start, end = self._tokens.offsets[i : i + 2]
+                self._weights[start:end] = out.token_weights[row, : end - start]
+        if self._colbert is not None and out.colbert is not None:
+            for row, i in enumerate(rows):
+                start, end = self._offsets[i : i + 2]
+                self._colbert[start:end] = out.colbert[row, : end - start]
+
+    def embeddings(self, truncate_dim: int | None) -> Embeddings:
+        tokens = self._tokens
+        sparse = None
+        if self._weights is not None:
+            sparse = SparseVectors(*scatter_max(tokens.ids, self._weights, tokens.offsets, self._unused))
+        multi = None
+        if self._colbert is not None:
+            multi = MultiVectors(_truncated(self._colbert, truncate_dim), self._offsets)
+        dense = None if self._dense is None else _truncated(self._dense, truncate_dim)
+        return Embeddings(dense, sparse, multi, tokens.lengths, tokens.truncated)
+
+
+def _truncated(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
+    if dim is None or dim >= vectors.shape[1]:
+        return vectors
+    cut = vectors[:, :dim]
+    norms = np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+    return np.ascontiguousarray(cut / norms, np.float32)
+
+
+def _listed(texts: Any) -> list[str]:
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping):
+        raise InputError(f"texts is a {type(texts).__name__}, expected a str or a list of str")
+    return list(texts)
+
+
+def _checked_pairs(pairs: Any) -> list[tuple[str, str]]:
+    for i, pair in enumerate(pairs):
+        if isinstance(pair, str) or len(pair) != 2:
+            raise InputError(f"pair {i} is {pair!r:.60}, expected (query, passage)")
+    return list(pairs)
+
+
+def _some(rows: NDArray[np.int64]) -> str:
+    shown = ", ".join(map(str, rows[:8]))
+    return shown + (f", ... ({len(rows)} in all)" if len(rows) > 8 else "")
+
+
+def _progress(tokens: TokenIds, show: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=len(tokens.ids), unit="tok", unit_scale=True, disable=not show, desc="encode")

@@ -1,0 +1,154 @@
+"""The onnxruntime engine: sessions on CPU and CUDA."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
+from ..threads import available_cpus
+from .base import Heads, Outputs
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# SkipLayerNormalization runs 4x slower than Add + LayerNormalization on CPU (benchmarks/LOG.md).
+_SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion"]
+_VNNI = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
+# A pass over more tokens than this returns its scratch memory to the system.
+_SHRINK_TOKENS = 8192
+
+
+class OnnxRuntimeEngine:
+    """One session over a bundle's graph; its weights are mapped from the file, not copied."""
+
+    name = "onnxruntime"
+
+    def __init__(self, session: Any, device: str, bundle: Bundle) -> None:
+        self.device = device
+        self._session = session
+        self._names = [p.name for p in bundle.manifest.graph.outputs]
+        self._switches = {p.name for p in bundle.manifest.graph.inputs if p.name not in ("input_ids", "attention_mask")}
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
+        asked = {
+            "return_dense": heads.dense,
+            "return_sparse": heads.sparse,
+            "return_colbert_vecs": heads.colbert,
+        }
+        feeds = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            **{name: np.array(asked[name]) for name in self._switches},
+        }
+        try:
+            arrays = self._session.run(self._names, feeds, self._options(input_ids.size))
+        except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
+            raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {_line(error)}") from None
+        out = dict(zip(self._names, arrays, strict=True))
+        return Outputs(
+            out["dense_vecs"] if heads.dense else None,
+            out["token_weights"] if heads.sparse else None,
+            out["colbert_vecs"] if heads.colbert else None,
+        )
+
+    def _options(self, tokens: int) -> Any:
+        import onnxruntime as ort
+
+        options = ort.RunOptions()
+        if self.device == "cpu" and tokens >= _SHRINK_TOKENS:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return options
+
+
+def load(bundle: Bundle, *, device: str, threads: int | None) -> OnnxRuntimeEngine:
+    """Open a session on the best device; EngineMissing without the package, DeviceMissing where it cannot run."""
+    return open_session(bundle, _choose(device, bundle, _onnxruntime().get_available_providers()), threads)
+
+
+def open_session(bundle: Bundle, device: str, threads: int | None = None) -> OnnxRuntimeEngine:
+    """Open a session on exactly `device`, however slow. Raises BundleError or DeviceMissing."""
+    ort = _onnxruntime()
+    graph = bundle.file(bundle.manifest.graph.file)
+    try:
+        session = ort.InferenceSession(
+            str(graph),
+            _session_options(ort, threads, device),
+            providers=[_PROVIDERS[device]],
+            disabled_optimizers=_SLOWER_FUSIONS if device == "cpu" else None,
+        )
+    except Exception as error:
+        raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
+    # onnxruntime falls back to the CPU in silence when CUDA's libraries do not load.
+    if _PROVIDERS[device] not in session.get_providers():
+        raise DeviceMissing(
+            f"{device} was asked for, but onnxruntime could not start it (driver or CUDA libraries missing); "
+            "install them or use device='cpu'"
+        )
+    return OnnxRuntimeEngine(session, device, bundle)
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineMissing(_missing(error)) from None
+    return onnxruntime
+
+
+def _session_options(ort: Any, threads: int | None, device: str) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or available_cpus()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.enable_mem_pattern = False  # shapes change from call to call
+    # Threads spin between the operators of a pass, which is fast, and sleep when it ends, which is polite.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if device == "cpu":
+        # The graph is written fused; the extended passes would only undo that.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        if not _has_vnni():
+            # Without VNNI, u8 x s8 products saturate in 16 bits: take the exact path.
+            options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def _choose(device: str, bundle: Bundle, available: list[str]) -> str:
+    precision = bundle.manifest.precision
+    has_cuda = _PROVIDERS["cuda"] in available
+    if device == "auto":
+        device = "cuda" if has_cuda and precision != "int8" else "cpu"
+    if device == "cuda" and not has_cuda:
+        raise DeviceMissing(
+            "cuda was asked for, but this onnxruntime has no CUDA; run: pip uninstall onnxruntime && "
+            'pip install "m3rt[gpu]"'
+        )
+    if device == "cuda" and precision == "int8":
+        raise DeviceMissing(f"{bundle.path} is int8, whose kernels are for CPUs; export with --precision fp16 for cuda")
+    if device == "cpu" and precision == "fp16":
+        raise DeviceMissing(
+            f"{bundle.path} is fp16, which a CPU runs 6-9 times slower than fp32; export with --precision int8 "
+            "or fp32, or use device='cuda'"
+        )
+    return device
+
+
+def _has_vnni() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return True  # not Linux: ARM and AVX-VNNI are the rule there, and nothing tells
+    return "sse2" not in flags or any(flag in flags for flag in _VNNI)
+
+
+def _missing(error: ImportError) -> str:
+    if importlib.util.find_spec("onnxruntime") is None:
+        return 'onnxruntime is not installed; run: pip install "m3rt[cpu]" (or "m3rt[gpu]" for CUDA)'
+    return f"onnxruntime is installed but does not import: {_line(error)}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]

@@ -1,0 +1,171 @@
+"""The manifest `m3rt.json`: everything a runtime must know about a bundle, and nothing it must guess."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self, get_args
+
+from .errors import BundleError
+from .version import __version__
+
+FORMAT_VERSION = 1
+MANIFEST = "m3rt.json"
+GOLDEN = "golden.json"
+TOKENIZER = "tokenizer.json"
+
+Kind = Literal["m3", "dense", "reranker"]
+Pooling = Literal["cls", "mean"]
+Precision = Literal["fp32", "fp16", "int8"]
+EngineName = Literal["onnxruntime", "openvino"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One file of the bundle or of its source: size in bytes and SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the weights came from: Hub id or directory name, commit, and the files that were read."""
+
+    id: str
+    revision: str | None
+    files: Mapping[str, FileRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Shape of the encoder; `colbert_dim` is 0 where there is no ColBERT head."""
+
+    model_type: str
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    vocab_size: int
+    colbert_dim: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Token ids; `unused` are those that never carry a lexical weight."""
+
+    bos: int
+    eos: int
+    pad: int
+    unk: int
+
+    @property
+    def unused(self) -> tuple[int, int, int, int]:
+        return (self.bos, self.eos, self.pad, self.unk)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One graph input or output: numpy dtype name and shape, free dimensions by name."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The graph file and its ports."""
+
+    file: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The parsed `m3rt.json`; field by field what the file holds."""
+
+    kind: Kind
+    precision: Precision
+    engine: EngineName
+    source: Source
+    architecture: Architecture
+    pooling: Pooling
+    special_tokens: SpecialTokens
+    max_tokens: int
+    graph: Graph
+    files: Mapping[str, FileRecord]
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    matryoshka_dims: tuple[int, ...] = ()
+    fidelity: Mapping[str, Any] | None = None
+    format_version: int = FORMAT_VERSION
+    m3rt_version: str = __version__
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("kind", Kind),
+            ("precision", Precision),
+            ("engine", EngineName),
+            ("pooling", Pooling),
+        ):
+            if (value := getattr(self, name)) not in get_args(allowed):
+                raise BundleError(f"{MANIFEST}: {name} is {value!r}, expected one of {', '.join(get_args(allowed))}")
+        if not 2 < self.max_tokens < 2**20:
+            raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
+        if self.graph.file not in self.files:
+            raise BundleError(f"{MANIFEST}: the graph {self.graph.file!r} is not among its files")
+
+    @property
+    def dim(self) -> int:
+        """Width of the dense vector."""
+        return self.architecture.hidden_size
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse and validate; BundleError names what is wrong."""
+        try:
+            raw = json.loads(text)
+            version = raw["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{MANIFEST} is not a m3rt manifest ({error!r}); export the model again") from None
+        if version != FORMAT_VERSION:
+            raise BundleError(
+                f"the bundle has format {version} (written by m3rt {raw.get('m3rt_version', '?')}), this m3rt "
+                f'{__version__} reads format {FORMAT_VERSION}; run: pip install "m3rt>={raw.get("m3rt_version", "?")}"'
+            )
+        try:
+            return cls(**_typed(raw))
+        except BundleError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"{MANIFEST} is damaged: {error!r}; export the model again") from None
+
+
+def _records(raw: Mapping[str, Any]) -> dict[str, FileRecord]:
+    return {str(name): FileRecord(int(r["size"]), str(r["sha256"])) for name, r in raw.items()}
+
+
+def _ports(raw: list[dict[str, Any]]) -> tuple[Port, ...]:
+    return tuple(Port(p["name"], p["dtype"], tuple(p["shape"])) for p in raw)
+
+
+def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the nested dictionaries of the file into their dataclasses; unknown keys are refused."""
+    known = {f.name for f in fields(Manifest)}
+    if unknown := set(raw) - known:
+        raise BundleError(f"{MANIFEST} has unknown keys: {', '.join(sorted(unknown))}")
+    source, graph = raw["source"], raw["graph"]
+    return {
+        **raw,
+        "source": Source(source["id"], source["revision"], _records(source["files"])),
+        "architecture": Architecture(**raw["architecture"]),
+        "special_tokens": SpecialTokens(**raw["special_tokens"]),
+        "graph": Graph(graph["file"], _ports(graph["inputs"]), _ports(graph["outputs"])),
+        "files": _records(raw["files"]),
+        "matryoshka_dims": tuple(raw["matryoshka_dims"]),
+    }
