@@ -21,7 +21,6 @@ from .manifest import TOKENIZER, Manifest
 from .scoring import pair_scores
 from .tokenizer import TokenIds, Tokenizer
 
-BATCH_TOKENS = 2048  # measured: more gains under 2 %, less loses the weights' locality (benchmarks/LOG.md)
 STREAM_TEXTS = 4096  # texts held at a time by stream(): enough to bucket by length, little memory
 
 
@@ -29,7 +28,8 @@ class M3Encoder:
     """A bundle loaded into an engine; one instance may be called from many threads.
 
     model: directory of a bundle. device: "auto", "cpu" or "cuda". engine: "auto" or an engine's name.
-    threads: CPU threads, default what affinity and cgroup allow. batch_tokens: padded tokens a forward pass.
+    threads: CPU threads, default what affinity and cgroup allow. batch_tokens: padded tokens of a forward pass,
+    default the engine's choice.
     Raises BundleError, EngineMissing, DeviceMissing or InputError.
 
     >>> model = M3Encoder("bge-m3-int8")                                    # doctest: +SKIP
@@ -49,21 +49,21 @@ class M3Encoder:
             raise InputError(f"batch_tokens is {batch_tokens}, expected at least 1")
         bundle = open_bundle(model)
         loaded = load_engine(bundle, engine=engine, device=device, threads=threads)
-        self._assemble(bundle, loaded, batch_tokens or BATCH_TOKENS)
+        self._assemble(bundle, loaded, batch_tokens)
 
     @classmethod
-    def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int = BATCH_TOKENS) -> M3Encoder:
+    def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> M3Encoder:
         """An encoder around an engine of one's own."""
         self = cls.__new__(cls)
         self._assemble(bundle, engine, batch_tokens)
         return self
 
-    def _assemble(self, bundle: Bundle, engine: Engine, batch_tokens: int) -> None:
+    def _assemble(self, bundle: Bundle, engine: Engine, batch_tokens: int | None) -> None:
         self.manifest: Manifest = bundle.manifest
         self.path = bundle.path
         self._engine = engine
         self._tokenizer = Tokenizer(bundle.file(TOKENIZER), self.manifest.special_tokens)
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or engine.batch_tokens
         self._warned = False
 
     def __repr__(self) -> str:
@@ -212,13 +212,13 @@ class _Collector:
         self._colbert = np.empty((int(self._offsets[-1]), dim), np.float32) if heads.colbert else None
 
     def add(self, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
-        for name, array in (
-            ("dense", out.dense),
-            ("sparse", out.token_weights),
-            ("colbert", out.colbert),
-        ):
-            if array is not None and not np.isfinite(array).all():
-                raise EngineError(f"the {name} output is not finite for texts among {_some(rows)}; nothing returned")
+        kept = mask.astype(np.bool_)
+        if out.dense is not None:
+            _check_finite("dense", out.dense[:, None], kept[:, :1], rows)
+        if out.token_weights is not None:
+            _check_finite("sparse", out.token_weights[..., None], kept, rows)
+        if out.colbert is not None:
+            _check_finite("colbert", out.colbert, kept[:, 1:], rows)
         if self._dense is not None and out.dense is not None:
             self._dense[rows] = out.dense
         if self._weights is not None and out.token_weights is not None:
@@ -258,9 +258,19 @@ def _listed(texts: Any) -> list[str]:
 
 def _checked_pairs(pairs: Any) -> list[tuple[str, str]]:
     for i, pair in enumerate(pairs):
-        if isinstance(pair, str) or len(pair) != 2:
+        if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise InputError(f"pair {i} is {pair!r:.60}, expected (query, passage)")
     return list(pairs)
+
+
+def _check_finite(name: str, array: NDArray[np.float32], kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
+    """Raise EngineError when an output (b, t, dim) of texts `rows` is not finite where `kept` (b, t)."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    bad = rows[(~finite.all(axis=2) & kept).any(axis=1)]
+    if len(bad):  # else padding only, which an engine may fill with anything
+        raise EngineError(f"the {name} output is not finite for text {_some(bad)}; nothing returned")
 
 
 def _some(rows: NDArray[np.int64]) -> str:

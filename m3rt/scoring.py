@@ -68,9 +68,9 @@ def _all_three(e: Embeddings) -> tuple[NDArray[np.float32], SparseVectors, Multi
 def _weights(weights: Sequence[float] | None) -> tuple[float, float, float]:
     if weights is None:
         return 1.0, 1.0, 1.0
-    if len(weights) != 3 or not weights[0] + weights[1] > 0 or min(weights) < 0:
+    if len(weights) != 3 or not np.isfinite(weights).all() or min(weights) < 0 or not weights[0] + weights[1] > 0:
         raise InputError(
-            f"weights_for_different_modes is {list(weights)}, expected three numbers >= 0 for dense, sparse, "
+            f"weights_for_different_modes is {list(weights)}, expected three finite numbers >= 0 for dense, sparse, "
             "colbert, the first two not both 0"
         )
     wd, ws, wc = map(float, weights)

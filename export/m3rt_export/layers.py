@@ -123,7 +123,6 @@ def embeddings(g: GraphBuilder, linear: Linear, tables: EmbeddingTables, config:
     with g.scope("embeddings"):
         words = linear.rows(g, tables.words, b.ids)
         x = g.op("Add", words, linear.rows(g, tables.places, _positions(g, config, b)))
-        x = g.op("Reshape", x, g.constant([-1, config.architecture.hidden_size], np.int64))
         return _normalise(g, linear, x, tables.norm, config)
 
 
@@ -175,7 +174,7 @@ def _positions(g: GraphBuilder, config: Config, b: Batch) -> str:
     one = g.constant(1, np.int64)
     if config.first_position is None:
         length = g.op("Gather", g.op("Shape", b.ids), one)
-        return g.op("Range", g.constant(0, np.int64), length, one)
+        return g.op("Expand", g.op("Range", g.constant(0, np.int64), length, one), g.op("Shape", b.ids))
     pad = g.constant(config.pad_id, np.int64)
     counts = g.op("Cast", g.op("Not", g.op("Equal", b.ids, pad)), to=7)
     return g.op("Add", g.op("Mul", g.op("CumSum", counts, one), counts), pad)

@@ -35,7 +35,7 @@ class Linear(Protocol):
     dtype: Any
 
     def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
-        """Rows `ids` of an embedding table (vocab, hidden)."""
+        """Rows of an embedding table (vocab, hidden) for `ids` of any shape: (number of ids, hidden)."""
         ...
 
     def project(
@@ -58,7 +58,8 @@ class FloatLinear:
         self.dtype = np.dtype(dtype)
 
     def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
-        return g.op("Gather", g.weight(table, self.dtype), ids)
+        flat = g.op("Reshape", ids, g.constant([-1], np.int64))
+        return g.op("Gather", g.weight(table, self.dtype), flat)
 
     def project(
         self,
@@ -95,8 +96,9 @@ class Int8Linear:
 
     def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
         quantized, scales = quantize_rows(table)
-        values = g.op("Cast", g.op("Gather", g.weight(quantized), ids), to=1)
-        return g.op("Mul", values, g.op("Gather", g.weight(scales[:, None]), ids))
+        flat = g.op("Reshape", ids, g.constant([-1], np.int64))
+        values, scale = (g.op("Gather", g.weight(array), flat) for array in (quantized, scales))
+        return g.op("DequantizeLinear", values, scale, axis=0)
 
     def project(
         self,

@@ -18,6 +18,10 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # SkipLayerNormalization runs 4x slower than Add + LayerNormalization on CPU (benchmarks/LOG.md).
 _SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion"]
 _VNNI = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
+# Padded tokens a pass. On a CPU small passes keep activations in the cache, and int8 weights are cheap to read
+# again; on a GPU large ones fill it. Measured in benchmarks/LOG.md.
+_BATCH_TOKENS = {("cpu", "int8"): 512, ("cpu", "fp32"): 1024}
+_GPU_BATCH_TOKENS = 16384
 # A pass over more tokens than this returns its scratch memory to the system.
 _SHRINK_TOKENS = 8192
 
@@ -29,6 +33,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, session: Any, device: str, bundle: Bundle) -> None:
         self.device = device
+        self.batch_tokens = _BATCH_TOKENS.get((device, bundle.manifest.precision), _GPU_BATCH_TOKENS)
         self._session = session
         self._names = [p.name for p in bundle.manifest.graph.outputs]
         self._switches = {p.name for p in bundle.manifest.graph.inputs if p.name not in ("input_ids", "attention_mask")}

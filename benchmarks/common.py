@@ -1,0 +1,90 @@
+"""What every benchmark shares: the machine, interleaved timing, a table for people and a JSON line for machines."""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from m3rt.threads import available_cpus
+
+PACKAGES = ("m3rt", "onnxruntime", "numpy", "torch", "transformers", "FlagEmbedding", "bge-m3-lite")
+
+
+def regime(**extra: Any) -> dict[str, Any]:
+    """The conditions of a run: machine, threads, package versions."""
+    return {"cpu": _cpu(), "cpus": available_cpus(), "python": platform.python_version(), **_versions(), **extra}
+
+
+def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner: int = 1) -> dict[str, list[float]]:
+    """Seconds of each call, `repeats` times in turn after one warm-up each; each time is a mean over `inner`."""
+    for call in calls.values():
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            for _ in range(inner):
+                call()
+            seconds[name].append((time.perf_counter() - start) / inner)
+    return seconds
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Median and range in milliseconds."""
+    low, middle, high = (1e3 * f(seconds) for f in (min, statistics.median, max))
+    return f"{middle:.1f} ({low:.1f}-{high:.1f})"
+
+
+def report(title: str, rows: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) -> None:
+    """Conditions, a Markdown table, and as the last line the same as JSON."""
+    print(f"# {title}\n" + ", ".join(f"{k} {v}" for k, v in conditions.items()) + "\n")
+    columns = list(rows[0])
+    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(str(row.get(c, "")) for c in columns) + " |")
+    print(json.dumps({"title": title, "conditions": dict(conditions), "rows": [dict(r) for r in rows]}))
+
+
+def mixlen(path: Path, count: int, *, seed: int = 0) -> list[str]:
+    """`count` texts drawn from a JSON-lines file with a "text" field, the same ones for the same seed."""
+    with path.open(encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line in lines]
+    return random.Random(seed).sample(texts, count)
+
+
+def by_language(path: Path, each: int, characters: int, *, seed: int = 0) -> dict[str, list[str]]:
+    """`each` texts of every language of a JSON-lines file with "text" and "lang", cut to `characters`."""
+    texts: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            texts.setdefault(row["lang"], []).append(row["text"][:characters])
+    draw = random.Random(seed)
+    return {lang: draw.sample(found, each) for lang, found in sorted(texts.items()) if len(found) >= each}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    fields = dict(line.split("\t: ", 1) for line in lines if "\t: " in line)
+    flags = [f for f in ("avx512_vnni", "avx_vnni", "amx_int8") if f in fields.get("flags", "").split()]
+    return f"{fields.get('model name', '?')} ({' '.join(flags) or 'no VNNI'})"

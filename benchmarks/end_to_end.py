@@ -1,0 +1,77 @@
+"""Texts in, arrays out, beside the same batches through the bare onnxruntime session.
+
+    python benchmarks/end_to_end.py BUNDLE --texts TEXTS.jsonl [--count 2000] [--max-length 512]
+
+The bare session gets batches that are tokenized, sorted and padded beforehand. Both run in turn over slices of
+the texts, so that a slow moment of the machine hits both. Padding waste: padded positions over all positions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from common import mixlen, regime, report
+from tqdm import tqdm
+
+from m3rt import M3Encoder
+from m3rt.batching import plan
+from m3rt.bundle import open_bundle
+from m3rt.engines import Heads, load_engine
+from m3rt.manifest import TOKENIZER
+from m3rt.tokenizer import Tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--slice", type=int, default=500, help="texts of one turn")
+    args = parser.parse_args()
+    bundle = open_bundle(args.bundle)
+    engine = load_engine(bundle, device="cpu")
+    model = M3Encoder.with_engine(bundle, engine)
+    tokenizer = Tokenizer(bundle.file(TOKENIZER), bundle.manifest.special_tokens)
+    texts = mixlen(args.texts, args.count)
+    model.encode(texts[:8])
+    bare = whole = 0.0
+    tokens = padded = 0
+    for start in tqdm(range(0, len(texts), args.slice), desc="slices"):
+        part = texts[start : start + args.slice]
+        ids = tokenizer.encode(part, args.max_length)
+        batches = [
+            ids.padded(rows, bundle.manifest.special_tokens.pad) for rows in plan(ids.lengths, engine.batch_tokens)
+        ]
+        tokens += len(ids.ids)
+        padded += sum(x.size for x, _ in batches)
+        began = time.perf_counter()
+        for x, mask in batches:
+            engine.run(x, mask, Heads())
+        bare += time.perf_counter() - began
+        began = time.perf_counter()
+        model.encode(part, max_length=args.max_length)
+        whole += time.perf_counter() - began
+    rows = [
+        {
+            "texts": len(texts),
+            "tokens": tokens,
+            "end to end tokens/s": round(tokens / whole),
+            "bare session tokens/s": round(tokens / bare),
+            "share": f"{bare / whole:.1%}",
+            "padding waste": f"{1 - tokens / padded:.2%}",
+        }
+    ]
+    lengths = np.array([min(args.max_length, n) for n in ids.lengths])
+    report(
+        "End to end",
+        rows,
+        regime(bundle=args.bundle.name, max_length=args.max_length, last_median=int(np.median(lengths))),
+    )
+
+
+if __name__ == "__main__":
+    main()
