@@ -57,7 +57,7 @@ def trace(checkpoint: Path, out: Path) -> None:
         str(raw / "model.onnx"),
         input_names=names,
         output_names=["token_embeddings"],
-        dynamic_axes={name: axes for name in [*names, "token_embeddings"]},
+        dynamic_axes=dict.fromkeys([*names, "token_embeddings"], axes),
         opset_version=14,
         dynamo=False,
     )

@@ -85,6 +85,6 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    fields = dict(line.split("\t: ", 1) for line in lines if "\t: " in line)
+    fields = {key.strip(): value for key, _, value in (line.partition(": ") for line in lines)}
     flags = [f for f in ("avx512_vnni", "avx_vnni", "amx_int8") if f in fields.get("flags", "").split()]
     return f"{fields.get('model name', '?')} ({' '.join(flags) or 'no VNNI'})"

@@ -17,8 +17,8 @@ from common import regime, report
 
 _START = """
 import time; t0 = time.perf_counter()
-import m3rt; t1 = time.perf_counter()
-model = m3rt.M3Encoder({bundle!r}, device="cpu"); t2 = time.perf_counter()
+from m3rt import M3Encoder; t1 = time.perf_counter()
+model = M3Encoder({bundle!r}, device="cpu"); t2 = time.perf_counter()
 model.encode("What is BGE M3?"); t3 = time.perf_counter()
 print([t1 - t0, t2 - t1, t3 - t2])
 """

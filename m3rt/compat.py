@@ -119,12 +119,8 @@ class BGEM3FlagModel:
         """colbert_score(), a numpy scalar where FlagEmbedding has a torch one."""
         return np.float32(colbert_score(q_reps, p_reps))
 
-    def _encode(
-        self, texts: Texts, max_length: int | None, role: str, *asked: bool | None
-    ) -> Embeddings:
-        dense, sparse, colbert = (
-            default if a is None else a for a, default in zip(asked, self._heads, strict=True)
-        )
+    def _encode(self, texts: Texts, max_length: int | None, role: str, *asked: bool | None) -> Embeddings:
+        dense, sparse, colbert = (default if a is None else a for a, default in zip(asked, self._heads, strict=True))
         return self._model.encode(
             texts,
             return_dense=dense,

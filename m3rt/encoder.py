@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,11 @@ from .manifest import TOKENIZER, Manifest
 from .scoring import pair_scores
 from .tokenizer import TokenIds, Tokenizer
 
+Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
+
+# Loading XLM-R's tokenizer.json takes 0.6 s and the interpreter's lock all that time; the engine takes as long and
+# needs the lock only at first. So the engine starts this many seconds ahead and both load at once.
+_HEAD_START = 0.06
 STREAM_TEXTS = 4096  # texts held at a time by stream(): enough to bucket by length, little memory
 
 
@@ -48,21 +55,25 @@ class M3Encoder:
         if batch_tokens is not None and batch_tokens < 1:
             raise InputError(f"batch_tokens is {batch_tokens}, expected at least 1")
         bundle = open_bundle(model)
-        loaded = load_engine(bundle, engine=engine, device=device, threads=threads)
-        self._assemble(bundle, loaded, batch_tokens)
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(load_engine, bundle, engine=engine, device=device, threads=threads)
+            wait([loading], timeout=_HEAD_START)
+            tokenizer = _tokenizer(bundle)
+            loaded = loading.result()
+        self._assemble(bundle, loaded, tokenizer, batch_tokens)
 
     @classmethod
     def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> M3Encoder:
         """An encoder around an engine of one's own."""
         self = cls.__new__(cls)
-        self._assemble(bundle, engine, batch_tokens)
+        self._assemble(bundle, engine, _tokenizer(bundle), batch_tokens)
         return self
 
-    def _assemble(self, bundle: Bundle, engine: Engine, batch_tokens: int | None) -> None:
+    def _assemble(self, bundle: Bundle, engine: Engine, tokenizer: Tokenizer, batch_tokens: int | None) -> None:
         self.manifest: Manifest = bundle.manifest
         self.path = bundle.path
         self._engine = engine
-        self._tokenizer = Tokenizer(bundle.file(TOKENIZER), self.manifest.special_tokens)
+        self._tokenizer = tokenizer
         self._batch_tokens = batch_tokens or engine.batch_tokens
         self._warned = False
 
@@ -82,11 +93,12 @@ class M3Encoder:
         return_colbert_vecs: bool = False,
         max_length: int | None = None,
         truncate_dim: int | None = None,
-        show_progress: bool = False,
+        show_progress: bool | Progress = False,
     ) -> Embeddings:
         """Encode n texts (a str counts as one) into Embeddings in input order.
 
         max_length: tokens kept of each text, <s> and </s> counted, default and limit the bundle's max_tokens.
+        show_progress: a bar on stderr, or a callable that is given the texts and tokens of each finished pass.
         truncate_dim: keep the first components of dense and ColBERT vectors and normalise again (Matryoshka).
         Raises InputError for unusable texts or options, EngineError when inference fails or its output is
         not finite.
@@ -96,11 +108,11 @@ class M3Encoder:
         self._check_truncate_dim(truncate_dim)
         tokens = self._tokenizer.encode([texts] if isinstance(texts, str) else _listed(texts), limit)
         result = _Collector(self.manifest, tokens, heads)
-        with _progress(tokens, show_progress) as bar:
+        with _progress(tokens, show_progress) as advance:
             for rows in plan(tokens.lengths, self._batch_tokens):
                 ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
                 result.add(rows, mask, self._engine.run(ids, mask, heads))
-                bar.update(int(tokens.lengths[rows].sum()))
+                advance(len(rows), int(mask.sum()))
         return result.embeddings(truncate_dim)
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
@@ -198,6 +210,10 @@ class M3Encoder:
             )
 
 
+def _tokenizer(bundle: Bundle) -> Tokenizer:
+    return Tokenizer(bundle.file(TOKENIZER), bundle.manifest.special_tokens)
+
+
 class _Collector:
     """Puts the outputs of batches, which come by length, back into input order."""
 
@@ -278,7 +294,12 @@ def _some(rows: NDArray[np.int64]) -> str:
     return shown + (f", ... ({len(rows)} in all)" if len(rows) > 8 else "")
 
 
-def _progress(tokens: TokenIds, show: bool) -> Any:
-    from tqdm import tqdm
+@contextmanager
+def _progress(tokens: TokenIds, show: bool | Progress) -> Iterator[Progress]:
+    if show is True:
+        from tqdm import tqdm
 
-    return tqdm(total=len(tokens.ids), unit="tok", unit_scale=True, disable=not show, desc="encode")
+        with tqdm(total=len(tokens.ids), unit="tok", unit_scale=True, desc="encode") as bar:
+            yield lambda texts, tokens: bar.update(tokens)
+    else:
+        yield show or (lambda texts, tokens: None)

@@ -56,6 +56,11 @@ class Tokenizer:
         self._fast.no_truncation()
         self._fast.no_padding()
         self._eos = special.eos
+        if (ids := self._fast.encode("").ids) != [special.bos, special.eos]:
+            raise BundleError(
+                f"{path} makes {ids} of an empty text, expected [{special.bos}, {special.eos}]; it has no template "
+                "that puts the special tokens around a text"
+            )
 
     def encode(self, texts: Sequence[str], max_length: int) -> TokenIds:
         """Tokenize n texts to <s> ... </s>, cut to `max_length` tokens keeping the last special token.

@@ -44,6 +44,15 @@ class Config:
 
 def read_config(directory: Path, model_id: str) -> Config:
     """Read config.json and the Sentence Transformers files beside it; CheckpointError says what is missing."""
+    try:
+        return _read_config(directory, model_id)
+    except (TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
+        raise CheckpointError(
+            f"{directory}: a JSON file holds a value of an unexpected kind ({error}); is the checkpoint complete?"
+        ) from error
+
+
+def _read_config(directory: Path, model_id: str) -> Config:
     raw = _json(directory / "config.json", required=True)
     get = _Getter(directory / "config.json", raw)
     model_type = get.text("model_type")
@@ -98,6 +107,9 @@ def _check_known(get: _Getter) -> None:
             raise CheckpointError(f"{get.path}: {key} is {value!r}, the graph builder knows {expected!r} only")
     if get.raw.get("is_decoder"):
         raise CheckpointError(f"{get.path}: is_decoder is true, expected an encoder")
+    pad, vocab = get.raw.get("pad_token_id") or 0, get.number("vocab_size")
+    if not 0 <= pad < vocab:
+        raise CheckpointError(f"{get.path}: pad_token_id is {pad}, expected an id below vocab_size {vocab}")
     hidden, heads = get.number("hidden_size"), get.number("num_attention_heads")
     if hidden % heads:
         raise CheckpointError(f"{get.path}: hidden_size {hidden} is no multiple of num_attention_heads {heads}")
@@ -112,9 +124,8 @@ def _pooling(directory: Path) -> Pooling:
     if not raw:
         return "cls"  # FlagEmbedding's default
     if len(modes) != 1 or modes[0] not in names:
-        raise CheckpointError(
-            f"{directory / '1_Pooling' / 'config.json'}: pooling is {' + '.join(modes) or 'unset'}, expected cls or mean"
-        )
+        found = " + ".join(modes) or "unset"
+        raise CheckpointError(f"{directory / '1_Pooling' / 'config.json'}: pooling is {found}, expected cls or mean")
     return names[modes[0]]
 
 
@@ -172,7 +183,7 @@ def _json(path: Path, required: bool = False) -> dict[str, Any]:
                 f"{path} is missing; expected a checkpoint directory in Hugging Face's layout"
             ) from None
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path} holds a {type(raw).__name__}, expected an object")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ def export(
         progress("reading the checkpoint")
         checkpoint = resolve(str(source), revision=revision, dense_only=dense_only)
         config = read_config(checkpoint.path, checkpoint.model_id)
-        shutil.copyfile(checkpoint.path / TOKENIZER, directory / TOKENIZER)
+        _copy_tokenizer(checkpoint.path, directory)
         manifest = _fill(directory, checkpoint, config, precision, engine, dense_only, progress)
         progress("golden vectors")
         _write_manifest(directory, manifest)
@@ -85,7 +86,7 @@ def _fill(
             architecture = replace(architecture, colbert_dim=len(heads.colbert.weight))
     else:
         graph = trace(checkpoint.path, config, precision, dense_only, directory, progress)
-        heads, read = None, []
+        heads, read = None, open_tensors(checkpoint.path).files
     progress("hashing")
     configs = [*checkpoint.path.glob("*.json"), *checkpoint.path.glob("1_Pooling/*.json")]
     return Manifest(
@@ -108,6 +109,13 @@ def _fill(
     )
 
 
+def _copy_tokenizer(source: Path, directory: Path) -> None:
+    """The same JSON without its indentation, which is half of XLM-R's file."""
+    tokenizer = json.loads((source / TOKENIZER).read_text(encoding="utf-8"))
+    compact = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
+    (directory / TOKENIZER).write_text(compact, encoding="utf-8")
+
+
 def _records(directory: Path, files: list[Path]) -> dict[str, FileRecord]:
     return {path.relative_to(directory).as_posix(): record(path) for path in files if path.is_file()}
 
@@ -119,10 +127,10 @@ def _write_manifest(directory: Path, manifest: Manifest) -> None:
 @contextmanager
 def _written_aside(target: Path) -> Iterator[Path]:
     """A hidden sibling of `target` that takes its name when all went well and vanishes otherwise."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"{target} exists and is not empty; choose another name or remove it first")
     aside = target.parent / f".{target.name}.partial-{os.getpid()}"
     try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise OutputError(f"{target} exists and is not empty; choose another name or remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(target)
         aside.mkdir()

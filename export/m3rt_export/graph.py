@@ -24,8 +24,9 @@ _INLINE = 1024  # bytes: smaller tensors live in the graph file
 class GraphBuilder:
     """Collects nodes and initializers; every method returns the name of a value."""
 
-    def __init__(self, weights: WeightsFile | None) -> None:
+    def __init__(self, weights: WeightsFile | None, opset: int = OPSET) -> None:
         self._weights = weights
+        self._opset = opset
         self._root: list[Any] = []
         self._nodes = self._root
         self._shared: dict[Hashable, str] = {}
@@ -56,15 +57,7 @@ class GraphBuilder:
 
     def weight(self, array: NDArray[Any], dtype: Any = None) -> str:
         """A tensor of the model: external, or inline when it is tiny or there is no external file."""
-        from onnx import numpy_helper
-
-        name = self._name("weight")
-        if self._weights is None or array.nbytes <= _INLINE:
-            proto = numpy_helper.from_array(np.ascontiguousarray(array, dtype or array.dtype), name)
-        else:
-            proto = self._weights.add(name, array, dtype)
-        self._initializers.append(proto)
-        return name
+        return self._store(self._name("weight"), array, dtype)
 
     def shared(self, key: Hashable, emit: Callable[[], str]) -> str:
         """What `emit` computes, written once at the top level whichever branch asks first."""
@@ -95,6 +88,20 @@ class GraphBuilder:
 
         self._nodes.append(helper.make_node("Identity", [value], [name]))
 
+    def absorb(self, graph: Any) -> None:
+        """Take over the nodes and initializers of a GraphProto; its values keep their names."""
+        from onnx import numpy_helper
+
+        self._root.extend(graph.node)
+        for tensor in graph.initializer:
+            self._store(tensor.name, numpy_helper.to_array(tensor))
+
+    def prepend(self, kind: str, inputs: Sequence[str], output: str) -> None:
+        """Put a node before all others, to make a value that they read."""
+        from onnx import helper
+
+        self._root.insert(0, helper.make_node(kind, inputs, [output]))
+
     def model(self, inputs: Sequence[Port], outputs: Sequence[Port]) -> Any:
         """The finished ModelProto."""
         from onnx import helper
@@ -102,12 +109,22 @@ class GraphBuilder:
         graph = helper.make_graph(
             self._root, "m3rt", [_info(p) for p in inputs], [_info(p) for p in outputs], self._initializers
         )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+        opsets = [helper.make_opsetid("", self._opset), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="m3rt")
 
     def _name(self, kind: str) -> str:
         self._count += 1
         return f"{self._scope}{kind}_{self._count}"
+
+    def _store(self, name: str, array: NDArray[Any], dtype: Any = None) -> str:
+        from onnx import numpy_helper
+
+        if self._weights is None or array.nbytes <= _INLINE:
+            proto = numpy_helper.from_array(np.asarray(array, dtype or array.dtype, order="C"), name)
+        else:
+            proto = self._weights.add(name, array, dtype)
+        self._initializers.append(proto)
+        return name
 
     def _branch(self, emit: Callable[[], str]) -> Any:
         from onnx import ValueInfoProto, helper

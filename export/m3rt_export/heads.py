@@ -72,10 +72,10 @@ def write_heads(g: GraphBuilder, config: Config, b: Batch, hidden: str, heads: H
     states = g.op("Reshape", g.op("Cast", hidden, to=1), b.shape)  # (b, s, hidden)
     width = config.architecture.hidden_size
     if heads is None:
-        g.output(_dense(g, config, b, states), "dense_vecs")
+        write_dense(g, config, states)
         return
     outputs: Mapping[str, tuple[str, tuple[int, ...], Callable[[], str]]] = {
-        "dense_vecs": ("return_dense", (0, width), lambda: _dense(g, config, b, states)),
+        "dense_vecs": ("return_dense", (0, width), lambda: _dense(g, config, states)),
         "token_weights": ("return_sparse", (0, 0), lambda: _token_weights(g, states, heads.sparse)),
         "colbert_vecs": (
             "return_colbert_vecs",
@@ -89,11 +89,16 @@ def write_heads(g: GraphBuilder, config: Config, b: Batch, hidden: str, heads: H
             g.output(g.choose(switch, emit, nothing), name)
 
 
-def _dense(g: GraphBuilder, config: Config, b: Batch, states: str) -> str:
+def write_dense(g: GraphBuilder, config: Config, states: str) -> None:
+    """The only output of a dense model, from hidden states (b, s, hidden)."""
+    g.output(_dense(g, config, states), "dense_vecs")
+
+
+def _dense(g: GraphBuilder, config: Config, states: str) -> str:
     if config.pooling == "cls":
         return _unit(g, g.op("Gather", states, g.constant(0, np.int64), axis=1))
     one = g.constant([1], np.int64)
-    mask = g.op("Unsqueeze", g.op("Cast", b.mask, to=1), g.constant([2], np.int64))
+    mask = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=1), g.constant([2], np.int64))
     total = g.op("ReduceSum", g.op("Mul", states, mask), one, keepdims=0)
     return _unit(g, g.op("Div", total, g.op("ReduceSum", mask, one, keepdims=0)))
 

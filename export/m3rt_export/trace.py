@@ -1,14 +1,23 @@
-"""Architectures that the graph builder does not know: Optimum traces them, dense only."""
+"""Architectures that the graph builder does not know: Optimum traces them; the dense head is added here."""
 
 from __future__ import annotations
 
+import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from m3rt.errors import CheckpointError
+import onnx
+
+from m3rt.errors import CheckpointError, InputError
 from m3rt.manifest import Graph, Precision
 
+from .build import GRAPH, WEIGHTS
 from .config import SUPPORTED, Config
+from .graph import GraphBuilder
+from .heads import ports, write_dense
+from .weights import WeightsFile
 
 
 def trace(
@@ -19,7 +28,48 @@ def trace(
     directory: Path,
     progress: Callable[[str], object],
 ) -> Graph:
+    """Write GRAPH and WEIGHTS of any encoder that Optimum can trace: fp32, dense only."""
     kind = config.architecture.model_type
-    raise CheckpointError(
-        f"{checkpoint} is a {kind!r} model, which the graph builder does not know ({', '.join(SUPPORTED)})"
-    )
+    if not dense_only or precision != "fp32":
+        raise InputError(
+            f"{checkpoint} is a {kind!r} model, which the graph builder does not know ({', '.join(SUPPORTED)}): "
+            "Optimum can export it with --dense-only --precision fp32"
+        )
+    progress(f"tracing {kind} with Optimum")
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        traced = _traced(checkpoint, Path(scratch))
+        opset = next(o.version for o in traced.opset_import if o.domain in ("", "ai.onnx"))
+        with WeightsFile(directory / WEIGHTS) as weights:
+            g = GraphBuilder(weights, opset)
+            g.absorb(traced.graph)
+            if any(i.name == "token_type_ids" for i in traced.graph.input):
+                # Single sentences are all of token type 0.
+                g.prepend("Sub", ["input_ids", "input_ids"], "token_type_ids")
+            write_dense(g, config, "last_hidden_state")
+    inputs, outputs = ports(config, None)
+    onnx.save(g.model(inputs, outputs), directory / GRAPH)
+    return Graph(GRAPH, inputs, outputs)
+
+
+def _traced(checkpoint: Path, scratch: Path) -> Any:
+    try:
+        from optimum.exporters.onnx import main_export
+    except ImportError:
+        raise CheckpointError(
+            f'{checkpoint} needs Optimum to be traced, which is not installed; run: pip install "m3rt[optimum]"'
+        ) from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer warns of every constant shape
+            main_export(
+                str(checkpoint),
+                scratch,
+                task="feature-extraction",
+                library_name="transformers",
+                do_validation=False,
+                no_post_process=True,
+            )
+    except Exception as error:  # Optimum, transformers and torch raise classes of their own
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{checkpoint} cannot be traced by Optimum: {reason}") from error
+    return onnx.load(scratch / GRAPH)

@@ -20,7 +20,7 @@ _SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFu
 _VNNI = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
 # Padded tokens a pass. On a CPU small passes keep activations in the cache, and int8 weights are cheap to read
 # again; on a GPU large ones fill it. Measured in benchmarks/LOG.md.
-_BATCH_TOKENS = {("cpu", "int8"): 512, ("cpu", "fp32"): 1024}
+_BATCH_TOKENS = {("cpu", "int8"): 384, ("cpu", "fp32"): 1024}
 _GPU_BATCH_TOKENS = 16384
 # A pass over more tokens than this returns its scratch memory to the system.
 _SHRINK_TOKENS = 8192

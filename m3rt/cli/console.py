@@ -1,0 +1,61 @@
+"""What commands print: data on stdout, lines and bars for people on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import OutputError
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def say(message: str) -> None:
+    """One line on stderr; on a terminal it takes the place of a half-drawn bar."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{start}m3rt: {' '.join(message.splitlines())}\n")
+    sys.stderr.flush()
+
+
+def emit(pieces: Iterable[bytes]) -> None:
+    """Write data to stdout at once. Raises OutputError, or BrokenPipeError when its reader has gone."""
+    try:
+        sys.stdout.buffer.writelines(pieces)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        close_stdout()
+        raise OutputError(f"stdout cannot be written: {error.strerror or error}") from None
+
+
+def emit_text(text: str) -> None:
+    """emit() a text and a line end, in UTF-8 whatever the locale."""
+    emit([f"{text}\n".encode()])
+
+
+def close_stdout() -> None:
+    """Let what is still buffered for a stdout that failed go nowhere, or Python would complain when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def one_line_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """warnings.showwarning, without the source line."""
+    say(f"warning: {message}")
+
+
+def bar(**options: Any) -> Any:
+    """A tqdm bar that only a terminal sees: logs would fill with its redrawings."""
+    from tqdm import tqdm
+
+    return tqdm(disable=None, dynamic_ncols=True, smoothing=0, **options)
+
+
+def size(n: float) -> str:
+    """Bytes for people, in powers of 1000."""
+    power = 0
+    while n >= 1000 and power < len(_UNITS) - 1:
+        n, power = n / 1000, power + 1
+    return f"{n:.4g} {_UNITS[power]}"

@@ -1,0 +1,154 @@
+"""m3rt encode: texts in, embeddings out, in bounded memory and resumable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..bundle import open_bundle, sha256
+from ..manifest import MANIFEST
+from ..texts import READERS, Record, TextFile, arguments, chunks
+from ..version import __version__
+from .console import bar, say
+from .options import MODEL, runtime_options
+
+if TYPE_CHECKING:
+    from ..embeddings import Embeddings
+    from ..encoder import M3Encoder
+    from ..output.spool import Spool
+    from .meter import Meter
+    from .stdout import Stdout
+
+# Characters after which a chunk ends, however few its texts, with ColBERT vectors (4 kB a token) and without.
+_CHARACTERS = {True: 1 << 17, False: 1 << 20}
+
+
+@click.command("encode")
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option("-m", "--model", required=True, envvar=MODEL, show_envvar=True, help="The directory of a bundle.")
+@click.option(
+    "-i",
+    "--input",
+    "source",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Texts to read; - is stdin.",
+)
+@click.option("--input-format", type=click.Choice(list(READERS)), help="By default the file's suffix says, else txt.")
+@click.option("--field", default="text", help="The key or column that holds the text.")
+@click.option("-o", "--output", "out", metavar="FILE", default="-", help="A .jsonl, .npz or .parquet file.")
+@click.option("--force", is_flag=True, help="Replace the output file if it exists.")
+@click.option("--restart", is_flag=True, help="Drop what an interrupted run left instead of resuming it.")
+@click.option("--no-dense", is_flag=True, help="Without dense vectors.")
+@click.option("--sparse", is_flag=True, help="With lexical weights.")
+@click.option("--colbert", is_flag=True, help="With ColBERT vectors, one a token.")
+@click.option("--max-length", type=int, help="Tokens kept of each text.  [default: what the model takes]")
+@click.option("--truncate-dim", type=int, help="Components kept of each vector (Matryoshka).  [default: all]")
+@click.option("--query", "role", flag_value="query", default=None, help="Put the bundle's query prompt before each.")
+@click.option("--passage", "role", flag_value="passage", help="Put the bundle's passage prompt before each.")
+@click.option(
+    "--chunk-size",
+    type=click.IntRange(min=1),
+    default=512,
+    help="Texts encoded and written at a time (fewer if they are long): what an interruption costs.",
+)
+@runtime_options
+def command(
+    texts: tuple[str, ...], model: str, source: str | None, input_format: str | None, field: str, out: str,
+    force: bool, restart: bool, no_dense: bool, sparse: bool, colbert: bool, max_length: int | None,
+    truncate_dim: int | None, role: str | None, chunk_size: int, **runtime: Any,
+) -> None:  # fmt: skip
+    """Embed texts: arguments, files or stdin.
+
+    \b
+    m3rt encode -m BUNDLE --sparse "What is BGE M3?"
+    m3rt encode -m BUNDLE -i passages.jsonl -o passages.npz
+
+    The input is UTF-8: plain text with a text a line, .jsonl, .csv or .tsv with a header, or .parquet; an "id"
+    beside the text is carried through. The output is JSON lines on stdout, or a file.
+
+    A file grows in FILE.partial and appears when it is complete. After an interruption the same command resumes,
+    given the same input: for stdin, the same stream from its start.
+    """
+    if bool(texts) == (source is not None):
+        raise click.UsageError("Expected either TEXT arguments or -i FILE (-i - is stdin).")
+    if no_dense and not (sparse or colbert):
+        raise click.UsageError("--no-dense leaves nothing to give, expected --sparse or --colbert with it.")
+    from ..encoder import M3Encoder
+    from .meter import Meter
+
+    bundle = open_bundle(model)
+    options = {
+        "return_dense": not no_dense,
+        "return_sparse": sparse,
+        "return_colbert_vecs": colbert,
+        "max_length": max_length,
+        "truncate_dim": truncate_dim,
+    }
+    state = {
+        "m3rt": __version__,
+        "bundle": sha256(bundle.path / MANIFEST),
+        "input": source if source in (None, "-") else os.path.abspath(source),
+        "input_format": input_format,
+        "field": field,
+        "prompt": role,
+        "chunk_size": chunk_size,
+        **options,
+    }
+    records = TextFile(source, input_format, field) if source else list(arguments(texts))
+    with _sink(out, state, force, restart) as sink:
+        try:
+            encode = partial(_method(M3Encoder(model, **runtime), role), **options)
+            encode([])  # unusable options are refused before a long input is read
+            with Meter(_count(records), sink.kept) as meter:
+                encode = partial(encode, show_progress=meter.ran)
+                _run(chunks(records, chunk_size, _CHARACTERS[colbert]), encode, sink, meter)
+            sink.finish()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(sink.resume) from None
+    say(meter.summary(max_length or bundle.manifest.max_tokens))
+
+
+def _sink(out: str, state: dict[str, Any], force: bool, restart: bool) -> AbstractContextManager[Spool | Stdout]:
+    from ..output.spool import Spool
+    from .stdout import Stdout
+
+    return nullcontext(Stdout()) if out == "-" else Spool(Path(out), state, force=force, restart=restart)
+
+
+def _method(encoder: M3Encoder, role: str | None) -> Callable[..., Embeddings]:
+    methods: dict[str | None, Callable[..., Embeddings]] = {
+        "query": encoder.encode_queries,
+        "passage": encoder.encode_corpus,
+        None: encoder.encode,
+    }
+    return methods[role]
+
+
+def _count(records: list[Record] | TextFile) -> int | None:
+    """How many texts there are, which also finds a bad one before hours of work; None for what is read once only."""
+    if isinstance(records, TextFile) and (records.path == "-" or not Path(records.path).is_file()):
+        return None
+    with bar(iterable=records, desc="reading", unit=" texts", unit_scale=True, leave=False) as counted:
+        return sum(1 for _ in counted)
+
+
+def _run(
+    chunked: Iterator[list[Record]], encode: Callable[[list[str]], Embeddings], sink: Spool | Stdout, meter: Meter
+) -> None:
+    from ..output import Part
+    from ..output.spool import Note
+
+    for number, chunk in enumerate(chunked):
+        note = sink.find(number, chunk)
+        if note is None:
+            out = encode([record.text for record in chunk])
+            note = Note.of(chunk, out)
+            sink.add(number, note, Part(meter.texts, [record.id for record in chunk], out))
+        meter.finished(note)

@@ -1,0 +1,60 @@
+"""m3rt info: what a bundle holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from ..bundle import Bundle, open_bundle
+from ..manifest import Port
+from .console import emit_text, size
+from .options import model_argument
+
+
+@click.command("info")
+@model_argument
+@click.option("--json", "as_json", is_flag=True, help="The whole manifest as JSON, with path and size.")
+def command(model: str, as_json: bool) -> None:
+    """Show what a bundle holds.
+
+    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    """
+    bundle = open_bundle(model)
+    if as_json:
+        whole = {"path": str(bundle.path), "size": bundle.size(), **asdict(bundle.manifest)}
+        emit_text(json.dumps(whole, ensure_ascii=False, indent=2))
+    else:
+        emit_text("\n".join(f"{label:<11}{value}" for label, value in _rows(bundle)))
+
+
+def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    m = bundle.manifest
+    a = m.architecture
+    yield "bundle", str(bundle.path)
+    yield "source", f"{m.source.id}, {m.source.revision or 'a local checkpoint'}"
+    yield "kind", m.kind
+    yield "precision", f"{m.precision} for {m.engine}"
+    yield "size", f"{size(bundle.size())} in {len(m.files)} files"
+    yield (
+        "encoder",
+        (f"{a.model_type}, {a.layers} layers of {a.hidden_size}, {a.heads} heads, vocabulary {a.vocab_size}"),
+    )
+    yield "max tokens", str(m.max_tokens)
+    trained = f", also trained for {', '.join(map(str, m.matryoshka_dims))}" if m.matryoshka_dims else ""
+    yield "dense", f"{m.dim} dimensions, {m.pooling} pooling{trained}"
+    if m.kind == "m3":
+        yield "sparse", "a weight for each token"
+        yield "colbert", f"{a.colbert_dim} dimensions for each token"
+    for role in ("query", "passage"):
+        yield f"{role}", repr(m.prompts[role]) + " goes before each" if m.prompts.get(role) else "no prompt"
+    for label, ports in (("input", m.graph.inputs), ("output", m.graph.outputs)):
+        yield from ((label, _port(port)) for port in ports)
+    yield "fidelity", json.dumps(m.fidelity, ensure_ascii=False) if m.fidelity else "not measured"
+    yield "written by", f"m3rt {m.m3rt_version}, format {m.format_version}"
+
+
+def _port(port: Port) -> str:
+    return f"{port.name} {port.dtype} ({', '.join(map(str, port.shape))})"

@@ -1,0 +1,43 @@
+"""Options that several commands share; each is an environment variable too, for containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MODEL = "M3RT_MODEL"
+
+_RUNTIME = (
+    click.option("--device", default="auto", envvar="M3RT_DEVICE", show_envvar=True, help="auto, cpu or cuda."),
+    click.option("--engine", default="auto", envvar="M3RT_ENGINE", show_envvar=True, help="auto or onnxruntime."),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        envvar="M3RT_THREADS",
+        show_envvar=True,
+        help="CPU threads; by default the CPUs that affinity and cgroup grant.",
+    ),
+    click.option(
+        "--batch-tokens",
+        type=click.IntRange(min=1),
+        envvar="M3RT_BATCH_TOKENS",
+        show_envvar=True,
+        help="Padded tokens of a forward pass: more for a GPU, less for little memory.",
+    ),
+)
+
+
+def runtime_options(command: Command) -> Command:
+    """--device, --engine, --threads and --batch-tokens, named as M3Encoder's arguments."""
+    for option in reversed(_RUNTIME):
+        command = option(command)
+    return command
+
+
+def model_argument(command: Command) -> Command:
+    """MODEL, which M3RT_MODEL may give instead."""
+    return click.argument("model", envvar=MODEL)(command)

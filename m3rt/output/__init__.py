@@ -1,0 +1,41 @@
+"""Files that hold embeddings: a table of formats, each of which writes parts and joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import InputError
+from .part import Part
+
+__all__ = ["FORMATS", "Format", "Part", "format_of"]
+
+FORMATS = {".jsonl": ".jsonl", ".npz": ".npz", ".parquet": ".parquet"}  # suffix: module
+
+
+class Format(Protocol):
+    """One file format; every file it writes is whole, whether part or join."""
+
+    def write(self, part: Part, path: Path) -> None:
+        """Write one part as a file. Raises OSError."""
+        ...
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Write the content of part files, in order, as one file, in the memory of a few parts. Raises OSError."""
+        ...
+
+
+def format_of(path: str | Path) -> Format:
+    """The format that a file's name asks for. Raises InputError when there is none or its package is missing."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"{path} ends in {suffix or 'no suffix'!r}, expected one of {', '.join(FORMATS)}; rename it")
+    try:
+        module: Any = import_module(FORMATS[suffix], __name__)
+    except ImportError as error:
+        raise InputError(
+            f'{path} needs {error.name}, which is not installed; run: pip install "m3rt[{suffix[1:]}]"'
+        ) from None
+    return module  # type: ignore[no-any-return]

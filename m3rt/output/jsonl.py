@@ -1,0 +1,60 @@
+"""JSON lines: an object for each text, numbers with 7 significant digits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .part import Part
+
+_DIGITS = 7
+_DECIMALS = 22  # powers of ten are exact in float64 up to here
+
+
+def lines(part: Part) -> Iterator[bytes]:
+    """Each text's line: index, id if it has one, the views that were asked for, n_tokens, truncated."""
+    for i in range(len(part.embeddings)):
+        yield json.dumps(_row(part, i), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def write(part: Part, path: Path) -> None:
+    with path.open("wb") as file:
+        file.writelines(lines(part))
+
+
+def join(parts: Sequence[Path], path: Path) -> None:
+    with path.open("wb") as file:
+        for part in parts:
+            with part.open("rb") as piece:
+                shutil.copyfileobj(piece, file, 1 << 20)
+
+
+def _row(part: Part, i: int) -> dict[str, Any]:
+    out = part.embeddings
+    row: dict[str, Any] = {"index": part.first + i}
+    if part.ids[i] is not None:
+        row["id"] = part.ids[i]
+    if out.dense_vecs is not None:
+        row["dense_vecs"] = _rounded(out.dense_vecs[i])
+    if out.sparse is not None:
+        tokens, weights = out.sparse.row(i)
+        row["lexical_weights"] = dict(zip(tokens.tolist(), _rounded(weights), strict=True))
+    if out.multi is not None:
+        row["colbert_vecs"] = _rounded(out.multi.row(i))
+    return {**row, "n_tokens": int(out.n_tokens[i]), "truncated": bool(out.truncated[i])}
+
+
+def _rounded(array: NDArray[np.float32]) -> Any:
+    """Nested lists of the float64 numbers that print as the float32 ones do in _DIGITS digits."""
+    wide = array.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        decimals = _DIGITS - 1 - np.floor(np.log10(np.abs(wide)))
+    # An integer divided by a power of ten is the float64 nearest to that decimal, which prints no digit more.
+    scale = 10.0 ** np.clip(decimals, 0, _DECIMALS)
+    return (np.rint(wide * scale) / scale).tolist()

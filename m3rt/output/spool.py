@@ -1,0 +1,170 @@
+"""A spool: the finished parts of an output, kept beside it until they are joined, so that a run can resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+from ..embeddings import Embeddings
+from ..errors import OutputError
+from ..texts import Record
+from . import format_of
+from .part import Part
+
+_STATE = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is known of a finished part: its counts, and the SHA-256 of the records it was made from."""
+
+    texts: int
+    tokens: int
+    truncated: int
+    records: str
+
+    @classmethod
+    def of(cls, chunk: Sequence[Record], out: Embeddings) -> Self:
+        """The note for `out`, the results of `chunk`."""
+        return cls(len(out), int(out.n_tokens.sum()), int(out.truncated.sum()), _digest(chunk))
+
+
+class Spool:
+    """Parts in the directory `OUT.partial`, joined into `out` at the end; a context manager.
+
+    out: its suffix is one of output.FORMATS. state: all that decides the result, as plain JSON values; finished
+    parts of another state are refused. force: replace `out` if it exists. restart: drop what an earlier run
+    left. Every file is renamed when it is complete: a process may be killed at any moment, and two that do
+    the same work do no harm. Raises InputError for a suffix, OutputError for everything else.
+    """
+
+    def __init__(self, out: Path, state: Mapping[str, Any], *, force: bool = False, restart: bool = False) -> None:
+        self._format = format_of(out)
+        if out.is_dir() or (out.exists() and not force):
+            raise OutputError(f"{out} exists already; choose another name" + " or pass --force" * (not out.is_dir()))
+        self._suffix = out.suffix.lower()
+        self._out = out.resolve() if out.is_symlink() else out  # a link is written through, not replaced
+        self.directory = self._out.with_name(f"{self._out.name}.partial")
+        self._parts: list[Path] = []
+        self._notes: dict[int, Note] = {}
+        with self._errors():
+            self._open(dict(state), restart)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._notes:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def kept(self) -> int:
+        """Texts whose results are finished."""
+        return sum(note.texts for note in self._notes.values())
+
+    @property
+    def resume(self) -> str:
+        """What is kept after an interruption, and the way on."""
+        if not self._notes:
+            return "nothing was kept"
+        return f"{self.kept} texts are done in {self.directory}: the same command with the same input resumes there"
+
+    def find(self, number: int, chunk: Sequence[Record]) -> Note | None:
+        """The note of part `number` if it is finished; OutputError if it was made from other records."""
+        note = self._notes.get(number)
+        if note and note.records != _digest(chunk):
+            raise OutputError(
+                f"the input has changed: part {number} in {self.directory} was made from other texts or ids; "
+                "give the same input, remove the directory or pass --restart"
+            )
+        if note:
+            self._parts.append(self._part(number))
+        return note
+
+    def add(self, number: int, note: Note, part: Part) -> None:
+        """Keep `part` as part `number`."""
+        with self._errors():
+            self._write(self._part(number), partial(self._format.write, part))
+            # The note comes last: a part is finished when it has one.
+            self._write(self.directory / f"{number:08}.json", partial(_dump, asdict(note)))
+        self._notes[number] = note
+        self._parts.append(self._part(number))
+
+    def finish(self) -> None:
+        """Join the parts found and added, in that order, into `out`, and remove the directory."""
+        with self._errors():
+            self._write(self._out, partial(self._format.join, self._parts))
+            shutil.rmtree(self.directory)
+
+    def _part(self, number: int) -> Path:
+        return self.directory / f"{number:08}{self._suffix}"
+
+    def _open(self, state: dict[str, Any], restart: bool) -> None:
+        stored, notes = self._stored()
+        if notes and not restart:
+            if stored != state:
+                raise OutputError(
+                    f"{self.directory} is from another run: {_changes(stored, state)}; remove it or pass --restart"
+                )
+            self._notes = notes
+            for leftover in self.directory.glob(".*"):
+                leftover.unlink(missing_ok=True)
+            return
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+        self.directory.mkdir(parents=True)
+        self._write(self.directory / _STATE, partial(_dump, state))
+
+    def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
+        """State and notes that an earlier run left; OutputError for a directory that is none of ours."""
+        try:
+            state = json.loads((self.directory / _STATE).read_bytes())
+            files = self.directory.glob("[0-9]*.json")
+            return state, {int(file.stem): Note(**json.loads(file.read_bytes())) for file in files}
+        except FileNotFoundError:
+            if self.directory.is_dir() and any(self.directory.glob("[!.]*")):
+                raise OutputError(
+                    f"{self.directory} exists and is not from m3rt; move it or choose another name"
+                ) from None
+            return {}, {}
+        except (ValueError, TypeError) as error:
+            raise OutputError(f"{self.directory} is damaged ({error}); remove it and start again") from None
+
+    def _write(self, path: Path, write: Callable[[Path], None]) -> None:
+        aside = self.directory / f".{os.getpid()}"
+        try:
+            write(aside)
+            with aside.open("r+b") as file:
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
+            raise OutputError(f"{self._out} cannot be written: {reason}; {self.resume}") from None
+
+
+def _dump(value: Any, path: Path) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _digest(chunk: Sequence[Record]) -> str:
+    return sha256(json.dumps([(record.text, record.id) for record in chunk]).encode()).hexdigest()
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return ", ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys)

@@ -1,0 +1,35 @@
+"""Fixtures shared by the tests: one tiny checkpoint and its bundles, made once a session; leave them unchanged."""
+
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+from m3rt_export import export
+
+from m3rt import M3Encoder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BGE-M3 in BAAI's layout: 2 layers, 32 wide, 128 tokens."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny-m3")
+
+
+@pytest.fixture(scope="session")
+def bundle_fp32(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(checkpoint, tmp_path_factory.mktemp("fp32") / "bundle", precision="fp32").path
+
+
+@pytest.fixture(scope="session")
+def bundle_int8(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(checkpoint, tmp_path_factory.mktemp("int8") / "bundle", precision="int8").path
+
+
+@pytest.fixture(scope="session")
+def fp32(bundle_fp32: Path) -> M3Encoder:
+    return M3Encoder(bundle_fp32, threads=1)
+
+
+@pytest.fixture(scope="session")
+def int8(bundle_int8: Path) -> M3Encoder:
+    return M3Encoder(bundle_int8, threads=1)
