@@ -75,8 +75,9 @@ def record(path: Path) -> FileRecord:
 
 def _inside(directory: Path, name: str) -> Path:
     parts = PurePosixPath(name).parts
-    if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or ":" in name:
-        raise BundleError(f"{directory}: the file name {name!r} leaves the bundle; refused")
+    inside = parts and not PurePosixPath(name).is_absolute() and ".." not in parts and not {"\\", ":"} & set(name)
+    if not (inside and name.isprintable() and len(name.encode()) < 256):
+        raise BundleError(f"{directory}: the file name {name!r:.80} leaves the bundle or is unusable; refused")
     path = directory.joinpath(*parts)
     # A link may point anywhere, also after the check; only the directory itself may be reached through one.
     if any(p.is_symlink() for p in (path, *path.parents[: len(parts) - 1])):

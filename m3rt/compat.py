@@ -131,7 +131,7 @@ class BGEM3FlagModel:
         )
 
     def _limit(self, max_length: int | None, role: str) -> int:
-        # FlagEmbedding lets the tokenizer's own limit win over a larger max_length.
+        # The default of 512 may exceed a model's positions, where FlagEmbedding fails.
         return min(max_length or self._limits[role], self._model.manifest.max_tokens)
 
     def _instructed(self, texts: Texts, instruction: str) -> Texts:

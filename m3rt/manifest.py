@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self, get_args
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from .errors import BundleError
 from .version import __version__
@@ -104,14 +105,9 @@ class Manifest:
     m3rt_version: str = __version__
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("kind", Kind),
-            ("precision", Precision),
-            ("engine", EngineName),
-            ("pooling", Pooling),
-        ):
-            if (value := getattr(self, name)) not in get_args(allowed):
-                raise BundleError(f"{MANIFEST}: {name} is {value!r}, expected one of {', '.join(get_args(allowed))}")
+        for name, kind in get_type_hints(Manifest).items():
+            if not _conforms(value := getattr(self, name), kind):
+                raise BundleError(f"{MANIFEST}: {name} is {value!r:.80}, expected {_shown(kind)}")
         if not 2 < self.max_tokens < 2**20:
             raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
         if self.graph.file not in self.files:
@@ -131,7 +127,7 @@ class Manifest:
         try:
             raw = json.loads(text)
             version = raw["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is not a m3rt manifest ({error!r}); export the model again") from None
         if version != FORMAT_VERSION:
             raise BundleError(
@@ -146,8 +142,35 @@ class Manifest:
             raise BundleError(f"{MANIFEST} is damaged: {error!r}; export the model again") from None
 
 
+def _conforms(value: Any, kind: Any) -> bool:
+    """Whether a value is what an annotation says, all the way down; whole numbers are never negative here."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in args
+    if origin is UnionType:
+        return any(_conforms(value, arg) for arg in args)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_conforms(item, args[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            _conforms(key, args[0]) and _conforms(item, args[1]) for key, item in value.items()
+        )
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind).items()
+        return isinstance(value, kind) and all(_conforms(getattr(value, name), hint) for name, hint in hints)
+    if kind is int:
+        return type(value) is int and value >= 0
+    return kind is Any or isinstance(value, kind)
+
+
+def _shown(kind: Any) -> str:
+    return (
+        f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
+    )
+
+
 def _records(raw: Mapping[str, Any]) -> dict[str, FileRecord]:
-    return {str(name): FileRecord(int(r["size"]), str(r["sha256"])) for name, r in raw.items()}
+    return {name: FileRecord(r["size"], r["sha256"]) for name, r in raw.items()}
 
 
 def _ports(raw: list[dict[str, Any]]) -> tuple[Port, ...]:

@@ -79,7 +79,7 @@ class Tokenizer:
 
     def decode(self, token: int) -> str:
         """The text of one token id, as FlagEmbedding's convert_id_to_token shows it."""
-        return str(self._fast.decode([token]))
+        return str(self._fast.decode([token], skip_special_tokens=False))
 
     def _heads(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Token ids of each text, all of them or at least max_length + 1."""

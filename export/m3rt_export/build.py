@@ -13,7 +13,7 @@ from m3rt.manifest import Graph, Precision
 from .calibrate import calibrate
 from .config import Config
 from .graph import GraphBuilder
-from .heads import Heads, ports, write_heads
+from .heads import Heads, ports, wanted_rows, write_heads
 from .layers import Fetch, LayerTensors, Ranges, batch, embedding_tables, embeddings, layer
 from .linear import LINEARS
 from .weights import WeightsFile
@@ -43,13 +43,16 @@ def build(
         b = batch(g, config)
         progress("embeddings")
         x = embeddings(g, linear, embedding_tables(fetch, config), config, b)
-        for index in range(config.architecture.layers):
-            progress(f"layer {index + 1} of {config.architecture.layers}")
+        wanted = wanted_rows(g, config, b, heads)
+        last = config.architecture.layers - 1
+        for index in range(last + 1):
+            progress(f"layer {index + 1} of {last + 1}")
             with g.scope(f"layer_{index}"):
                 tensors = LayerTensors.read(fetch, config, index)
-                x, _ = layer(g, linear, tensors, config, b, x, next(ranges))
+                picked = wanted if index == last else b.all
+                x, _ = layer(g, linear, tensors, config, b, x, picked, next(ranges))
         with g.scope("heads"):
-            write_heads(g, config, b, x, heads)
+            write_heads(g, config, wanted, x, heads)
     inputs, outputs = ports(config, heads)
     onnx.save(g.model(inputs, outputs), directory / GRAPH)
     return Graph(GRAPH, inputs, outputs)

@@ -40,7 +40,8 @@ def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]
     for index in range(config.architecture.layers):
         g = GraphBuilder(None)
         tensors = LayerTensors.read(fetch, config, index)
-        after, middle = layer(g, float32, tensors, config, batch(g, config), "x_in")
+        b = batch(g, config)
+        after, middle = layer(g, float32, tensors, config, b, "x_in", b.all)
         g.output(after, "x")
         g.output(middle, "middle")
         out, inner = _run(g, {**feeds, "x_in": x}, ("x", "middle"), config)

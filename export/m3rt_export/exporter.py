@@ -32,7 +32,7 @@ def export(
     source: str | Path,
     out: str | Path,
     *,
-    precision: Precision = "fp32",
+    precision: Precision = "int8",
     engine: EngineName = "onnxruntime",
     revision: str | None = None,
     dense_only: bool = False,

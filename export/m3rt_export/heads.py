@@ -14,7 +14,7 @@ from m3rt.manifest import Port
 
 from .config import Config
 from .graph import GraphBuilder
-from .layers import Batch
+from .layers import Batch, Picked, first_tokens
 from .linear import Dense
 from .tensors import open_tensors
 
@@ -63,13 +63,21 @@ def ports(config: Config, heads: Heads | None) -> tuple[tuple[Port, ...], tuple[
     return (*INPUTS, *_SWITCHES), (dense, weights, colbert)
 
 
-def write_heads(g: GraphBuilder, config: Config, b: Batch, hidden: str, heads: Heads | None) -> None:
-    """Outputs from the last hidden state (rows, hidden), computed in float32.
+def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: Heads | None) -> Picked:
+    """The rows of the last layer that the heads read: with CLS pooling, dense alone needs only <s>."""
+    if config.pooling != "cls":
+        return b.all
+    every_token = None if heads is None else g.op("Or", "return_sparse", "return_colbert_vecs")
+    return first_tokens(g, config, b, unless=every_token)
+
+
+def write_heads(g: GraphBuilder, config: Config, wanted: Picked, hidden: str, heads: Heads | None) -> None:
+    """Outputs from the wanted rows of the last hidden state, (rows, hidden), computed in float32.
 
     dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of
     the ColBERT map of every token but <s>. An output that is not asked for has a zero-sized first axis.
     """
-    states = g.op("Reshape", g.op("Cast", hidden, to=1), b.shape)  # (b, s, hidden)
+    states = g.op("Reshape", g.op("Cast", hidden, to=1), wanted.shape)  # (b, s or 1, hidden)
     width = config.architecture.hidden_size
     if heads is None:
         write_dense(g, config, states)

@@ -75,6 +75,14 @@ class Ranges(NamedTuple):
     ffn: Array
 
 
+class Picked(NamedTuple):
+    """The rows that a layer's output is needed for, by value name."""
+
+    which: str | None  # (rows,) int64 into the hidden states; None: all of them
+    rows: str  # (1,) int64: how many
+    shape: str  # (3,) int64: b, picked positions of each sequence, hidden
+
+
 class Batch(NamedTuple):
     """The graph's inputs and the shapes made from them, by value name."""
 
@@ -84,6 +92,10 @@ class Batch(NamedTuple):
     padded: str  # bool: whether any position is padding
     rows: str  # (1,) int64: b * s
     shape: str  # (3,) int64: b, s, hidden
+
+    @property
+    def all(self) -> Picked:
+        return Picked(None, self.rows, self.shape)
 
 
 def batch(g: GraphBuilder, config: Config) -> Batch:
@@ -118,6 +130,20 @@ def embedding_tables(fetch: Fetch, config: Config) -> EmbeddingTables:
     return EmbeddingTables(words, places + types[0], _norm(fetch, "embeddings.LayerNorm", a.hidden_size))
 
 
+def first_tokens(g: GraphBuilder, config: Config, b: Batch, unless: str | None) -> Picked:
+    """Only the first token of each sequence, or all tokens where the boolean `unless` holds."""
+    zero, one = g.constant(0, np.int64), g.constant(1, np.int64)
+    total = g.op("Size", b.ids)
+    length = g.op("Gather", g.op("Shape", b.ids), one)
+    step = length if unless is None else g.op("Where", unless, one, length)
+    index = g.op("Range", zero, total, step)
+    picked = g.op("Div", length, step)
+    first = g.op("Slice", b.shape, g.constant([0], np.int64), g.constant([1], np.int64))
+    flat = g.op("Reshape", picked, g.constant([1], np.int64))
+    shape = g.op("Concat", first, flat, g.constant([config.architecture.hidden_size], np.int64), axis=0)
+    return Picked(index, g.op("Shape", index), shape)
+
+
 def embeddings(g: GraphBuilder, linear: Linear, tables: EmbeddingTables, config: Config, b: Batch) -> str:
     """Word + position + token type 0, normalised: (rows, hidden)."""
     with g.scope("embeddings"):
@@ -133,17 +159,26 @@ def layer(
     config: Config,
     b: Batch,
     x: str,
+    wanted: Picked,
     ranges: Ranges | None = None,
 ) -> tuple[str, str]:
-    """One post-norm transformer layer: x (rows, hidden) to (its output, the FFN's input), same shapes."""
+    """One post-norm transformer layer: x (rows, hidden) to (its output, the FFN's input).
+
+    Both have the wanted rows only.
+    """
 
     def project(value: str, *maps: Dense, absmax: Array | None = None, gelu: bool = False) -> list[str]:
-        return linear.project(g, Rows(value, b.rows), maps, absmax=absmax, gelu=gelu)
+        return linear.project(g, Rows(value, wanted.rows), maps, absmax=absmax, gelu=gelu)
 
     with g.scope("attention"):
         absmax = ranges.attention if ranges else None
-        heads = project(x, tensors.query, tensors.key, tensors.value, absmax=absmax)
-        (context,) = project(_attend(g, config, b, heads), tensors.attention_out)
+        if wanted.which is None:
+            query, key, value = project(x, tensors.query, tensors.key, tensors.value, absmax=absmax)
+        else:
+            key, value = linear.project(g, Rows(x, b.rows), (tensors.key, tensors.value), absmax=absmax)
+            x = g.op("Gather", x, wanted.which)
+            (query,) = project(x, tensors.query, absmax=absmax)
+        (context,) = project(_attend(g, config, b, wanted, query, key, value), tensors.attention_out)
         x = _normalise(g, linear, g.op("Add", x, context), tensors.attention_norm, config)
     middle = x
     with g.scope("ffn"):
@@ -153,13 +188,13 @@ def layer(
     return x, middle
 
 
-def _attend(g: GraphBuilder, config: Config, b: Batch, heads: list[str]) -> str:
-    """Attention over (rows, hidden) queries, keys and values.
+def _attend(g: GraphBuilder, config: Config, b: Batch, wanted: Picked, query: str, key: str, value: str) -> str:
+    """Attention of the wanted rows' queries over all keys and values: (wanted rows, hidden).
 
     Without a mask the CPU kernel is flash attention, linear in memory; with one it builds all scores. Only a
     batch with padding pays for the mask.
     """
-    inputs = [g.op("Reshape", value, b.shape) for value in heads]
+    inputs = [g.op("Reshape", x, shape) for x, shape in ((query, wanted.shape), (key, b.shape), (value, b.shape))]
     count = config.architecture.heads
     context = g.choose(
         b.padded,

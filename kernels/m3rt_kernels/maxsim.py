@@ -20,7 +20,7 @@ def maxsim(query: NDArray[np.float32], vectors: NDArray[np.float32], offsets: ND
     """
     if query.ndim != 2 or vectors.ndim != 2 or query.shape[1] != vectors.shape[1]:
         raise ValueError(f"query is {query.shape} and vectors {vectors.shape}, expected (nq, dim), (total, dim)")
-    if offsets[0] != 0 or offsets[-1] != len(vectors) or (np.diff(offsets) < 0).any():
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(vectors) or (np.diff(offsets) < 0).any():
         raise ValueError(f"offsets must rise from 0 to {len(vectors)}, the rows of vectors")
     scores = np.zeros(len(offsets) - 1, np.float32)
     if not len(query):

@@ -81,7 +81,7 @@ def open_session(bundle: Bundle, device: str, threads: int | None = None) -> Onn
     try:
         session = ort.InferenceSession(
             str(graph),
-            _session_options(ort, threads, device),
+            _session_options(ort, threads, device, bundle.manifest.precision),
             providers=[_PROVIDERS[device]],
             disabled_optimizers=_SLOWER_FUSIONS if device == "cpu" else None,
         )
@@ -104,7 +104,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _session_options(ort: Any, threads: int | None, device: str) -> Any:
+def _session_options(ort: Any, threads: int | None, device: str, precision: str) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
@@ -115,6 +115,10 @@ def _session_options(ort: Any, threads: int | None, device: str) -> Any:
     if device == "cpu":
         # The graph is written fused; the extended passes would only undo that.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        if precision == "fp16":
+            # Optimized, the session would hold every weight again as float32.
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if not _has_vnni():
             # Without VNNI, u8 x s8 products saturate in 16 bits: take the exact path.
             options.add_session_config_entry("session.x64quantprecision", "1")
