@@ -1,0 +1,156 @@
+"""Choosing an engine: what is missing says its install command, what is slow is refused, threads are kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from m3rt_export import export
+
+from m3rt import BundleError, DeviceMissing, EngineError, InputError, M3Encoder, M3rtError
+from m3rt.bundle import open_bundle
+from m3rt.engines import Heads, load_engine, reference_engine
+from m3rt.engines.onnxruntime import OnnxRuntimeEngine
+
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+no_cuda = pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
+
+
+def refusal(kind: type[M3rtError], bundle: Path, **options: Any) -> str:
+    with pytest.raises(kind) as caught:
+        M3Encoder(bundle, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def bundle_fp16(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(checkpoint, tmp_path_factory.mktemp("fp16") / "bundle", precision="fp16").path
+
+
+# ---- what is not there
+
+BLOCKED = """
+import sys
+sys.modules["onnxruntime"] = None  # makes its import fail as if it were not installed
+from m3rt import EngineMissing, M3Encoder
+try:
+    M3Encoder(sys.argv[1])
+except EngineMissing as error:
+    assert isinstance(error, ImportError)
+    print(error)
+"""
+BROKEN = BLOCKED.replace('sys.modules["onnxruntime"] = None', "sys.path.insert(0, sys.argv[2])")
+
+
+def run(script: str, *arguments: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_an_engine_that_is_not_installed_says_its_command(bundle_fp32: Path) -> None:
+    expected = 'onnxruntime is not installed; run: pip install "m3rt[cpu]" (or "m3rt[gpu]" for CUDA)\n'
+    assert run(BLOCKED, bundle_fp32) == expected
+
+
+def test_an_engine_that_does_not_import_says_why(bundle_fp32: Path, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libgomp.so.1:\\n cannot open')")
+    out = run(BROKEN, bundle_fp32, tmp_path)
+    assert out == "onnxruntime is installed but does not import: libgomp.so.1: cannot open\n"
+
+
+@no_cuda
+@pytest.mark.parametrize("bundle", ["bundle_fp32", "bundle_int8"])
+def test_cuda_that_is_not_there_says_its_command(bundle: str, request: pytest.FixtureRequest) -> None:
+    message = refusal(DeviceMissing, request.getfixturevalue(bundle), device="cuda")
+    assert 'run: pip uninstall onnxruntime && pip install "m3rt[gpu]"' in message
+
+
+def test_an_engine_that_this_version_lacks_asks_for_an_upgrade(bundle_fp32: Path, tmp_path: Path) -> None:
+    text = (bundle_fp32 / "m3rt.json").read_text("utf-8")
+    for path in bundle_fp32.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "m3rt.json").write_text(text.replace('"engine": "onnxruntime"', '"engine": "openvino"'))
+    assert "needs the engine openvino" in refusal(BundleError, tmp_path)
+    assert "exported for openvino, not onnxruntime" in refusal(BundleError, tmp_path, engine="onnxruntime")
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("auto", marks=no_cuda)])
+def test_fp16_on_a_cpu_is_refused_with_what_to_do(bundle_fp16: Path, device: str) -> None:
+    message = refusal(DeviceMissing, bundle_fp16, device=device)
+    assert all(words in message for words in ("6-9 times slower", "--precision int8", "device='cuda'"))
+
+
+def test_the_reference_engine_runs_fp16_on_a_cpu(bundle_fp16: Path) -> None:
+    bundle = open_bundle(bundle_fp16)
+    engine = reference_engine(bundle)
+    assert (engine.name, engine.device) == ("onnxruntime", "cpu")
+    out = M3Encoder.with_engine(bundle, engine).encode("x")
+    assert np.linalg.norm(out.dense_vecs) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"engine": "torch"}, "engine is 'torch', expected one of auto, onnxruntime"),
+    ({"engine": ""}, "engine is '', expected one of auto"),
+    ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
+    ({"device": "cuda:0"}, "device is 'cuda:0', expected one of"),
+    ({"threads": 0}, "threads is 0, expected at least 1"),
+    ({"threads": -2}, "threads is -2, expected at least 1"),
+    ({"batch_tokens": 0}, "batch_tokens is 0, expected at least 1"),
+])  # fmt: skip
+def test_an_unknown_option_is_refused_with_the_known_ones(
+    bundle_fp32: Path, options: dict[str, Any], words: str
+) -> None:
+    assert words in refusal(InputError, bundle_fp32, **options)
+
+
+# ---- what it does
+
+
+@pytest.mark.parametrize("name", ["auto", "onnxruntime"])
+def test_auto_is_the_engine_of_the_bundle(bundle_fp32: Path, name: str) -> None:
+    engine = load_engine(open_bundle(bundle_fp32), engine=name, device="cpu", threads=1)
+    assert isinstance(engine, OnnxRuntimeEngine)
+    assert engine.batch_tokens > 0
+
+
+COUNT_THREADS = """
+import sys
+import psutil, onnxruntime
+from m3rt.bundle import open_bundle
+from m3rt.engines import load_engine
+bundle, process = open_bundle(sys.argv[1]), psutil.Process()
+before = process.num_threads()
+engines = [load_engine(bundle, device="cpu", threads=n) for n in (1, 4)]
+print(process.num_threads() - before)
+"""
+
+
+def test_an_engine_starts_the_threads_it_is_given_and_no_more(bundle_fp32: Path) -> None:
+    assert run(COUNT_THREADS, bundle_fp32) == "3\n"  # the caller's own is the first of each
+
+
+@pytest.mark.parametrize("ids", [[[0, 10**6, 2]], [[0, -10_000, 2]], [[0] * 200]], ids=["vocab", "negative", "length"])
+def test_a_failing_pass_is_one_line_with_the_shape(bundle_fp32: Path, ids: list[list[int]]) -> None:
+    engine = load_engine(open_bundle(bundle_fp32), device="cpu", threads=1)
+    array = np.array(ids)
+    with pytest.raises(EngineError, match=rf"onnxruntime failed on a \(1, {len(ids[0])}\) batch: ") as caught:
+        engine.run(array, np.ones_like(array), Heads())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("heads", [Heads(), Heads(False, True), Heads(False, False, True), Heads(True, True, True)])
+def test_an_output_that_is_not_asked_for_is_none(bundle_fp32: Path, heads: Heads) -> None:
+    engine = load_engine(open_bundle(bundle_fp32), device="cpu", threads=1)
+    ids = np.array([[0, 5, 6, 2], [0, 7, 2, 1]])
+    out = engine.run(ids, (ids != 1).astype(np.int64), heads)
+    shapes = [None if a is None else (a.shape, a.dtype) for a in (out.dense, out.token_weights, out.colbert)]
+    full = [((2, 32), np.float32), ((2, 4), np.float32), ((2, 3, 32), np.float32)]
+    assert shapes == [s if on else None for s, on in zip(full, (heads.dense, heads.sparse, heads.colbert), strict=True)]
