@@ -2,7 +2,7 @@
 
     python benchmarks/parity.py CHECKPOINT --texts TEXTS.jsonl [--longest 8192]
 
-Random weights can leave the sparse head silent, so the checkpoint is used with its sparse bias raised by one.
+Random weights can leave the sparse head silent, so the checkpoint is used with its sparse bias raised by 8.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _with_loud_sparse_head(source: Path, target: Path) -> Path:
             (target / path.relative_to(source)).parent.mkdir(exist_ok=True)
             os.link(path, target / path.relative_to(source))
     head = torch.load(source / SPARSE, weights_only=True)
-    torch.save({**head, "bias": head["bias"] + 1}, target / SPARSE)
+    torch.save({**head, "bias": head["bias"] + 8}, target / SPARSE)
     return target
 
 
