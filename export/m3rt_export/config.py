@@ -110,6 +110,8 @@ def _check_known(get: _Getter) -> None:
     pad, vocab = get.raw.get("pad_token_id") or 0, get.number("vocab_size")
     if not 0 <= pad < vocab:
         raise CheckpointError(f"{get.path}: pad_token_id is {pad}, expected an id below vocab_size {vocab}")
+    if not 0 <= (epsilon := float(get.raw.get("layer_norm_eps", 1e-12))) < 1:
+        raise CheckpointError(f"{get.path}: layer_norm_eps is {epsilon}, expected a small number such as 1e-05")
     hidden, heads = get.number("hidden_size"), get.number("num_attention_heads")
     if hidden % heads:
         raise CheckpointError(f"{get.path}: hidden_size {hidden} is no multiple of num_attention_heads {heads}")
