@@ -31,7 +31,9 @@ parity: $(VENV)/.parity
 
 # CHECKPOINT: a directory in BAAI/bge-m3's layout. TEXTS: JSON lines with "text" and "lang".
 bench: $(VENV)/.parity
+	rm -rf .cache/bench
 	$(BIN)/python benchmarks/export_cost.py $(CHECKPOINT) .cache/bench --precision int8 fp32
+	$(BIN)/python benchmarks/parity.py $(CHECKPOINT) --texts $(TEXTS)
 	$(BIN)/python benchmarks/speed.py --checkpoint $(CHECKPOINT) \
 		--int8 .cache/bench/$(notdir $(CHECKPOINT))-int8 --fp32 .cache/bench/$(notdir $(CHECKPOINT))-fp32
 	$(BIN)/python benchmarks/startup.py .cache/bench/$(notdir $(CHECKPOINT))-int8

@@ -44,7 +44,8 @@ def main() -> None:
         part = texts[start : start + args.slice]
         ids = tokenizer.encode(part, args.max_length)
         batches = [
-            ids.padded(rows, bundle.manifest.special_tokens.pad) for rows in plan(ids.lengths, engine.batch_tokens)
+            ids.padded(rows, bundle.manifest.special_tokens.pad)
+            for rows in plan(ids.lengths, engine.batch_tokens, engine.pass_tokens)
         ]
         tokens += len(ids.ids)
         padded += sum(x.size for x, _ in batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -34,6 +35,8 @@ def open_bundle(path: str | Path) -> Bundle:
 
     Raises BundleError when there is no bundle, a file is missing, has another size or lies outside.
     """
+    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path) or not os.fspath(path):
+        raise BundleError(f"model is {path!r:.60}, expected the path of a bundle's directory")
     directory = Path(path)
     try:
         text = (directory / MANIFEST).read_text(encoding="utf-8")
@@ -61,10 +64,13 @@ def check_hashes(bundle: Bundle, progress: Callable[[int], object] = lambda n: N
 def sha256(path: Path, progress: Callable[[int], object] = lambda n: None) -> str:
     """SHA-256 of a file in hex, read in 1 MiB pieces."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            progress(len(piece))
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+                progress(len(piece))
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
     return digest.hexdigest()
 
 
@@ -90,5 +96,7 @@ def _check_size(path: Path, expected: FileRecord) -> None:
         found = path.stat().st_size
     except OSError:
         raise BundleError(f"{path} is missing; export or copy the bundle again") from None
+    if not path.is_file():
+        raise BundleError(f"{path} is no plain file; export or copy the bundle again")
     if found != expected.size:
         raise BundleError(f"{path} has {found} bytes, expected {expected.size}; export or copy it again")

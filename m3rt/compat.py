@@ -61,8 +61,12 @@ class BGEM3FlagModel:
         return_dense: bool | None = None,
         return_sparse: bool | None = None,
         return_colbert_vecs: bool | None = None,
+        **_: Any,
     ) -> dict[str, Any]:
-        """dense_vecs (n, dim), lexical_weights and colbert_vecs by text, or None; unwrapped for a single str."""
+        """dense_vecs (n, dim), lexical_weights and colbert_vecs by text, or None; unwrapped for a single str.
+
+        Other keywords, such as convert_to_numpy, are accepted and have no effect.
+        """
         out = self._encode(sentences, max_length, "passage", return_dense, return_sparse, return_colbert_vecs)
         columns = {
             "dense_vecs": out.dense_vecs,
@@ -74,18 +78,33 @@ class BGEM3FlagModel:
         return columns
 
     def encode_queries(
-        self, queries: Texts, batch_size: int | None = None, max_length: int | None = None, **heads: bool | None
+        self,
+        queries: Texts,
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        return_dense: bool | None = None,
+        return_sparse: bool | None = None,
+        return_colbert_vecs: bool | None = None,
+        **_: Any,
     ) -> dict[str, Any]:
         """encode() with the query instruction and length."""
         if self._instruction is not None:
             queries = self._instructed(queries, self._instruction)
-        return self.encode(queries, max_length=max_length or self._limits["query"], **heads)
+        length = max_length or self._limits["query"]
+        return self.encode(queries, batch_size, length, return_dense, return_sparse, return_colbert_vecs)
 
     def encode_corpus(
-        self, corpus: Texts, batch_size: int | None = None, max_length: int | None = None, **heads: bool | None
+        self,
+        corpus: Texts,
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        return_dense: bool | None = None,
+        return_sparse: bool | None = None,
+        return_colbert_vecs: bool | None = None,
+        **_: Any,
     ) -> dict[str, Any]:
-        """encode() with the passage length."""
-        return self.encode(corpus, max_length=max_length or self._limits["passage"], **heads)
+        """encode() with the passage length, which is its default."""
+        return self.encode(corpus, batch_size, max_length, return_dense, return_sparse, return_colbert_vecs)
 
     def compute_score(
         self,

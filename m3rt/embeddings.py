@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 _KEYS = ("dense_vecs", "sparse", "lexical_weights", "colbert_vecs", "n_tokens", "truncated")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SparseVectors:
     """CSR rows of lexical weights: indptr (n + 1,) int64, indices int32 sorted per row, values float32."""
 
@@ -29,7 +28,7 @@ class SparseVectors:
         return self.indices[part], self.values[part]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MultiVectors:
     """Ragged ColBERT vectors: vectors (total, dim) float32, text i owns rows offsets[i]:offsets[i + 1]."""
 
@@ -44,12 +43,13 @@ class MultiVectors:
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
     """The outputs for n texts, in input order; a view that was not asked for is None.
 
     dense_vecs (n, dim) float32 with unit rows; sparse: SparseVectors; multi: MultiVectors;
-    n_tokens (n,) int64 after truncation; truncated (n,) bool. `out["dense_vecs"]` works too.
+    n_tokens (n,) int64 after truncation; truncated (n,) bool. `out["dense_vecs"]` and dict(out) work too; len(out)
+    is the number of texts.
     """
 
     dense_vecs: NDArray[np.float32] | None
@@ -81,6 +81,3 @@ class Embeddings:
         if key not in _KEYS:
             raise KeyError(f"{key!r}, expected one of {', '.join(_KEYS)}")
         return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_KEYS)

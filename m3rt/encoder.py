@@ -18,7 +18,7 @@ from .batching import plan
 from .bundle import Bundle, open_bundle
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .engines import Engine, Heads, Outputs, load_engine
-from .errors import EngineError, InputError
+from .errors import EngineError, InputError, whole_number
 from .manifest import TOKENIZER, Manifest
 from .scoring import pair_scores
 from .tokenizer import TokenIds, Tokenizer
@@ -52,8 +52,8 @@ class M3Encoder:
         threads: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        if batch_tokens is not None and batch_tokens < 1:
-            raise InputError(f"batch_tokens is {batch_tokens}, expected at least 1")
+        if batch_tokens is not None:
+            batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
         bundle = open_bundle(model)
         with ThreadPoolExecutor(1) as pool:
             loading = pool.submit(load_engine, bundle, engine=engine, device=device, threads=threads)
@@ -109,7 +109,7 @@ class M3Encoder:
         tokens = self._tokenizer.encode([texts] if isinstance(texts, str) else _listed(texts), limit)
         result = _Collector(self.manifest, tokens, heads)
         with _progress(tokens, show_progress) as advance:
-            for rows in plan(tokens.lengths, self._batch_tokens):
+            for rows in plan(tokens.lengths, self._batch_tokens, self._engine.pass_tokens):
                 ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
                 result.add(rows, mask, self._engine.run(ids, mask, heads))
                 advance(len(rows), int(mask.sum()))
@@ -131,16 +131,17 @@ class M3Encoder:
     def stream(self, texts: Iterable[str], *, chunk_size: int = STREAM_TEXTS, **options: Any) -> Iterator[Embeddings]:
         """Encode any number of texts in bounded memory: Embeddings of `chunk_size` texts at a time, in order.
 
-        Takes encode()'s options. An InputError counts texts from the start of the stream.
+        Takes encode()'s options. An error says after how many texts of the stream it came.
         """
-        if isinstance(texts, str) or chunk_size < 1:
-            raise InputError("stream expects an iterable of str and chunk_size >= 1; use encode() for one text")
+        chunk_size = whole_number("chunk_size", chunk_size, 1, 1 << 30)
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise InputError(f"texts is a {type(texts).__name__}, expected an iterable of str")
         source, done = iter(texts), 0
         while chunk := list(islice(source, chunk_size)):
             try:
                 yield self.encode(chunk, **options)
-            except InputError as error:
-                raise InputError(f"after {done} texts: {error}") from None
+            except (InputError, EngineError) as error:
+                raise type(error)(f"after {done} texts: {error}") from None
             done += len(chunk)
 
     def compute_score(
@@ -193,15 +194,12 @@ class M3Encoder:
         limit = self.manifest.max_tokens
         if max_length is None:
             return limit
-        if not 3 <= max_length <= limit:
-            raise InputError(f"max_length is {max_length}, expected 3..{limit} (<s> and </s> are counted)")
-        return int(max_length)
+        return whole_number("max_length", max_length, 3, limit)
 
     def _check_truncate_dim(self, dim: int | None) -> None:
         if dim is None:
             return
-        if not 1 <= dim <= self.manifest.dim:
-            raise InputError(f"truncate_dim is {dim}, expected 1..{self.manifest.dim}")
+        whole_number("truncate_dim", dim, 1, self.manifest.dim)
         if dim not in (self.manifest.dim, *self.manifest.matryoshka_dims) and not self._warned:
             self._warned = True
             warnings.warn(

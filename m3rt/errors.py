@@ -10,6 +10,8 @@ M3rtError
     +-- DeviceMissing     the device asked for is not usable here
 """
 
+import operator
+
 
 class M3rtError(Exception):
     """Base of every error that m3rt raises on purpose."""
@@ -17,6 +19,17 @@ class M3rtError(Exception):
 
 class InputError(M3rtError, ValueError):
     """A text, option or argument is unusable."""
+
+
+def whole_number(name: str, value: object, low: int, high: int) -> int:
+    """`value` as an int in low..high; InputError names the option otherwise."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{name} is {value!r:.60}, expected a whole number") from None
+    if not low <= number <= high:
+        raise InputError(f"{name} is {number}, expected {low}..{high}")
+    return number
 
 
 class CheckpointError(M3rtError):

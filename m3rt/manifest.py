@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from types import UnionType
@@ -12,14 +13,26 @@ from .errors import BundleError
 from .version import __version__
 
 FORMAT_VERSION = 1
+SURROGATE = re.compile("[\ud800-\udfff]")
 MANIFEST = "m3rt.json"
 GOLDEN = "golden.json"
 TOKENIZER = "tokenizer.json"
 
-Kind = Literal["m3", "dense", "reranker"]
+Kind = Literal["m3", "dense"]
 Pooling = Literal["cls", "mean"]
 Precision = Literal["fp32", "fp16", "int8"]
-EngineName = Literal["onnxruntime", "openvino"]
+EngineName = Literal["onnxruntime"]
+
+
+_IDS = {"input_ids", "attention_mask"}
+_INPUTS: dict[str, set[str]] = {
+    "m3": _IDS | {"return_dense", "return_sparse", "return_colbert_vecs"},
+    "dense": _IDS,
+}
+_OUTPUTS: dict[str, set[str]] = {
+    "m3": {"dense_vecs", "token_weights", "colbert_vecs"},
+    "dense": {"dense_vecs"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +123,27 @@ class Manifest:
                 raise BundleError(f"{MANIFEST}: {name} is {value!r:.80}, expected {_shown(kind)}")
         if not 2 < self.max_tokens < 2**20:
             raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
+        self._check_ports()
+        if max(self.special_tokens.unused) >= self.architecture.vocab_size:
+            raise BundleError(
+                f"{MANIFEST}: a special token is {max(self.special_tokens.unused)}, not in the vocabulary"
+            )
         if self.graph.file not in self.files:
             raise BundleError(f"{MANIFEST}: the graph {self.graph.file!r} is not among its files")
+
+    def _check_ports(self) -> None:
+        expected = _INPUTS[self.kind] | _OUTPUTS[self.kind]
+        found = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
+        if found != expected:
+            raise BundleError(
+                f"{MANIFEST}: the graph of a {self.kind} bundle has wrong ports: {sorted(found ^ expected)}"
+            )
+        widths = {"dense_vecs": self.dim, "colbert_vecs": self.architecture.colbert_dim}
+        for port in self.graph.outputs:
+            if port.name in widths and port.shape[-1:] != (widths[port.name],):
+                raise BundleError(
+                    f"{MANIFEST}: {port.name} has shape {list(port.shape)}, expected to end in {widths[port.name]}"
+                )
 
     @property
     def dim(self) -> int:
@@ -159,7 +191,9 @@ def _conforms(value: Any, kind: Any) -> bool:
         hints = get_type_hints(kind).items()
         return isinstance(value, kind) and all(_conforms(getattr(value, name), hint) for name, hint in hints)
     if kind is int:
-        return type(value) is int and value >= 0
+        return type(value) is int and 0 <= value < 2**63
+    if kind is str:
+        return isinstance(value, str) and not SURROGATE.search(value)  # could not even be printed
     return kind is Any or isinstance(value, kind)
 
 

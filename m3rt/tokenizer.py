@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, InputError
-from .manifest import SpecialTokens
+from .manifest import SURROGATE, SpecialTokens
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # No tokenizer here makes tokens longer than 16 characters on average over a long text; a text longer than
 # this many characters per allowed token is first tried by its head alone.
 _CHARACTERS_PER_TOKEN = 24
@@ -50,7 +48,7 @@ class Tokenizer:
         from tokenizers import Tokenizer as FastTokenizer
 
         try:
-            self._fast: Any = FastTokenizer.from_file(str(path))
+            self._fast: Any = FastTokenizer.from_buffer(path.read_bytes())
         except Exception as error:  # the library raises bare Exception
             raise BundleError(f"{path} is not a tokenizer file: {error}") from None
         self._fast.no_truncation()
@@ -106,7 +104,7 @@ def check_texts(texts: Sequence[object]) -> None:
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"text {i} is a {type(text).__name__}, expected str")
-        if not text.isascii() and (found := _SURROGATE.search(text)):
+        if not text.isascii() and (found := SURROGATE.search(text)):
             raise InputError(
                 f"text {i} holds a lone surrogate U+{ord(found[0]):04X} at character {found.start()}: not valid "
                 "Unicode; repair it with text.encode('utf-8', 'replace').decode()"

@@ -385,9 +385,17 @@ def test_an_error_in_a_stream_says_where_the_text_is(fp32: M3Encoder) -> None:
         next(stream)
 
 
+def test_a_failure_in_a_stream_says_where_it_came(bundle_fp32: Path) -> None:
+    model = M3Encoder.with_engine(open_bundle(bundle_fp32), Spoiled(bundle_fp32, "dense", np.nan, (1, 0)))
+    stream = model.stream(["short", LONG, "equal", "equal"], chunk_size=2)  # only the last two share a pass
+    assert len(next(stream)) == 2
+    with pytest.raises(EngineError, match=r"^after 2 texts: the dense output is not finite for text 1; "):
+        next(stream)
+
+
 @pytest.mark.parametrize(("texts", "size"), [("text", 4), (["text"], 0)])
 def test_a_stream_of_one_str_or_of_empty_chunks_is_refused(fp32: M3Encoder, texts: Any, size: int) -> None:
-    with pytest.raises(InputError, match="stream expects"):
+    with pytest.raises(InputError, match=r"expected an iterable of str|chunk_size is 0, expected 1"):
         next(fp32.stream(texts, chunk_size=size))
 
 
@@ -413,9 +421,12 @@ def test_weights_that_overflow_on_a_text_give_an_error_that_names_it(tmp_path: P
 
 
 class Spoiled:
-    """The bundle's engine with one value of one output replaced: an engine of a user's own may go wrong."""
+    """The bundle's engine with one value of one output replaced: an engine of a user's own may go wrong.
 
-    name, device, batch_tokens = "spoiled", "cpu", 512
+    `where` is the place in a pass, its text first; a pass without that text is left alone.
+    """
+
+    name, device, batch_tokens, pass_tokens = "spoiled", "cpu", 512, 20
 
     def __init__(self, bundle: Path, output: str, value: float, where: tuple[int, ...]) -> None:
         self._engine = load_engine(open_bundle(bundle), threads=1)
@@ -424,7 +435,8 @@ class Spoiled:
     def run(self, input_ids: Any, attention_mask: Any, heads: Heads) -> Outputs:
         out = self._engine.run(input_ids, attention_mask, heads)
         output, value, where = self._spoil
-        getattr(out, output)[where] = value
+        if len(input_ids) > where[0]:
+            getattr(out, output)[where] = value
         return out
 
 

@@ -237,16 +237,15 @@ def test_prompts_of_sentence_transformers_are_taken_over(tmp_path: Path) -> None
     assert export(checkpoint, tmp_path / "bundle").manifest.prompts == {"query": "q: ", "passage": "d: "}
 
 
-@pytest.mark.parametrize(("name", "query"), [
-    ("bge-small-en-v1.5", "Represent this sentence for searching relevant passages: "),
-    ("bge-base-zh-v1.5", "为这个句子生成表示以用于检索相关文章："),
-    ("bge-m3", None),
+@pytest.mark.parametrize(("name", "prompts"), [
+    ("bge-small-en-v1.5", {"query": "Represent this sentence for searching relevant passages: "}),
+    ("bge-base-zh-v1.5", {"query": "为这个句子生成表示以用于检索相关文章："}),
+    ("multilingual-e5-small", {"query": "query: ", "passage": "passage: "}),
+    ("bge-m3", {}),
 ])  # fmt: skip
-def test_bge_models_get_the_instruction_of_their_model_card(tmp_path: Path, name: str, query: str | None) -> None:
+def test_models_get_the_prompts_of_their_model_card(tmp_path: Path, name: str, prompts: dict[str, str]) -> None:
     checkpoint = write_checkpoint(tmp_path / name, kind="bert")
-    manifest = export(checkpoint, tmp_path / "bundle", dense_only=True).manifest
-    assert manifest.prompts.get("query") == query
-    assert "passage" not in manifest.prompts
+    assert export(checkpoint, tmp_path / "bundle", dense_only=True).manifest.prompts == prompts
 
 
 # ---- checkpoints that are not understood
@@ -340,6 +339,9 @@ def test_a_head_of_the_wrong_width_is_named(tmp_path: Path) -> None:
     ("config.json", {"num_hidden_layers": 0}, "num_hidden_layers is 0"),
     ("config.json", {"vocab_size": "many"}, "vocab_size is 'many'"),
     ("config.json", {"pad_token_id": 10**30}, "expected an id below vocab_size"),
+    ("config.json", {"pad_token_id": 5}, "pad_token_id is 5 in config.json and 1 in the tokenizer, expected one"),
+    ("config.json", {"max_position_embeddings": 4}, "a text may have 2 tokens, expected at least 3"),
+    ("sentence_bert_config.json", {"max_seq_length": 2}, "a text may have 2 tokens, expected at least 3"),
     ("config.json", {"layer_norm_eps": -1}, "layer_norm_eps is -1.0"),
     ("config.json", {"type_vocab_size": "two"}, "a value of an unexpected kind"),
     ("tokenizer.json", {"post_processor": None}, "makes [] of an empty text"),
@@ -353,6 +355,13 @@ def test_an_unknown_configuration_is_refused_with_its_value(
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     edit_json(checkpoint / file, **values)
     assert words in refusal(tmp_path, checkpoint)
+
+
+def test_a_module_that_the_graph_lacks_is_refused(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    modules = json.loads((checkpoint / "modules.json").read_text("utf-8"))
+    write_json(checkpoint / "modules.json", [*modules, {"type": "sentence_transformers.models.Dense"}])
+    assert "the module Dense is not supported" in refusal(tmp_path, checkpoint)
 
 
 def test_an_architecture_that_is_not_known_asks_for_what_can_export_it(
@@ -576,3 +585,22 @@ def test_an_interrupted_export_cleans_up_itself(checkpoint: Path, tmp_path: Path
 
 def edit_json(path: Path, **values: Any) -> None:
     write_json(path, json.loads(path.read_text("utf-8")) | values)
+
+
+def test_a_module_that_the_graph_does_not_hold_is_refused(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    modules = json.loads((checkpoint / "modules.json").read_text("utf-8"))
+    modules.append({"idx": 3, "name": "3", "path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    (checkpoint / "modules.json").write_text(json.dumps(modules))
+    assert "the module Dense is not supported" in refusal(tmp_path, checkpoint)
+
+
+def test_a_tokenizer_larger_than_the_word_table_is_refused(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", vocab=500)
+    assert "expected below vocab_size 500" in refusal(tmp_path, checkpoint)
+
+
+def test_e5_gets_the_prompts_that_its_card_asks_for(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "multilingual-e5-small", kind="dense", pooling="mean")
+    bundle = export(checkpoint, tmp_path / "out", precision="fp32", dense_only=True)
+    assert bundle.manifest.prompts == {"query": "query: ", "passage": "passage: "}

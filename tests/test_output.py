@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out.npz.partial").mkdir()
     (tmp_path / "out.npz.partial" / "thesis.tex").touch()
     for restart in (False, True):
-        with pytest.raises(OutputError, match="not from m3rt"):
+        with pytest.raises(OutputError, match="not m3rt's"):
             Spool(tmp_path / "out.npz", {}, restart=restart)
     assert (tmp_path / "out.npz.partial" / "thesis.tex").exists()
 
@@ -260,7 +261,7 @@ def test_a_file_that_exists_is_replaced_only_by_force_and_a_directory_never(fp32
         spool.finish()
     assert len(path.read_text("utf-8").splitlines()) == len(TEXTS)
     (tmp_path / "dir.npz").mkdir()
-    with pytest.raises(OutputError, match=r"exists already; choose another name$"):
+    with pytest.raises(OutputError, match="no plain file"):
         Spool(tmp_path / "dir.npz", {}, force=True)
 
 
@@ -278,3 +279,29 @@ def test_an_impossible_place_is_one_line(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot be written: .*; nothing was kept"):
         Spool(Path(place.format(tmp=tmp_path)) / "out.npz", {})
+
+
+def test_two_processes_never_write_one_output_at_once(tmp_path: Path) -> None:
+    with Spool(tmp_path / "out.jsonl", {"m3rt": "x"}), pytest.raises(OutputError, match="another m3rt is writing"):
+        Spool(tmp_path / "out.jsonl", {"m3rt": "x"}, restart=True)
+    with Spool(tmp_path / "out.jsonl", {"m3rt": "x"}):
+        pass
+
+
+@pytest.mark.parametrize("name", [".keep", "mine.txt"])
+def test_a_foreign_file_in_the_directory_is_never_removed(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "out.jsonl.partial"
+    directory.mkdir()
+    (directory / "state.json").write_text("{}")
+    (directory / name).write_text("mine")
+    with pytest.raises(OutputError, match=re.escape(name)):
+        Spool(tmp_path / "out.jsonl", {}, restart=True)
+    assert (directory / name).read_text() == "mine"
+
+
+def test_a_link_to_something_that_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "out.jsonl").symlink_to("pipe")
+    with pytest.raises(OutputError, match="no plain file"):
+        Spool(tmp_path / "out.jsonl", {}, force=True)
+    assert (tmp_path / "pipe").is_fifo()

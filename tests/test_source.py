@@ -104,12 +104,20 @@ def test_the_hub_and_a_directory_prefer_the_same_weights() -> None:
         assert needed_files(list(WEIGHT_FILES[i:]), dense_only=False) == [name]
 
 
-def test_heads_and_sentencepiece_are_needed_only_where_they_are_used() -> None:
+def test_heads_are_needed_only_where_they_are_used_and_sentencepiece_never() -> None:
     available = sorted(CONFIGS | HEADS | {"sentencepiece.bpe.model"})
     assert set(needed_files(available, dense_only=False)) == CONFIGS | HEADS
     assert set(needed_files(available, dense_only=True)) == CONFIGS
-    available.remove("tokenizer.json")
-    assert "sentencepiece.bpe.model" in needed_files(available, dense_only=True)
+
+
+def test_a_repository_without_a_fast_tokenizer_is_refused_before_its_weights_are_fetched(
+    tmp_path: Path, published: Path
+) -> None:
+    (published / "tokenizer.json").unlink()
+    with serve(published) as hub:
+        (message,) = run(tmp_path, hub.url, {"source": "org/name"})
+        assert "has no tokenizer.json, expected a fast tokenizer" in message
+        assert not hub.fetched()
 
 
 def test_only_needed_files_are_fetched_and_the_revision_is_pinned(tmp_path: Path, published: Path) -> None:

@@ -13,7 +13,7 @@ from m3rt.manifest import Graph, Precision
 from .calibrate import calibrate
 from .config import Config
 from .graph import GraphBuilder
-from .heads import Heads, ports, wanted_rows, write_heads
+from .heads import HeadTensors, ports, wanted_rows, write_heads
 from .layers import Fetch, LayerTensors, Ranges, batch, embedding_tables, embeddings, layer
 from .linear import LINEARS
 from .weights import WeightsFile
@@ -25,7 +25,7 @@ WEIGHTS = "weights.bin"
 def build(
     fetch: Fetch,
     config: Config,
-    heads: Heads | None,
+    heads: HeadTensors | None,
     precision: Precision,
     directory: Path,
     progress: Callable[[str], object],

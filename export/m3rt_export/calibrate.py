@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m3rt.engines.onnxruntime import evaluate
 from m3rt.manifest import TOKENIZER, Port
-from m3rt.threads import available_cpus
 from m3rt.tokenizer import Tokenizer
 
 from .config import Config
@@ -66,14 +66,7 @@ def _embed(fetch: Fetch, config: Config, ids: NDArray[np.int64]) -> NDArray[np.f
 def _run(
     g: GraphBuilder, feeds: dict[str, NDArray[Any]], names: tuple[str, ...], config: Config
 ) -> list[NDArray[np.float32]]:
-    import onnxruntime as ort
-
     hidden = config.architecture.hidden_size
     extra = [Port(n, "float32", ("rows", hidden)) for n in feeds if n == "x_in"]
     model = g.model([*INPUTS, *extra], [Port(n, "float32", ("rows", hidden)) for n in names])
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = available_cpus()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    results: list[NDArray[np.float32]] = session.run(list(names), feeds)
-    return results
+    return evaluate(model.SerializeToString(), feeds, list(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ ROBERTA = ("xlm-roberta", "roberta", "camembert")
 BERT = ("bert",)
 SUPPORTED = (*ROBERTA, *BERT)
 
-# BAAI's bge v1.5 models want this in front of queries (their model cards) and record it in no file.
-_BGE_QUERY = "Represent this sentence for searching relevant passages: "
-_BGE_ZH_QUERY = "为这个句子生成表示以用于检索相关文章："
+# Prompts that model cards ask for and no file of the checkpoint records, by a pattern of the model's name.
+_PROMPTS = (
+    (r"bge-\w+-zh-v1\.5", {"query": "为这个句子生成表示以用于检索相关文章："}),
+    (r"bge-\w+-en-v1\.5", {"query": "Represent this sentence for searching relevant passages: "}),
+    (r"(^|[-/])e5-(small|base|large)(-v2)?($|[-_ ])", {"query": "query: ", "passage": "passage: "}),
+)
+# Modules of Sentence Transformers that the graph holds; any other would change the vectors.
+_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,13 @@ def _read_config(directory: Path, model_id: str) -> Config:
     if known:
         _check_known(get)
     roberta = model_type in ROBERTA
-    pad = int(raw.get("pad_token_id") or 0)
+    pad = int(raw.get("pad_token_id", 1 if roberta else 0) or 0)
+    special_tokens = _special_tokens(directory)
+    if known and pad != special_tokens.pad:
+        raise CheckpointError(
+            f"{directory}: pad_token_id is {pad} in config.json and {special_tokens.pad} in the tokenizer, expected one"
+        )
+    _check_modules(directory)
     positions = int(raw.get("max_position_embeddings") or 512)
     return Config(
         architecture=Architecture(
@@ -80,7 +92,7 @@ def _read_config(directory: Path, model_id: str) -> Config:
         max_tokens=_max_tokens(directory, positions - pad - 1 if roberta else positions),
         prompts=_prompts(directory, model_id, raw),
         matryoshka_dims=tuple(int(d) for d in raw.get("matryoshka_dimensions") or ()),
-        special_tokens=_special_tokens(directory),
+        special_tokens=special_tokens,
     )
 
 
@@ -131,6 +143,18 @@ def _pooling(directory: Path) -> Pooling:
     return names[modes[0]]
 
 
+def _check_modules(directory: Path) -> None:
+    path = directory / "modules.json"
+    if not path.is_file():
+        return
+    try:
+        modules = [str(module["type"]).rpartition(".")[2] for module in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error!r}") from None
+    if unknown := [name for name in modules if name not in _MODULES]:
+        raise CheckpointError(f"{path}: the module {unknown[0]} is not supported, expected {', '.join(_MODULES)} only")
+
+
 def _max_tokens(directory: Path, limit: int) -> int:
     for name, key in (
         ("sentence_bert_config.json", "max_seq_length"),
@@ -139,7 +163,10 @@ def _max_tokens(directory: Path, limit: int) -> int:
         value = _json(directory / name).get(key)
         # Tokenizers without a limit say 10**30.
         if isinstance(value, int) and 0 < value < 2**20:
-            return min(value, limit)
+            limit = min(value, limit)
+            break
+    if limit < 3:
+        raise CheckpointError(f"{directory}: a text may have {limit} tokens, expected at least 3; check config.json")
     return limit
 
 
@@ -149,9 +176,9 @@ def _prompts(directory: Path, model_id: str, raw: dict[str, Any]) -> dict[str, s
         "query": found.get("query", ""),
         "passage": found.get("passage", found.get("document", found.get("corpus", ""))),
     }
-    names = f"{model_id} {raw.get('_name_or_path', '')} {directory.name}".lower()
-    if not prompts["query"] and "bge-" in names and "v1.5" in names:
-        prompts["query"] = _BGE_ZH_QUERY if "-zh" in names else _BGE_QUERY
+    if not any(prompts.values()):
+        names = f"{model_id} {raw.get('_name_or_path', '')} {directory.name}".lower()
+        prompts = next((p for pattern, p in _PROMPTS if re.search(pattern, names)), {})
     return {role: text for role, text in prompts.items() if text}
 
 

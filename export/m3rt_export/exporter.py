@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from m3rt.bundle import Bundle, open_bundle, record
-from m3rt.errors import InputError, OutputError
+from m3rt.errors import CheckpointError, InputError, OutputError
 from m3rt.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, FileRecord, Manifest, Precision, Source
 
 from .build import GRAPH, WEIGHTS, build
@@ -56,7 +57,7 @@ def export(
         progress("reading the checkpoint")
         checkpoint = resolve(str(source), revision=revision, dense_only=dense_only)
         config = read_config(checkpoint.path, checkpoint.model_id)
-        _copy_tokenizer(checkpoint.path, directory)
+        _copy_tokenizer(checkpoint.path, directory, config)
         manifest = _fill(directory, checkpoint, config, precision, engine, dense_only, progress)
         progress("golden vectors")
         _write_manifest(directory, manifest)
@@ -109,9 +110,19 @@ def _fill(
     )
 
 
-def _copy_tokenizer(source: Path, directory: Path) -> None:
+def _copy_tokenizer(source: Path, directory: Path, config: Config) -> None:
     """The same JSON without its indentation, which is half of XLM-R's file."""
     tokenizer = json.loads((source / TOKENIZER).read_text(encoding="utf-8"))
+    try:
+        vocab = tokenizer["model"].get("vocab") or ()
+        largest = max([len(vocab) - 1, *(int(token["id"]) for token in tokenizer.get("added_tokens") or ())])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{source / TOKENIZER} is not a tokenizer file: {error!r}") from None
+    if largest >= config.architecture.vocab_size:
+        raise CheckpointError(
+            f"{source / TOKENIZER} has ids up to {largest}, expected below vocab_size "
+            f"{config.architecture.vocab_size}; the files are of different models"
+        )
     compact = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
     (directory / TOKENIZER).write_text(compact, encoding="utf-8")
 
@@ -127,27 +138,31 @@ def _write_manifest(directory: Path, manifest: Manifest) -> None:
 @contextmanager
 def _written_aside(target: Path) -> Iterator[Path]:
     """A hidden sibling of `target` that takes its name when all went well and vanishes otherwise."""
-    aside = target.parent / f".{target.name}.partial-{os.getpid()}"
+    target = target.resolve()  # a link's or a dot's real name can be taken, theirs cannot
+    aside = None
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise OutputError(f"{target} exists and is not empty; choose another name or remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(target)
-        aside.mkdir()
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-{os.getpid()}-", dir=target.parent))
+        aside.chmod(0o755)
         yield aside
         os.replace(aside, target)
     except OSError as error:
         # Reading errors are CheckpointErrors by now: what is left is a full disk, permissions, a lost mount.
         raise OutputError(f"{target} cannot be written: {error.strerror or error}; nothing was kept") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _remove_stale(target: Path) -> None:
     """Remove what a killed export of the same target left behind."""
-    for path in target.parent.glob(f".{target.name}.partial-*"):
-        pid = path.name.rpartition("-")[2]
-        if pid.isdigit() and not _alive(int(pid)):
+    prefix = f".{target.name}.partial-"
+    for path in target.parent.iterdir():
+        pid = path.name.removeprefix(prefix).partition("-")[0]
+        if path.name.startswith(prefix) and pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 
 

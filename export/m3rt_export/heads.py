@@ -22,7 +22,7 @@ FILES = {"sparse": "sparse_linear.pt", "colbert": "colbert_linear.pt"}
 _TINY = 1e-12  # torch.nn.functional.normalize's eps
 
 
-class Heads(NamedTuple):
+class HeadTensors(NamedTuple):
     """BGE-M3's sparse (1, hidden) and ColBERT (dim, hidden) maps, float32."""
 
     sparse: Dense
@@ -36,7 +36,7 @@ INPUTS = (
 _SWITCHES = tuple(Port(name, "bool", ()) for name in ("return_dense", "return_sparse", "return_colbert_vecs"))
 
 
-def read_heads(directory: Path, config: Config) -> Heads:
+def read_heads(directory: Path, config: Config) -> HeadTensors:
     """Read both head files; CheckpointError when one is missing (FlagEmbedding would keep random weights)."""
     missing = [name for name in FILES.values() if not (directory / name).is_file()]
     if missing:
@@ -47,13 +47,13 @@ def read_heads(directory: Path, config: Config) -> Heads:
     hidden = config.architecture.hidden_size
     sparse, colbert = (open_tensors(directory / name) for name in FILES.values())
     dim = colbert["weight"].shape[0] if "weight" in colbert and colbert["weight"].ndim else hidden
-    return Heads(
+    return HeadTensors(
         Dense(sparse.require("weight", (1, hidden)), sparse.require("bias", (1,))),
         Dense(colbert.require("weight", (dim, hidden)), colbert.require("bias", (dim,))),
     )
 
 
-def ports(config: Config, heads: Heads | None) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+def ports(config: Config, heads: HeadTensors | None) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """The graph's inputs and outputs."""
     dense = Port("dense_vecs", "float32", ("batch", config.architecture.hidden_size))
     if heads is None:
@@ -63,7 +63,7 @@ def ports(config: Config, heads: Heads | None) -> tuple[tuple[Port, ...], tuple[
     return (*INPUTS, *_SWITCHES), (dense, weights, colbert)
 
 
-def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: Heads | None) -> Picked:
+def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: HeadTensors | None) -> Picked:
     """The rows of the last layer that the heads read: with CLS pooling, dense alone needs only <s>."""
     if config.pooling != "cls":
         return b.all
@@ -71,7 +71,7 @@ def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: Heads | None) 
     return first_tokens(g, config, b, unless=every_token)
 
 
-def write_heads(g: GraphBuilder, config: Config, wanted: Picked, hidden: str, heads: Heads | None) -> None:
+def write_heads(g: GraphBuilder, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None) -> None:
     """Outputs from the wanted rows of the last hidden state, (rows, hidden), computed in float32.
 
     dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of

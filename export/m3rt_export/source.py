@@ -12,6 +12,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 CONFIG = "config.json"
 _CONFIGS = (
     CONFIG,
+    "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "modules.json",
@@ -20,8 +21,7 @@ _CONFIGS = (
     "sentence_bert_config.json",
 )
 _HEADS = ("sparse_linear.pt", "colbert_linear.pt")
-# Of each group the first row whose first file the repository has is fetched.
-_TOKENIZERS = (("tokenizer.json",), ("sentencepiece.bpe.model",))
+# The first row whose first file the repository has is fetched.
 _WEIGHTS = (
     ("model.safetensors",),
     ("model.safetensors.index.json", "model-*.safetensors"),
@@ -94,8 +94,7 @@ def resolve(source: str, *, revision: str | None = None, dense_only: bool = Fals
 def needed_files(available: list[str], *, dense_only: bool) -> list[str]:
     """Those of a repository's files that an export reads."""
     patterns = [*_CONFIGS, *(() if dense_only else _HEADS)]
-    for group in (_TOKENIZERS, _WEIGHTS):
-        patterns += next((row for row in group if row[0] in available), ())
+    patterns += next((row for row in _WEIGHTS if row[0] in available), ())
     return [file for file in available if any(fnmatchcase(file, pattern) for pattern in patterns)]
 
 
@@ -111,8 +110,15 @@ def _fetch(model_id: str, revision: str | None, dense_only: bool) -> Path:
             return Path(snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG]))
         info = HfApi().model_info(model_id, revision=revision)
         files = needed_files([file.rfilename for file in info.siblings or ()], dense_only=dense_only)
+        if "tokenizer.json" not in files:
+            raise CheckpointError(
+                f"{model_id} has no tokenizer.json, expected a fast tokenizer; make one with transformers: "
+                "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+            )
         # The name, not the hash, so that the cache learns what the name means when it is asked offline.
         folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=files))
+    except CheckpointError:
+        raise
     except Exception as error:  # the transport's own errors differ between versions of huggingface_hub
         raise CheckpointError(f"{model_id}{f' at {revision}' * bool(revision)} {_reason(error)}") from error
     if folder.name != info.sha:

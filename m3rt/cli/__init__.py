@@ -11,7 +11,7 @@ import click
 
 from ..errors import M3rtError
 from ..version import __version__
-from .console import close_stdout, one_line_warning, say
+from .console import close_stdout, one_line_warning, open_missing_streams, say
 
 _COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
@@ -52,6 +52,7 @@ def _m3rt() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run `m3rt` with `args`, by default the process's own, and return the exit status."""
     args = sys.argv[1:] if args is None else args
+    open_missing_streams()
     with warnings.catch_warnings():
         warnings.showwarning = one_line_warning
         try:
@@ -73,4 +74,8 @@ def main(args: Sequence[str] | None = None) -> int:
             # Whoever read has had enough: as if SIGPIPE had ended this process.
             close_stdout()
             return 141
+        except OSError as error:  # click's own help and version onto a full disk
+            close_stdout()
+            say(f"error: stdout cannot be written: {error.strerror or error}")
+            return 2
     return 0

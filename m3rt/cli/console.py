@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from ..errors import OutputError
@@ -15,8 +16,9 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 def say(message: str) -> None:
     """One line on stderr; on a terminal it takes the place of a half-drawn bar."""
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{start}m3rt: {' '.join(message.splitlines())}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a full or closed stderr must not change what the command does
+        sys.stderr.write(f"{start}m3rt: {' '.join(message.splitlines())}\n")
+        sys.stderr.flush()
 
 
 def emit(pieces: Iterable[bytes]) -> None:
@@ -33,7 +35,14 @@ def emit(pieces: Iterable[bytes]) -> None:
 
 def emit_text(text: str) -> None:
     """emit() a text and a line end, in UTF-8 whatever the locale."""
-    emit([f"{text}\n".encode()])
+    emit([f"{text}\n".encode("utf-8", "backslashreplace")])
+
+
+def open_missing_streams() -> None:
+    """Give a process that was started with closed standard streams ones that lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def close_stdout() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..bundle import open_bundle, sha256
+from ..errors import EngineError, InputError
 from ..manifest import MANIFEST
 from ..texts import READERS, Record, TextFile, arguments, chunks
 from ..version import __version__
@@ -148,7 +149,10 @@ def _run(
     for number, chunk in enumerate(chunked):
         note = sink.find(number, chunk)
         if note is None:
-            out = encode([record.text for record in chunk])
+            try:
+                out = encode([record.text for record in chunk])
+            except (InputError, EngineError) as error:
+                raise type(error)(f"after {meter.texts} texts: {error}") from None
             note = Note.of(chunk, out)
             sink.add(number, note, Part(meter.texts, [record.id for record in chunk], out))
         meter.finished(note)

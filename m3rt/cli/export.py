@@ -25,7 +25,9 @@ _WEIGHTS = (".bin", ".pt", ".safetensors")
     default="int8",
     help="int8: small and fast on CPUs; fp32: exact; fp16: for GPUs.",
 )
-@click.option("--engine", default="onnxruntime", help="The engine that will run it.")
+@click.option(
+    "--engine", type=click.Choice(("onnxruntime",)), default="onnxruntime", help="The engine that will run it."
+)
 @click.option("--revision", help="Branch, tag or commit of a Hub id.  [default: main]")
 @click.option("--dense-only", is_flag=True, help="Leave out the sparse and ColBERT heads.")
 def command(

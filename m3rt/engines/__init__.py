@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from ..bundle import Bundle
-from ..errors import BundleError, InputError
+from ..errors import BundleError, InputError, whole_number
 from .base import Engine, Heads, Outputs
 
 __all__ = ["Engine", "Heads", "Outputs", "load_engine", "reference_engine"]
@@ -25,8 +25,8 @@ def load_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", t
         raise InputError(f"engine is {engine!r}, expected one of auto, {', '.join(_ENGINES)}")
     if device not in DEVICES:
         raise InputError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}, expected at least 1")
+    if threads is not None:
+        threads = whole_number("threads", threads, 1, 1024)
     made_for = bundle.manifest.engine
     if engine not in ("auto", made_for):
         raise BundleError(
@@ -43,7 +43,4 @@ def reference_engine(bundle: Bundle) -> Engine:
 
 
 def _module(bundle: Bundle) -> Any:
-    made_for = bundle.manifest.engine
-    if made_for not in _ENGINES:
-        raise BundleError(f"{bundle.path} needs the engine {made_for}, which this m3rt does not have; upgrade m3rt")
-    return import_module(_ENGINES[made_for], __name__)
+    return import_module(_ENGINES[bundle.manifest.engine], __name__)

@@ -37,6 +37,7 @@ class Engine(Protocol):
     name: str
     device: str
     batch_tokens: int  # padded tokens of a forward pass that run fastest here
+    pass_tokens: int  # what a forward pass costs beside its tokens, in tokens
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
         """One forward pass: input_ids and attention_mask (b, s), padded on the right. Raises EngineError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from ..threads import available_cpus
 from .base import Heads, Outputs
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# SkipLayerNormalization runs 4x slower than Add + LayerNormalization on CPU (benchmarks/LOG.md).
+# On a CPU the fused operators are slower than their parts (benchmarks/LOG.md).
 _SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion"]
 _VNNI = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
-# Padded tokens a pass. On a CPU small passes keep activations in the cache, and int8 weights are cheap to read
-# again; on a GPU large ones fill it. Measured in benchmarks/LOG.md.
-_BATCH_TOKENS = {("cpu", "int8"): 384, ("cpu", "fp32"): 1024}
-_GPU_BATCH_TOKENS = 16384
+# Padded tokens of a pass, and the tokens that a pass of its own costs. On a CPU small passes keep activations in the
+# cache, and int8 weights are cheap to read again (benchmarks/LOG.md); on a GPU large ones fill it (not measured).
+_BATCHES = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20)}
+_GPU_BATCHES = (16384, 512)
 # A pass over more tokens than this returns its scratch memory to the system.
 _SHRINK_TOKENS = 8192
 
@@ -33,7 +34,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, session: Any, device: str, bundle: Bundle) -> None:
         self.device = device
-        self.batch_tokens = _BATCH_TOKENS.get((device, bundle.manifest.precision), _GPU_BATCH_TOKENS)
+        self.batch_tokens, self.pass_tokens = _BATCHES.get((device, bundle.manifest.precision), _GPU_BATCHES)
         self._session = session
         self._names = [p.name for p in bundle.manifest.graph.outputs]
         self._switches = {p.name for p in bundle.manifest.graph.inputs if p.name not in ("input_ids", "attention_mask")}
@@ -96,6 +97,17 @@ def open_session(bundle: Bundle, device: str, threads: int | None = None) -> Onn
     return OnnxRuntimeEngine(session, device, bundle)
 
 
+def evaluate(model: bytes, feeds: dict[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
+    """Run a serialized ONNX model once on the CPU; for the exporter's calibration."""
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = available_cpus()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(model, options, providers=[_PROVIDERS["cpu"]])
+    results: list[NDArray[Any]] = session.run(outputs, feeds)
+    return results
+
+
 def _onnxruntime() -> Any:
     try:
         import onnxruntime
@@ -119,8 +131,10 @@ def _session_options(ort: Any, threads: int | None, device: str, precision: str)
             # Optimized, the session would hold every weight again as float32.
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")
-        if not _has_vnni():
-            # Without VNNI, u8 x s8 products saturate in 16 bits: take the exact path.
+        if precision == "int8" and not _has_vnni():
+            # Without VNNI, u8 x s8 products saturate in 16 bits. The exact path turns the weights to u8, which
+            # is an extended pass.
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
             options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
@@ -146,11 +160,14 @@ def _choose(device: str, bundle: Bundle, available: list[str]) -> str:
 
 
 def _has_vnni() -> bool:
+    """Whether u8 x s8 products are exact here: always but on x86 CPUs without VNNI."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i686", "x86"):
+        return True
     try:
         flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
-        return True  # not Linux: ARM and AVX-VNNI are the rule there, and nothing tells
-    return "sse2" not in flags or any(flag in flags for flag in _VNNI)
+        return False  # not Linux: nothing tells, and exact is better than fast
+    return any(flag in flags for flag in _VNNI)
 
 
 def _missing(error: ImportError) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from . import format_of
 from .part import Part
 
 _STATE = "state.json"
+_OURS = re.compile(r"state\.json|\d{8}\.(json|jsonl|npz|parquet)|\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +45,33 @@ class Spool:
 
     out: its suffix is one of output.FORMATS. state: all that decides the result, as plain JSON values; finished
     parts of another state are refused. force: replace `out` if it exists. restart: drop what an earlier run
-    left. Every file is renamed when it is complete: a process may be killed at any moment, and two that do
-    the same work do no harm. Raises InputError for a suffix, OutputError for everything else.
+    left. Every file is renamed when it is complete: a process may be killed at any moment. The directory is locked
+    while a process works in it. Raises InputError for a suffix, OutputError for everything else.
     """
 
     def __init__(self, out: Path, state: Mapping[str, Any], *, force: bool = False, restart: bool = False) -> None:
         self._format = format_of(out)
-        if out.is_dir() or (out.exists() and not force):
-            raise OutputError(f"{out} exists already; choose another name" + " or pass --force" * (not out.is_dir()))
         self._suffix = out.suffix.lower()
-        self._out = out.resolve() if out.is_symlink() else out  # a link is written through, not replaced
+        self._out = _target(out, force)
         self.directory = self._out.with_name(f"{self._out.name}.partial")
         self._parts: list[Path] = []
         self._notes: dict[int, Note] = {}
+        self._ours = False  # whether the directory may be removed
         with self._errors():
-            self._open(dict(state), restart)
+            self._lock = self._locked()
+            try:
+                self._open(dict(state), restart)
+            except BaseException:
+                self.__exit__()
+                raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._notes:
+        if not self._notes and self._ours:
             shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self._lock)
 
     @property
     def kept(self) -> int:
@@ -104,6 +112,17 @@ class Spool:
             self._write(self._out, partial(self._format.join, self._parts))
             shutil.rmtree(self.directory)
 
+    def _locked(self) -> int:
+        """The directory, made and open, with this process alone in it until it is closed or ends."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OutputError(f"another m3rt is writing {self._out}; wait for it or choose another name") from None
+        return descriptor
+
     def _part(self, number: int) -> Path:
         return self.directory / f"{number:08}{self._suffix}"
 
@@ -115,27 +134,28 @@ class Spool:
                     f"{self.directory} is from another run: {_changes(stored, state)}; remove it or pass --restart"
                 )
             self._notes = notes
+            self._ours = True
             for leftover in self.directory.glob(".*"):
                 leftover.unlink(missing_ok=True)
             return
-        if self.directory.exists():
-            shutil.rmtree(self.directory)
-        self.directory.mkdir(parents=True)
+        for leftover in self.directory.iterdir():
+            leftover.unlink()
+        self._ours = True
         self._write(self.directory / _STATE, partial(_dump, state))
 
     def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
         """State and notes that an earlier run left; OutputError for a directory that is none of ours."""
+        if strange := [path.name for path in self.directory.iterdir() if not _OURS.fullmatch(path.name)]:
+            raise OutputError(f"{self.directory} holds {strange[0]!r}, not m3rt's; move it or choose another name")
         try:
-            state = json.loads((self.directory / _STATE).read_bytes())
-            files = self.directory.glob("[0-9]*.json")
-            return state, {int(file.stem): Note(**json.loads(file.read_bytes())) for file in files}
+            state = dict(json.loads((self.directory / _STATE).read_bytes()))
+            files = {int(file.stem): file for file in self.directory.glob("[0-9]*.json")}
+            # A part that has lost its data is made again.
+            notes = {n: Note(**json.loads(file.read_bytes())) for n, file in files.items() if self._part(n).is_file()}
+            return state, notes
         except FileNotFoundError:
-            if self.directory.is_dir() and any(self.directory.glob("[!.]*")):
-                raise OutputError(
-                    f"{self.directory} exists and is not from m3rt; move it or choose another name"
-                ) from None
             return {}, {}
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise OutputError(f"{self.directory} is damaged ({error}); remove it and start again") from None
 
     def _write(self, path: Path, write: Callable[[Path], None]) -> None:
@@ -155,6 +175,19 @@ class Spool:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else error
             raise OutputError(f"{self._out} cannot be written: {reason}; {self.resume}") from None
+
+
+def _target(out: Path, force: bool) -> Path:
+    """The file to write, a link followed; OutputError for what is there and must stay."""
+    try:
+        target = out.resolve() if out.is_symlink() else out  # a link is written through, not replaced
+        exists, plain = target.exists(), target.is_file()
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{out} cannot be written: {error}") from None
+    if exists and not (plain and force):
+        way = "choose another name or pass --force" if plain else "it is no plain file: choose another name"
+        raise OutputError(f"{out} exists already; {way}")
+    return target
 
 
 def _dump(value: Any, path: Path) -> None:
