@@ -58,3 +58,7 @@ def test_python_blocks_run(block: int, bundle_int8: Path, tmp_path: Path, monkey
     shutil.copytree(bundle_int8, tmp_path / "bge-m3-int8")
     monkeypatch.chdir(tmp_path)
     exec(compile(PYTHON[block], "README.md", "exec"), {})
+
+
+def test_no_placeholder_is_left() -> None:
+    assert not re.findall(r"[A-Z]+_TABLE", README)
