@@ -131,6 +131,7 @@ def _session_options(ort: Any, threads: int | None, device: str, precision: str)
             # Optimized, the session would hold every weight again as float32.
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")
+            options.enable_cpu_mem_arena = False
         if precision == "int8" and not _has_vnni():
             # Without VNNI, u8 x s8 products saturate in 16 bits. The exact path turns the weights to u8, which
             # is an extended pass.
