@@ -14,7 +14,10 @@ from typing import Any
 
 from m3rt.threads import available_cpus
 
-PACKAGES = ("m3rt", "onnxruntime", "numpy", "torch", "transformers", "FlagEmbedding", "bge-m3-lite")
+PACKAGES = (
+    "m3rt", "onnxruntime", "openvino", "numpy", "torch", "transformers", "FlagEmbedding", "sentence-transformers",
+    "optimum-intel", "optimum-onnx", "nncf", "bge-m3-lite",
+)  # fmt: skip
 
 
 def regime(**extra: Any) -> dict[str, Any]:
@@ -45,11 +48,16 @@ def spread(seconds: Sequence[float]) -> str:
 def report(title: str, rows: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) -> None:
     """Conditions, a Markdown table, and as the last line the same as JSON."""
     print(f"# {title}\n" + ", ".join(f"{k} {v}" for k, v in conditions.items()) + "\n")
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(str(row.get(c, "")) for c in columns) + " |")
+    print(table(rows))
     print(json.dumps({"title": title, "conditions": dict(conditions), "rows": [dict(r) for r in rows]}))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table; the first row names the columns."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(str(row.get(c, "")) for c in columns) + " |" for row in rows]
+    return "\n".join(lines)
 
 
 def mixlen(path: Path, count: int, *, seed: int = 0) -> list[str]:
