@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .errors import BundleError
-from .manifest import MANIFEST, FileRecord, Manifest
+from .manifest import MANIFEST, EngineName, FileRecord, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,15 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: {name!r} is not a file of this bundle")
         return _inside(self.path, name)
+
+    def graph(self, engine: EngineName) -> Path:
+        """The graph that `engine` runs; BundleError when the bundle has none."""
+        if engine not in self.manifest.graph.files:
+            raise BundleError(
+                f"{self.path} was exported for {' and '.join(self.manifest.engines)}, not {engine}; export it again "
+                f"with --engine {engine}"
+            )
+        return self.file(self.manifest.graph.files[engine])
 
     def size(self) -> int:
         """Bytes of all files that the manifest lists."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -19,15 +18,12 @@ from .bundle import Bundle, open_bundle
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .engines import Engine, Heads, Outputs, load_engine
 from .errors import EngineError, InputError, whole_number
-from .manifest import TOKENIZER, Manifest
+from .manifest import Manifest
 from .scoring import pair_scores
 from .tokenizer import TokenIds, Tokenizer
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 
-# Loading XLM-R's tokenizer.json takes 0.6 s and the interpreter's lock all that time; the engine takes as long and
-# needs the lock only at first. So the engine starts this many seconds ahead and both load at once.
-_HEAD_START = 0.06
 STREAM_TEXTS = 4096  # texts held at a time by stream(): enough to bucket by length, little memory
 
 
@@ -55,18 +51,15 @@ class M3Encoder:
         if batch_tokens is not None:
             batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
         bundle = open_bundle(model)
-        with ThreadPoolExecutor(1) as pool:
-            loading = pool.submit(load_engine, bundle, engine=engine, device=device, threads=threads)
-            wait([loading], timeout=_HEAD_START)
-            tokenizer = _tokenizer(bundle)
-            loaded = loading.result()
+        tokenizer = Tokenizer.of(bundle)
+        loaded = load_engine(bundle, engine=engine, device=device, threads=threads)
         self._assemble(bundle, loaded, tokenizer, batch_tokens)
 
     @classmethod
     def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> M3Encoder:
         """An encoder around an engine of one's own."""
         self = cls.__new__(cls)
-        self._assemble(bundle, engine, _tokenizer(bundle), batch_tokens)
+        self._assemble(bundle, engine, Tokenizer.of(bundle), batch_tokens)
         return self
 
     def _assemble(self, bundle: Bundle, engine: Engine, tokenizer: Tokenizer, batch_tokens: int | None) -> None:
@@ -206,10 +199,6 @@ class M3Encoder:
                 f"{self.manifest.source.id} was not trained for truncate_dim={dim}: expect lower quality",
                 stacklevel=3,
             )
-
-
-def _tokenizer(bundle: Bundle) -> Tokenizer:
-    return Tokenizer(bundle.file(TOKENIZER), bundle.manifest.special_tokens)
 
 
 class _Collector:

@@ -21,7 +21,7 @@ TOKENIZER = "tokenizer.json"
 Kind = Literal["m3", "dense"]
 Pooling = Literal["cls", "mean"]
 Precision = Literal["fp32", "fp16", "int8"]
-EngineName = Literal["onnxruntime"]
+EngineName = Literal["onnxruntime", "openvino"]
 
 
 _IDS = {"input_ids", "attention_mask"}
@@ -90,9 +90,9 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The graph file and its ports."""
+    """A graph file for each engine that can run the bundle, all with the same ports and the same weights."""
 
-    file: str
+    files: Mapping[EngineName, str]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
@@ -103,7 +103,6 @@ class Manifest:
 
     kind: Kind
     precision: Precision
-    engine: EngineName
     source: Source
     architecture: Architecture
     pooling: Pooling
@@ -128,8 +127,11 @@ class Manifest:
             raise BundleError(
                 f"{MANIFEST}: a special token is {max(self.special_tokens.unused)}, not in the vocabulary"
             )
-        if self.graph.file not in self.files:
-            raise BundleError(f"{MANIFEST}: the graph {self.graph.file!r} is not among its files")
+        if not self.graph.files:
+            raise BundleError(f"{MANIFEST}: no graph is named, expected one for each engine; export the model again")
+        for file in self.graph.files.values():
+            if file not in self.files:
+                raise BundleError(f"{MANIFEST}: the graph {file!r} is not among its files")
 
     def _check_ports(self) -> None:
         expected = _INPUTS[self.kind] | _OUTPUTS[self.kind]
@@ -144,6 +146,11 @@ class Manifest:
                 raise BundleError(
                     f"{MANIFEST}: {port.name} has shape {list(port.shape)}, expected to end in {widths[port.name]}"
                 )
+
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that have a graph in the bundle."""
+        return tuple(self.graph.files)
 
     @property
     def dim(self) -> int:
@@ -222,7 +229,7 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
         "source": Source(source["id"], source["revision"], _records(source["files"])),
         "architecture": Architecture(**raw["architecture"]),
         "special_tokens": SpecialTokens(**raw["special_tokens"]),
-        "graph": Graph(graph["file"], _ports(graph["inputs"]), _ports(graph["outputs"])),
+        "graph": Graph(dict(graph["files"]), _ports(graph["inputs"]), _ports(graph["outputs"])),
         "files": _records(raw["files"]),
         "matryoshka_dims": tuple(raw["matryoshka_dims"]),
     }

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bundle import Bundle, sha256
 from .errors import BundleError, InputError
-from .manifest import SURROGATE, SpecialTokens
+from .manifest import SURROGATE, TOKENIZER, SpecialTokens
+from .unigram import FILES, PIPELINE, TRIE, Unigram, fast_tokenizer
 
 # No tokenizer here makes tokens longer than 16 characters on average over a long text; a text longer than
 # this many characters per allowed token is first tried by its head alone.
@@ -41,24 +43,51 @@ class TokenIds:
         return ids, mask.astype(np.int64)
 
 
+class _Ids(Protocol):
+    """Texts to token ids with their special tokens, and back one by one."""
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]: ...
+    def decode(self, token: int) -> str: ...
+
+
+class _HuggingFace:
+    """Any tokenizer.json, by tokenizers."""
+
+    def __init__(self, path: Path) -> None:
+        self._fast = fast_tokenizer(path)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [e.ids for e in self._fast.encode_batch_fast(texts)]
+
+    def decode(self, token: int) -> str:
+        return str(self._fast.decode([token], skip_special_tokens=False))
+
+
 class Tokenizer:
-    """A Hugging Face fast tokenizer without truncation or padding of its own; safe in many threads."""
+    """Texts to token ids, cut to a length; safe in many threads.
 
-    def __init__(self, path: Path, special: SpecialTokens) -> None:
-        from tokenizers import Tokenizer as FastTokenizer
+    path: a tokenizer.json. unigram: whether its directory holds the files of m3rt.unigram, to use instead.
+    """
 
-        try:
-            self._fast: Any = FastTokenizer.from_buffer(path.read_bytes())
-        except Exception as error:  # the library raises bare Exception
-            raise BundleError(f"{path} is not a tokenizer file: {error}") from None
-        self._fast.no_truncation()
-        self._fast.no_padding()
+    def __init__(self, path: Path, special: SpecialTokens, *, unigram: bool = False) -> None:
+        self._model: _Ids = Unigram(path.parent) if unigram else _HuggingFace(path)
         self._eos = special.eos
-        if (ids := self._fast.encode("").ids) != [special.bos, special.eos]:
+        if (ids := self._ids([""])[0]) != [special.bos, special.eos]:
+            file = path.parent / PIPELINE if unigram else path
             raise BundleError(
-                f"{path} makes {ids} of an empty text, expected [{special.bos}, {special.eos}]; it has no template "
+                f"{file} makes {ids} of an empty text, expected [{special.bos}, {special.eos}]; it has no template "
                 "that puts the special tokens around a text"
             )
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Tokenizer:
+        """The tokenizer of a bundle. Raises BundleError for files that are not what they should be."""
+        if unigram := any(name in bundle.manifest.files for name in FILES):
+            trie = {name: bundle.file(name) for name in FILES}[TRIE]  # all four, or a BundleError
+            # Of all files only this one can crash the process when damaged, and half a millisecond tells.
+            if sha256(trie) != bundle.manifest.files[TRIE].sha256:
+                raise BundleError(f"{trie} is damaged: not the SHA-256 of the manifest; export or copy it again")
+        return cls(bundle.file(TOKENIZER), bundle.manifest.special_tokens, unigram=unigram)
 
     def encode(self, texts: Sequence[str], max_length: int) -> TokenIds:
         """Tokenize n texts to <s> ... </s>, cut to `max_length` tokens keeping the last special token.
@@ -77,7 +106,7 @@ class Tokenizer:
 
     def decode(self, token: int) -> str:
         """The text of one token id, as FlagEmbedding's convert_id_to_token shows it."""
-        return str(self._fast.decode([token], skip_special_tokens=False))
+        return self._model.decode(token)
 
     def _heads(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Token ids of each text, all of them or at least max_length + 1."""
@@ -90,7 +119,7 @@ class Tokenizer:
         return rows
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        return [e.ids for e in self._fast.encode_batch_fast(texts)]
+        return self._model.ids(texts)
 
 
 def _head(text: str, limit: int) -> str:

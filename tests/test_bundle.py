@@ -4,9 +4,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import marisa_trie
+import numpy as np
 import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +19,9 @@ from hypothesis import strategies as st
 from m3rt import BundleError, M3Encoder
 from m3rt.bundle import check_hashes, open_bundle, sha256
 from m3rt.manifest import Manifest
+from m3rt.unigram import FILES as UNIGRAM_FILES
 
-FILES = ("model.onnx", "weights.bin", "tokenizer.json", "golden.json")
+FILES = ("model.onnx", "weights.bin", "tokenizer.json", "golden.json", *UNIGRAM_FILES)
 fuzz = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -84,8 +89,8 @@ def test_any_flipped_bit_fails_the_hashes(bundle: Path, name: str, place: float,
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_link_in_the_place_of_a_file_is_refused(bundle: Path, name: str) -> None:
-    (bundle / name).rename(bundle.parent / name)
-    (bundle / name).symlink_to(bundle.parent / name)
+    elsewhere = (bundle / name).rename(bundle.parent / Path(name).name)
+    (bundle / name).symlink_to(elsewhere)
     assert f"{bundle / name} is a link" in refusal(bundle)
 
 
@@ -252,13 +257,108 @@ def test_what_is_no_graph_is_refused(bundle: Path, content: bytes) -> None:
     assert f"{bundle / 'model.onnx'} cannot be loaded" in refusal(bundle)
 
 
+def without_unigram(bundle: Path) -> None:
+    raw = manifest_of(bundle)
+    write_manifest(bundle, raw | {"files": {n: r for n, r in raw["files"].items() if n not in UNIGRAM_FILES}})
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "unigram/pipeline.json"])
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"model": {"type": "BPE"}}'])
-def test_what_is_no_tokenizer_is_refused(bundle: Path, content: bytes) -> None:
-    rewrite(bundle, "tokenizer.json", content)
-    assert f"{bundle / 'tokenizer.json'} is not a tokenizer file" in refusal(bundle)
+def test_what_is_no_tokenizer_is_refused(bundle: Path, name: str, content: bytes) -> None:
+    rewrite(bundle, name, content)
+    if name == "tokenizer.json":
+        without_unigram(bundle)
+    assert f"{bundle / name} is not a tokenizer file" in refusal(bundle)
 
 
-def test_a_tokenizer_that_adds_no_special_tokens_is_refused(bundle: Path) -> None:
-    raw = json.loads((bundle / "tokenizer.json").read_text("utf-8"))
-    rewrite(bundle, "tokenizer.json", json.dumps(raw | {"post_processor": None}).encode())
-    assert "makes [] of an empty text, expected [0, 2]" in refusal(bundle)
+@pytest.mark.parametrize("name", ["tokenizer.json", "unigram/pipeline.json"])
+def test_a_tokenizer_that_adds_no_special_tokens_is_refused(bundle: Path, name: str) -> None:
+    raw = json.loads((bundle / name).read_text("utf-8"))
+    rewrite(bundle, name, json.dumps(raw | {"post_processor": None}).encode())
+    if name == "tokenizer.json":
+        without_unigram(bundle)
+    assert f"{bundle / name} makes [] of an empty text, expected [0, 2]" in refusal(bundle)
+
+
+def test_a_bundle_without_one_of_the_unigram_files_is_refused(bundle: Path) -> None:
+    raw = manifest_of(bundle)
+    del raw["files"]["unigram/ids.npy"]
+    write_manifest(bundle, raw)
+    assert "'unigram/ids.npy' is not a file of this bundle" in refusal(bundle)
+
+
+@given(st.integers(0, 2**32), st.floats(0, 1))
+@settings(fuzz, max_examples=60)
+def test_a_trie_with_damaged_bytes_is_refused_before_it_is_read(bundle: Path, seed: int, share: float) -> None:
+    whole = bytearray((bundle / "unigram/pieces.trie").read_bytes())
+    junk = Random(seed)
+    for _ in range(1 + int(share * 1000)):
+        whole[junk.randrange(len(whole))] ^= junk.randrange(1, 256)
+    expected = open_bundle(bundle).manifest.files["unigram/pieces.trie"].sha256
+    untouched = (bundle / "unigram/pieces.trie").read_bytes()
+    (bundle / "unigram/pieces.trie").write_bytes(whole)
+    if sha256(bundle / "unigram/pieces.trie") != expected:  # two changes may undo each other
+        assert f"{bundle / 'unigram/pieces.trie'} is damaged" in refusal(bundle)
+    (bundle / "unigram/pieces.trie").write_bytes(untouched)
+
+
+def recorded(bundle: Path, name: str, content: bytes) -> None:
+    """rewrite() with the right hash."""
+    rewrite(bundle, name, content)
+    raw = manifest_of(bundle)
+    raw["files"][name]["sha256"] = sha256(bundle / name)
+    write_manifest(bundle, raw)
+
+
+@pytest.mark.parametrize("content", [b"", b"We love Marisa.\0", b"\0" * 5000, bytes(range(256)) * 20])
+def test_what_is_no_trie_is_refused(bundle: Path, content: bytes) -> None:
+    recorded(bundle, "unigram/pieces.trie", content)
+    assert f"{bundle / 'unigram/pieces.trie'} is not a trie" in refusal(bundle)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_trie_cut_short_is_refused(bundle: Path, share: float) -> None:
+    whole = (bundle / "unigram/pieces.trie").read_bytes()
+    recorded(bundle, "unigram/pieces.trie", whole[: int(share * len(whole))])
+    assert f"{bundle / 'unigram/pieces.trie'} is not a trie" in refusal(bundle)
+
+
+def test_a_trie_of_other_pieces_is_refused(bundle: Path) -> None:
+    ids = len(np.load(bundle / "unigram/ids.npy"))
+    for pieces, message in (
+        ([], "holds no pieces"),
+        (["<unk>"], f"holds int32 ({ids},), expected int32 (1,)"),
+        ([str(i) for i in range(ids)], "names a piece that unigram/pieces.trie lacks: "),
+    ):
+        marisa_trie.Trie(pieces).save(str(bundle / "unigram/pieces.trie"))
+        recorded(bundle, "unigram/pieces.trie", (bundle / "unigram/pieces.trie").read_bytes())
+        assert message in refusal(bundle)
+
+
+def npy(array: Any) -> bytes:
+    file = BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["unigram/ids.npy", "unigram/scores.npy"])
+def test_what_is_not_the_array_of_the_pieces_is_refused(bundle: Path, name: str) -> None:
+    whole = (bundle / name).read_bytes()
+    array = np.load(bundle / name)
+    for content in (
+        b"", b"junk", whole[:-1], whole[:100], b"\0" * len(whole), npy(np.array([{}], object)),
+        npy(array[:-1]), npy(array[None]), npy(array.astype(np.float16)), npy(array.astype(array.dtype.newbyteorder())),
+    ):  # fmt: skip
+        rewrite(bundle, name, content)
+        assert str(bundle / name) in refusal(bundle)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("ids", -1, "has ids outside 0 to"), ("ids", 2**31 - 1, "has ids outside 0 to"),
+    ("scores", np.nan, "has scores above 0"), ("scores", np.inf, "has scores above 0"),
+])  # fmt: skip
+def test_ids_and_scores_out_of_range_are_refused(bundle: Path, name: str, value: float, message: str) -> None:
+    array = np.load(bundle / f"unigram/{name}.npy")
+    array[len(array) // 2] = value
+    rewrite(bundle, f"unigram/{name}.npy", npy(array))
+    assert message in refusal(bundle)

@@ -128,7 +128,8 @@ def test_info_as_json_is_the_manifest_with_path_and_size(bundle_int8: Path, caps
     assert main(["info", str(bundle_int8), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found.pop("path") == str(bundle_int8)
-    assert found.pop("size") == sum(f.stat().st_size for f in bundle_int8.iterdir() if f.name != "m3rt.json")
+    files = [f for f in bundle_int8.rglob("*") if f.is_file() and f.name != "m3rt.json"]
+    assert found.pop("size") == sum(f.stat().st_size for f in files)
     assert Manifest.from_json(json.dumps(found)) == open_bundle(bundle_int8).manifest
 
 

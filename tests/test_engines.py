@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from m3rt_export import export
 
 from m3rt import BundleError, DeviceMissing, EngineError, InputError, M3Encoder, M3rtError
 from m3rt.bundle import open_bundle
-from m3rt.engines import Heads, load_engine, reference_engine
+from m3rt.cpu import has_vnni
+from m3rt.engines import Heads, load_engine, reference_engine, usable
 from m3rt.engines.onnxruntime import OnnxRuntimeEngine
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+needs_vnni = pytest.mark.skipif(not has_vnni(), reason="openvino's int8 needs VNNI")
 no_cuda = pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
 
 
@@ -37,7 +40,7 @@ def bundle_fp16(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 BLOCKED = """
 import sys
-sys.modules["onnxruntime"] = None  # makes its import fail as if it were not installed
+sys.modules["onnxruntime"] = sys.modules["openvino"] = None  # makes imports fail as if they were not installed
 from m3rt import EngineMissing, M3Encoder
 try:
     M3Encoder(sys.argv[1])
@@ -45,7 +48,9 @@ except EngineMissing as error:
     assert isinstance(error, ImportError)
     print(error)
 """
-BROKEN = BLOCKED.replace('sys.modules["onnxruntime"] = None', "sys.path.insert(0, sys.argv[2])")
+BROKEN = BLOCKED.replace(
+    'sys.modules["onnxruntime"] = sys.modules["openvino"] = None', "sys.path.insert(0, sys.argv[2])"
+)
 
 
 def run(script: str, *arguments: Path) -> str:
@@ -55,7 +60,9 @@ def run(script: str, *arguments: Path) -> str:
 
 
 def test_an_engine_that_is_not_installed_says_its_command(bundle_fp32: Path) -> None:
-    expected = 'onnxruntime is not installed; run: pip install "m3rt[cpu]" (or "m3rt[gpu]" for CUDA)\n'
+    expected = (
+        'onnxruntime or openvino is not installed; run: pip install "m3rt[cpu]" or pip install "m3rt[openvino]"\n'
+    )
     assert run(BLOCKED, bundle_fp32) == expected
 
 
@@ -75,8 +82,86 @@ def test_cuda_that_is_not_there_says_its_command(bundle: str, request: pytest.Fi
 def test_a_bundle_for_an_engine_that_this_version_lacks_is_refused(bundle_fp32: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(bundle_fp32, tmp_path / "bundle")
     text = (bundle / "m3rt.json").read_text("utf-8")
-    (bundle / "m3rt.json").write_text(text.replace('"engine": "onnxruntime"', '"engine": "openvino"'))
-    assert "engine is 'openvino', expected one of onnxruntime" in refusal(BundleError, bundle)
+    (bundle / "m3rt.json").write_text(text.replace('"onnxruntime": "model.onnx"', '"abacus": "model.onnx"'))
+    assert "graph is Graph(files={'abacus': 'model.onnx'" in refusal(BundleError, bundle)
+
+
+def test_a_bundle_without_the_asked_engines_graph_says_how_to_get_it(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = export(checkpoint, tmp_path / "bundle", precision="fp32", engine="onnxruntime")
+    assert bundle.manifest.engines == ("onnxruntime",)
+    message = refusal(BundleError, bundle.path, engine="openvino")
+    assert "was exported for onnxruntime, not openvino; export it again with --engine openvino" in message
+
+
+def test_what_openvino_cannot_do_it_refuses(bundle_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "runs on CPUs only" in refusal(DeviceMissing, bundle_int8, engine="openvino", device="cuda")
+    monkeypatch.setattr("m3rt.engines.openvino.has_vnni", lambda: False)
+    monkeypatch.setattr("m3rt.engines.has_vnni", lambda: False)
+    assert "no VNNI" in refusal(DeviceMissing, bundle_int8, engine="openvino")
+    assert usable(open_bundle(bundle_int8), "cpu")[0] == "onnxruntime"
+
+
+# ---- two engines, one bundle
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=needs_vnni)])
+def test_both_engines_compute_the_same(precision: str, request: pytest.FixtureRequest) -> None:
+    bundle = request.getfixturevalue(f"bundle_{precision}")
+    first, second = (
+        M3Encoder(bundle, engine=name, threads=1).encode(
+            sentences(), return_sparse=True, return_colbert_vecs=True, max_length=40
+        )
+        for name in ("onnxruntime", "openvino")
+    )
+    tolerance = {"fp32": 2e-6, "int8": 3e-2}[precision]  # golden.TOLERANCE's for int8: a rounding may go either way
+    for a, b in ((first.dense_vecs, second.dense_vecs), (first.multi.vectors, second.multi.vectors)):
+        assert np.linalg.norm(a - b, axis=1).max() < tolerance
+    width = max(first.sparse.indices.max(), second.sparse.indices.max()) + 1
+    dense = np.zeros((2, len(first), width))
+    for row, sparse in zip(dense, (first.sparse, second.sparse), strict=True):
+        row[np.repeat(np.arange(len(first)), np.diff(sparse.indptr)), sparse.indices] = sparse.values
+    assert np.linalg.norm(dense[0] - dense[1]) <= tolerance * np.linalg.norm(dense[0])
+
+
+def test_the_graphs_of_both_engines_share_the_weights(checkpoint: Path, bundle_int8: Path, tmp_path: Path) -> None:
+    one = export(checkpoint, tmp_path / "one", engine="openvino").manifest.files["weights.bin"].size
+    both = open_bundle(bundle_int8).manifest.files["weights.bin"].size
+    # XLM-R's embeddings, layers and heads once; SmoothQuant's factors and scales are the same too.
+    assert both == pytest.approx(one, rel=0.01)
+
+
+@pytest.mark.parametrize("bundle", ["bundle_fp32", pytest.param("bundle_int8", marks=needs_vnni)])
+def test_openvino_gives_a_text_the_same_result_in_any_batch(bundle: str, request: pytest.FixtureRequest) -> None:
+    model = M3Encoder(request.getfixturevalue(bundle), engine="openvino", threads=1)
+    texts = sentences()[:40]
+    options: dict[str, Any] = {"return_sparse": True, "return_colbert_vecs": True}
+    together = model.encode(texts, **options)
+    for i, text in enumerate(texts):
+        alone = model.encode(text, **options)
+        np.testing.assert_allclose(alone.dense_vecs[0], together.dense_vecs[i], atol=1e-2 if "int8" in bundle else 1e-6)
+        assert alone.colbert_vecs[0].shape == together.colbert_vecs[i].shape
+
+
+def test_openvino_computes_the_asked_heads_only(bundle_fp32: Path) -> None:
+    engine = load_engine(open_bundle(bundle_fp32), engine="openvino", threads=1)
+    ids = np.array([[0, 7, 8, 2]])
+    everything = engine.run(ids, np.ones_like(ids), Heads(True, True, True))
+    for heads in (Heads(True, False, False), Heads(False, True, False), Heads(False, False, True)):
+        out = engine.run(ids, np.ones_like(ids), heads)
+        for name, asked in (("dense", heads.dense), ("token_weights", heads.sparse), ("colbert", heads.colbert)):
+            found = getattr(out, name)
+            assert (found is not None) == asked
+            if asked:
+                np.testing.assert_allclose(found, getattr(everything, name), atol=1e-6)
+
+
+def test_openvino_runs_in_many_threads_at_once(bundle_fp32: Path) -> None:
+    model = M3Encoder(bundle_fp32, engine="openvino", threads=1)
+    texts = sentences()[:24]
+    expected = model.encode(texts).dense_vecs
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: model.encode(text).dense_vecs[0], texts * 4))
+    np.testing.assert_allclose(found, np.tile(expected, (4, 1)), atol=1e-6)
 
 
 # ---- what is refused
@@ -97,7 +182,7 @@ def test_the_reference_engine_runs_fp16_on_a_cpu(bundle_fp16: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"engine": "torch"}, "engine is 'torch', expected one of auto, onnxruntime"),
+    ({"engine": "torch"}, "engine is 'torch', expected one of auto, onnxruntime, openvino"),
     ({"engine": ""}, "engine is '', expected one of auto"),
     ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
     ({"device": "cuda:0"}, "device is 'cuda:0', expected one of"),
@@ -124,7 +209,7 @@ def test_auto_is_the_engine_of_the_bundle(bundle_fp32: Path, name: str) -> None:
 def test_the_exact_path_of_cpus_without_vnni_gives_the_same_vectors(
     int8: M3Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("m3rt.engines.onnxruntime._has_vnni", lambda: False)
+    monkeypatch.setattr("m3rt.engines.onnxruntime.has_vnni", lambda: False)
     exact = M3Encoder(int8.path, device="cpu", threads=1).encode(sentences()).dense_vecs
     cosines = (exact * int8.encode(sentences()).dense_vecs).sum(axis=1)
     print(f"max {1 - cosines.min():.2g}, mean {1 - cosines.mean():.2g}")
@@ -179,7 +264,7 @@ def test_without_vnni_the_weights_become_unsigned_so_that_no_product_saturates(
 
     text = ["The ferry leaves at seven.", "東京タワー"]
     exact = M3Encoder(bundle_int8, threads=1).encode(text).dense_vecs
-    monkeypatch.setattr(engine, "_has_vnni", lambda: False)
+    monkeypatch.setattr(engine, "has_vnni", lambda: False)
     options = engine._session_options(ort, 1, "cpu", "int8")
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     ort.InferenceSession(str(bundle_int8 / "model.onnx"), options, disabled_optimizers=engine._SLOWER_FUSIONS)

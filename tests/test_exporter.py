@@ -125,7 +125,9 @@ def test_the_manifest_records_every_source_file_by_its_hash(checkpoint: Path, bu
 
 def test_the_manifest_lists_every_file_of_the_bundle(bundle_fp32: Path) -> None:
     bundle = open_bundle(bundle_fp32)
-    assert {*bundle.manifest.files, "m3rt.json"} == {path.name for path in bundle_fp32.iterdir()}
+    assert {*bundle.manifest.files, "m3rt.json"} == {
+        path.relative_to(bundle_fp32).as_posix() for path in bundle_fp32.rglob("*") if path.is_file()
+    }
     read: list[int] = []
     check_hashes(bundle, read.append)
     assert sum(read) == bundle.size() == sum(p.stat().st_size for p in bundle_fp32.iterdir() if p.name != "m3rt.json")

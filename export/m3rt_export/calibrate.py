@@ -17,10 +17,12 @@ from m3rt.engines.onnxruntime import evaluate
 from m3rt.manifest import TOKENIZER, Port
 from m3rt.tokenizer import Tokenizer
 
+from .attention import fused_attention
+from .batch import batch
 from .config import Config
 from .graph import GraphBuilder
 from .heads import INPUTS
-from .layers import Fetch, LayerTensors, Ranges, batch, embedding_tables, layer
+from .layers import Fetch, LayerTensors, Operators, Ranges, embedding_tables, layer
 from .linear import FloatLinear
 from .texts import calibration_texts
 
@@ -34,7 +36,7 @@ def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]
     ids, mask = tokens.padded(np.arange(len(tokens.truncated)), config.special_tokens.pad)
     feeds: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
     kept = mask.reshape(-1).astype(bool)
-    float32 = FloatLinear(np.float32)
+    float32 = Operators(FloatLinear(np.float32), fused_attention)
 
     x = _embed(fetch, config, ids)
     for index in range(config.architecture.layers):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from m3rt.bundle import Bundle, open_bundle, record
-from m3rt.errors import CheckpointError, InputError, OutputError
+from m3rt.errors import InputError, OutputError
 from m3rt.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, FileRecord, Manifest, Precision, Source
+from m3rt.unigram import FILES as UNIGRAM_FILES
 
-from .build import GRAPH, WEIGHTS, build
+from .build import OPERATORS, WEIGHTS, build
 from .config import Config, read_config
 from .golden import write_golden
 from .heads import FILES as HEAD_FILES
@@ -24,9 +24,8 @@ from .heads import read_heads
 from .source import Source as Checkpoint
 from .source import resolve
 from .tensors import open_tensors
+from .tokenizer_files import write_tokenizer
 from .trace import trace
-
-ENGINES = ("onnxruntime",)
 
 
 def export(
@@ -34,15 +33,16 @@ def export(
     out: str | Path,
     *,
     precision: Precision = "int8",
-    engine: EngineName = "onnxruntime",
+    engine: EngineName | None = None,
     revision: str | None = None,
     dense_only: bool = False,
     progress: Callable[[str], object] = lambda step: None,
 ) -> Bundle:
     """Convert a checkpoint into the bundle directory `out`, which must not exist yet or be empty.
 
-    source: a local directory in Hugging Face's layout, or a Hub id. revision: branch, tag or commit of a Hub
-    id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. progress: called with each
+    source: a local directory in Hugging Face's layout, or a Hub id. engine: write the graph of this engine only;
+    by default every engine that runs the precision gets one, as they share the weights. revision: branch, tag
+    or commit of a Hub id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. progress: called with each
     step's name. Returns the opened bundle. Raises InputError, CheckpointError or OutputError, and leaves
     nothing behind then.
 
@@ -50,15 +50,18 @@ def export(
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision is {precision!r}, expected one of {', '.join(get_args(Precision))}")
-    if engine not in ENGINES:
-        raise InputError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    engines = tuple(OPERATORS[precision])
+    if engine is not None and engine not in engines:
+        raise InputError(f"engine is {engine!r}, expected one of {', '.join(engines)} for {precision}")
     target = Path(out)
     with _written_aside(target) as directory:
         progress("reading the checkpoint")
         checkpoint = resolve(str(source), revision=revision, dense_only=dense_only)
         config = read_config(checkpoint.path, checkpoint.model_id)
-        _copy_tokenizer(checkpoint.path, directory, config)
-        manifest = _fill(directory, checkpoint, config, precision, engine, dense_only, progress)
+        write_tokenizer(checkpoint.path, directory, config)
+        manifest = _fill(
+            directory, checkpoint, config, precision, (engine,) if engine else engines, dense_only, progress
+        )
         progress("golden vectors")
         _write_manifest(directory, manifest)
         write_golden(directory)
@@ -72,7 +75,7 @@ def _fill(
     checkpoint: Checkpoint,
     config: Config,
     precision: Precision,
-    engine: EngineName,
+    engines: Sequence[EngineName],
     dense_only: bool,
     progress: Callable[[str], object],
 ) -> Manifest:
@@ -81,7 +84,7 @@ def _fill(
     if config.supported:
         tensors = open_tensors(checkpoint.path)
         heads = None if dense_only else read_heads(checkpoint.path, config)
-        graph = build(tensors.require, config, heads, precision, directory, progress)
+        graph = build(tensors.require, config, heads, precision, engines, directory, progress)
         read = [*tensors.files, *(checkpoint.path / name for name in HEAD_FILES.values() if heads)]
         if heads:
             architecture = replace(architecture, colbert_dim=len(heads.colbert.weight))
@@ -93,7 +96,6 @@ def _fill(
     return Manifest(
         kind="m3" if heads else "dense",
         precision=precision,
-        engine=engine,
         source=Source(
             id=checkpoint.model_id,
             revision=checkpoint.revision,
@@ -104,27 +106,12 @@ def _fill(
         special_tokens=config.special_tokens,
         max_tokens=config.max_tokens,
         graph=graph,
-        files=_records(directory, [directory / name for name in (GRAPH, WEIGHTS, TOKENIZER)]),
+        files=_records(
+            directory, [directory / name for name in (*graph.files.values(), WEIGHTS, TOKENIZER, *UNIGRAM_FILES)]
+        ),
         prompts=config.prompts,
         matryoshka_dims=config.matryoshka_dims,
     )
-
-
-def _copy_tokenizer(source: Path, directory: Path, config: Config) -> None:
-    """The same JSON without its indentation, which is half of XLM-R's file."""
-    tokenizer = json.loads((source / TOKENIZER).read_text(encoding="utf-8"))
-    try:
-        vocab = tokenizer["model"].get("vocab") or ()
-        largest = max([len(vocab) - 1, *(int(token["id"]) for token in tokenizer.get("added_tokens") or ())])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{source / TOKENIZER} is not a tokenizer file: {error!r}") from None
-    if largest >= config.architecture.vocab_size:
-        raise CheckpointError(
-            f"{source / TOKENIZER} has ids up to {largest}, expected below vocab_size "
-            f"{config.architecture.vocab_size}; the files are of different models"
-        )
-    compact = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
-    (directory / TOKENIZER).write_text(compact, encoding="utf-8")
 
 
 def _records(directory: Path, files: list[Path]) -> dict[str, FileRecord]:

@@ -1,20 +1,18 @@
-"""The three output heads, each inside an If on its own boolean input so that an unasked one costs nothing."""
+"""The three output heads, each with a boolean input of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from m3rt.errors import CheckpointError
 from m3rt.manifest import Port
 
+from .batch import Batch, Picked, first_tokens
 from .config import Config
 from .graph import GraphBuilder
-from .layers import Batch, Picked, first_tokens
 from .linear import Dense
 from .tensors import open_tensors
 
@@ -75,26 +73,27 @@ def write_heads(g: GraphBuilder, config: Config, wanted: Picked, hidden: str, he
     """Outputs from the wanted rows of the last hidden state, (rows, hidden), computed in float32.
 
     dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of
-    the ColBERT map of every token but <s>. An output that is not asked for has a zero-sized first axis.
+    the ColBERT map of every token but <s>. A head that is not asked for gets no rows, so that it costs nothing.
     """
     states = g.op("Reshape", g.op("Cast", hidden, to=1), wanted.shape)  # (b, s or 1, hidden)
-    width = config.architecture.hidden_size
     if heads is None:
         write_dense(g, config, states)
         return
-    outputs: Mapping[str, tuple[str, tuple[int, ...], Callable[[], str]]] = {
-        "dense_vecs": ("return_dense", (0, width), lambda: _dense(g, config, states)),
-        "token_weights": ("return_sparse", (0, 0), lambda: _token_weights(g, states, heads.sparse)),
-        "colbert_vecs": (
-            "return_colbert_vecs",
-            (0, 0, len(heads.colbert.weight)),
-            lambda: _colbert(g, states, heads.colbert),
-        ),
-    }
-    for name, (switch, empty, emit) in outputs.items():
-        with g.scope(name):
-            nothing = _nothing(g, empty)
-            g.output(g.choose(switch, emit, nothing), name)
+    with g.scope("dense_vecs"):
+        zero = g.constant([0], np.int64)
+        end = g.op("Where", "return_dense", g.constant([np.iinfo(np.int32).max], np.int64), zero)
+        g.output(g.op("Slice", _dense(g, config, states), zero, end, zero), "dense_vecs")
+    with g.scope("token_weights"):
+        g.output(_token_weights(g, _tokens(g, states, "return_sparse", 0), heads.sparse), "token_weights")
+    with g.scope("colbert_vecs"):
+        g.output(_colbert(g, _tokens(g, states, "return_colbert_vecs", 1), heads.colbert), "colbert_vecs")
+
+
+def _tokens(g: GraphBuilder, states: str, switch: str, first: int) -> str:
+    """The tokens from `first` on where the boolean `switch` holds, or none: (b, t, hidden)."""
+    start, one = g.constant([first], np.int64), g.constant([1], np.int64)
+    end = g.op("Where", switch, g.constant([np.iinfo(np.int32).max], np.int64), start)
+    return g.op("Slice", states, start, end, one)
 
 
 def write_dense(g: GraphBuilder, config: Config, states: str) -> None:
@@ -117,8 +116,7 @@ def _token_weights(g: GraphBuilder, states: str, sparse: Dense) -> str:
 
 
 def _colbert(g: GraphBuilder, states: str, colbert: Dense) -> str:
-    one, end = g.constant([1], np.int64), g.constant([np.iinfo(np.int64).max], np.int64)
-    return _unit(g, _map(g, g.op("Slice", states, one, end, one), colbert))
+    return _unit(g, _map(g, states, colbert))
 
 
 def _map(g: GraphBuilder, x: str, dense: Dense) -> str:
@@ -130,8 +128,3 @@ def _map(g: GraphBuilder, x: str, dense: Dense) -> str:
 def _unit(g: GraphBuilder, x: str) -> str:
     norm = g.op("ReduceL2", x, g.constant([-1], np.int64), keepdims=1)
     return g.op("Div", x, g.op("Max", norm, g.constant(_TINY, np.float32)))
-
-
-def _nothing(g: GraphBuilder, shape: tuple[int, ...]) -> Callable[[], str]:
-    empty: NDArray[np.float32] = np.zeros(shape, np.float32)
-    return lambda: g.op("Identity", g.constant(empty, np.float32))

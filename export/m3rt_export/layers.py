@@ -12,12 +12,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .attention import Attend
+from .batch import Batch, Picked
 from .config import Config
 from .graph import GraphBuilder
 from .linear import Dense, Linear, Rows
 
 Array = NDArray[np.float32]
 Fetch = Callable[[str, tuple[int, ...]], Array]  # a tensor of the checkpoint by name, checked against a shape
+
+
+class Operators(NamedTuple):
+    """How an engine wants linear maps and attention written."""
+
+    linear: Linear
+    attend: Attend
 
 
 class Norm(NamedTuple):
@@ -32,7 +41,8 @@ class LayerTensors:
     """The tensors of one layer, biases simplified.
 
     The key bias adds the same to every score of a query, which softmax cancels. The value bias passes through
-    attention unchanged, since its weights sum to 1, and is folded into the output map's bias. Both are exact.
+    attention unchanged, since its weights sum to 1, and is folded into the output map's bias. Both are exact. The
+    query map holds attention's 1 / sqrt(head width), a power of two in BGE-M3.
     """
 
     query: Dense
@@ -52,12 +62,14 @@ class LayerTensors:
         def dense(name: str, n: int, k: int) -> Dense:
             return Dense(fetch(f"{prefix}{name}.weight", (n, k)), fetch(f"{prefix}{name}.bias", (n,)))
 
-        value = dense("attention.self.value", h, h)
+        query, value = dense("attention.self.query", h, h), dense("attention.self.value", h, h)
         out = dense("attention.output.dense", h, h)
+        assert query.bias is not None
         assert out.bias is not None
         assert value.bias is not None
+        scale = np.float32((h // config.architecture.heads) ** -0.5)
         return cls(
-            query=dense("attention.self.query", h, h),
+            query=Dense(query.weight * scale, query.bias * scale),
             key=dense("attention.self.key", h, h)._replace(bias=None),
             value=value._replace(bias=None),
             attention_out=out._replace(bias=out.bias + out.weight @ value.bias),
@@ -73,44 +85,6 @@ class Ranges(NamedTuple):
 
     attention: Array
     ffn: Array
-
-
-class Picked(NamedTuple):
-    """The rows that a layer's output is needed for, by value name."""
-
-    which: str | None  # (rows,) int64 into the hidden states; None: all of them
-    rows: str  # (1,) int64: how many
-    shape: str  # (3,) int64: b, picked positions of each sequence, hidden
-
-
-class Batch(NamedTuple):
-    """The graph's inputs and the shapes made from them, by value name."""
-
-    ids: str  # (b, s)
-    mask: str  # (b, s) int64
-    key_mask: str  # the same as int32, as attention wants it
-    padded: str  # bool: whether any position is padding
-    rows: str  # (1,) int64: b * s
-    shape: str  # (3,) int64: b, s, hidden
-
-    @property
-    def all(self) -> Picked:
-        return Picked(None, self.rows, self.shape)
-
-
-def batch(g: GraphBuilder, config: Config) -> Batch:
-    """The shapes and masks that every layer shares, from the inputs input_ids and attention_mask."""
-    ids, mask = "input_ids", "attention_mask"
-    hidden = g.constant([config.architecture.hidden_size], np.int64)
-    all_kept = g.op("ReduceMin", mask, keepdims=0)
-    return Batch(
-        ids=ids,
-        mask=mask,
-        key_mask=g.op("Cast", mask, to=6),
-        padded=g.op("Equal", all_kept, g.constant(0, np.int64)),
-        rows=g.op("Reshape", g.op("Size", ids), g.constant([1], np.int64)),
-        shape=g.op("Concat", g.op("Shape", ids), hidden, axis=0),
-    )
 
 
 class EmbeddingTables(NamedTuple):
@@ -130,20 +104,6 @@ def embedding_tables(fetch: Fetch, config: Config) -> EmbeddingTables:
     return EmbeddingTables(words, places + types[0], _norm(fetch, "embeddings.LayerNorm", a.hidden_size))
 
 
-def first_tokens(g: GraphBuilder, config: Config, b: Batch, unless: str | None) -> Picked:
-    """Only the first token of each sequence, or all tokens where the boolean `unless` holds."""
-    zero, one = g.constant(0, np.int64), g.constant(1, np.int64)
-    total = g.op("Size", b.ids)
-    length = g.op("Gather", g.op("Shape", b.ids), one)
-    step = length if unless is None else g.op("Where", unless, one, length)
-    index = g.op("Range", zero, total, step)
-    picked = g.op("Div", length, step)
-    first = g.op("Slice", b.shape, g.constant([0], np.int64), g.constant([1], np.int64))
-    flat = g.op("Reshape", picked, g.constant([1], np.int64))
-    shape = g.op("Concat", first, flat, g.constant([config.architecture.hidden_size], np.int64), axis=0)
-    return Picked(index, g.op("Shape", index), shape)
-
-
 def embeddings(g: GraphBuilder, linear: Linear, tables: EmbeddingTables, config: Config, b: Batch) -> str:
     """Word + position + token type 0, normalised: (rows, hidden)."""
     with g.scope("embeddings"):
@@ -154,7 +114,7 @@ def embeddings(g: GraphBuilder, linear: Linear, tables: EmbeddingTables, config:
 
 def layer(
     g: GraphBuilder,
-    linear: Linear,
+    operators: Operators,
     tensors: LayerTensors,
     config: Config,
     b: Batch,
@@ -167,6 +127,8 @@ def layer(
     Both have the wanted rows only.
     """
 
+    linear = operators.linear
+
     def project(value: str, *maps: Dense, absmax: Array | None = None, gelu: bool = False) -> list[str]:
         return linear.project(g, Rows(value, wanted.rows), maps, absmax=absmax, gelu=gelu)
 
@@ -178,7 +140,7 @@ def layer(
             key, value = linear.project(g, Rows(x, b.rows), (tensors.key, tensors.value), absmax=absmax)
             x = g.op("Gather", x, wanted.which)
             (query,) = project(x, tensors.query, absmax=absmax)
-        (context,) = project(_attend(g, config, b, wanted, query, key, value), tensors.attention_out)
+        (context,) = project(operators.attend(g, config, b, wanted, query, key, value), tensors.attention_out)
         x = _normalise(g, linear, g.op("Add", x, context), tensors.attention_norm, config)
     middle = x
     with g.scope("ffn"):
@@ -186,22 +148,6 @@ def layer(
         (outer,) = project(g.op("Gelu", inner), tensors.ffn_out, gelu=True)
         x = _normalise(g, linear, g.op("Add", x, outer), tensors.ffn_norm, config)
     return x, middle
-
-
-def _attend(g: GraphBuilder, config: Config, b: Batch, wanted: Picked, query: str, key: str, value: str) -> str:
-    """Attention of the wanted rows' queries over all keys and values: (wanted rows, hidden).
-
-    Without a mask the CPU kernel is flash attention, linear in memory; with one it builds all scores. Only a
-    batch with padding pays for the mask.
-    """
-    inputs = [g.op("Reshape", x, shape) for x, shape in ((query, wanted.shape), (key, b.shape), (value, b.shape))]
-    count = config.architecture.heads
-    context = g.choose(
-        b.padded,
-        lambda: g.op("MultiHeadAttention", *inputs, "", b.key_mask, num_heads=count),
-        lambda: g.op("MultiHeadAttention", *inputs, num_heads=count),
-    )
-    return g.op("Reshape", context, g.constant([-1, config.architecture.hidden_size], np.int64))
 
 
 def _positions(g: GraphBuilder, config: Config, b: Batch) -> str:

@@ -12,6 +12,7 @@ from .graph import GraphBuilder
 from .quantize import quantize_columns, quantize_rows, smoothing
 
 Array = NDArray[np.float32]
+_TINY = 1e-12
 GELU_MINIMUM = -0.17  # the smallest value of x * Phi(x) is -0.16997
 
 
@@ -115,34 +116,54 @@ class Int8Linear:
             x = x._replace(value=g.op("Mul", x.value, g.weight(1 / factors)))
             weights = [w * factors for w in weights]
         zero = self._GELU_ZERO if gelu else self._ZERO
-        quantized, scale = self._quantize(g, x, zero)
+        scale = self._row_scales(g, x, zero)
+        quantized = self._quantized(g, x, scale, zero)
         results = []
         for weight, (_, bias) in zip(weights, maps, strict=True):
             columns, scales = quantize_columns(weight)
-            y = g.op(
-                "MatMulIntegerToFloat",
-                *(quantized, g.weight(columns), scale, g.weight(scales), g.constant(zero, np.uint8)),
-            )
-            # The operator's own bias is multiplied by the row's scale as well, so it cannot be used.
+            y = self._product(g, quantized, scale, g.weight(columns), g.weight(scales), zero)
             results.append(y if bias is None else g.op("Add", y, g.weight(bias)))
         return results
 
-    def _quantize(self, g: GraphBuilder, x: Rows, zero: int) -> tuple[str, str]:
-        """x as uint8 and its scales (rows, 1). A row of zeros gets scale 0, hence output 0."""
+    def _row_scales(self, g: GraphBuilder, x: Rows, zero: int) -> str:
+        """(rows, 1): what one step of uint8 stands for in each row; 0 for a row of zeros, which gives output 0."""
         axis = g.constant([1], np.int64)
         if zero == self._GELU_ZERO:
             largest = g.op("Mul", g.op("ReduceMax", x.value, axis), g.constant(1 / (255 - zero), np.float32))
-            scale = g.op("Max", largest, g.constant(-GELU_MINIMUM / zero, np.float32))
-        else:
-            largest = g.op("ReduceMax", g.op("Abs", x.value), axis)
-            scale = g.op("Mul", largest, g.constant(1 / 127, np.float32))
+            return g.op("Max", largest, g.constant(-GELU_MINIMUM / zero, np.float32))
+        largest = g.op("ReduceMax", g.op("Abs", x.value), axis)
+        return g.op("Mul", largest, g.constant(1 / 127, np.float32))
+
+    def _quantized(self, g: GraphBuilder, x: Rows, scale: str, zero: int) -> str:
+        """x as uint8."""
         flat = g.op("Reshape", scale, g.constant([-1], np.int64))
         zeros = g.shared((zero, x.number), lambda: g.op("Expand", g.constant([zero], np.uint8), x.number))
-        return g.op("QuantizeLinear", x.value, flat, zeros, axis=0), scale
+        return g.op("QuantizeLinear", x.value, flat, zeros, axis=0)
+
+    def _product(self, g: GraphBuilder, x: str, scale: str, columns: str, scales: str, zero: int) -> str:
+        """uint8 rows times int8 columns, as float."""
+        # The operator's own bias is multiplied by the row's scale as well, so it cannot be used.
+        return g.op("MatMulIntegerToFloat", x, columns, scale, scales, g.constant(zero, np.uint8))
 
 
-LINEARS: dict[str, Linear] = {
-    "fp32": FloatLinear(np.float32),
-    "fp16": FloatLinear(np.float16),
-    "int8": Int8Linear(),
-}
+class StandardInt8Linear(Int8Linear):
+    """The same arithmetic in standard operators, for OpenVINO.
+
+    OpenVINO's static int8 kernels want one scale for a whole tensor. So a row is divided by its scale before it is
+    rounded with scale 1, and the product is multiplied by it: static kernels, dynamic scales.
+    """
+
+    def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
+        quantized, scales = quantize_rows(table)
+        flat = g.op("Reshape", ids, g.constant([-1], np.int64))
+        values, scale = (g.op("Gather", g.weight(array), flat) for array in (quantized, scales))
+        # Not DequantizeLinear: OpenVINO would move it before the Gather and hold the table as float.
+        return g.op("Mul", g.op("Cast", values, to=1), g.op("Unsqueeze", scale, g.constant([1], np.int64)))
+
+    def _quantized(self, g: GraphBuilder, x: Rows, scale: str, zero: int) -> str:
+        one, offset = g.constant(1, np.float32), g.constant(zero, np.uint8)
+        steps = g.op("Mul", x.value, g.op("Reciprocal", g.op("Max", scale, g.constant(_TINY, np.float32))))
+        return g.op("DequantizeLinear", g.op("QuantizeLinear", steps, one, offset), one, offset)
+
+    def _product(self, g: GraphBuilder, x: str, scale: str, columns: str, scales: str, zero: int) -> str:
+        return g.op("Mul", g.op("MatMul", x, g.op("DequantizeLinear", columns, scales, axis=1)), scale)

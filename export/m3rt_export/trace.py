@@ -48,7 +48,7 @@ def trace(
             write_dense(g, config, "last_hidden_state")
     inputs, outputs = ports(config, None)
     onnx.save(g.model(inputs, outputs), directory / GRAPH)
-    return Graph(GRAPH, inputs, outputs)
+    return Graph({"onnxruntime": GRAPH}, inputs, outputs)
 
 
 def _traced(checkpoint: Path, scratch: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ class WeightsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("wb")
+        self._places: dict[bytes, tuple[int, int]] = {}  # offset and length of each tensor by its hash
 
     def __enter__(self) -> Self:
         return self
@@ -30,21 +32,32 @@ class WeightsFile:
         self._file.close()
 
     def add(self, name: str, array: NDArray[Any], dtype: Any = None) -> Any:
-        """Append `array`, converted to `dtype` piece by piece; returns its TensorProto (data_location EXTERNAL)."""
+        """Append `array`, converted to `dtype` piece by piece; returns its TensorProto (data_location EXTERNAL).
+
+        The same values are stored once, so that the graphs of several engines share them.
+        """
+        dtype = np.dtype(dtype or array.dtype)
+        digest = hashlib.blake2b(f"{dtype} {array.shape}".encode())
+        for piece in _pieces(array):
+            digest.update(np.ascontiguousarray(piece, dtype=dtype).data)
+        key = digest.digest()
+        if key not in self._places:
+            self._file.write(b"\0" * (-self._file.tell() % _PAGE))
+            offset = self._file.tell()
+            for piece in _pieces(array):
+                self._file.write(np.ascontiguousarray(piece, dtype=dtype).data)
+            self._places[key] = (offset, self._file.tell() - offset)
+        return self._proto(name, array.shape, dtype, *self._places[key])
+
+    def _proto(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, length: int) -> Any:
         from onnx import TensorProto, helper
 
-        dtype = np.dtype(dtype or array.dtype)
-        self._file.write(b"\0" * (-self._file.tell() % _PAGE))
-        offset = self._file.tell()
-        for piece in _pieces(array):
-            self._file.write(np.ascontiguousarray(piece, dtype=dtype).data)
         proto = TensorProto(
             name=name,
-            dims=array.shape,
+            dims=shape,
             data_type=helper.np_dtype_to_tensor_dtype(dtype),
             data_location=TensorProto.EXTERNAL,
         )
-        length = self._file.tell() - offset
         for key, value in (("location", self.path.name), ("offset", str(offset)), ("length", str(length))):
             proto.external_data.add(key=key, value=value)
         return proto

@@ -26,12 +26,14 @@ _WEIGHTS = (".bin", ".pt", ".safetensors")
     help="int8: small and fast on CPUs; fp32: exact; fp16: for GPUs.",
 )
 @click.option(
-    "--engine", type=click.Choice(("onnxruntime",)), default="onnxruntime", help="The engine that will run it."
+    "--engine",
+    type=click.Choice(get_args(EngineName)),
+    help="Write the graph of this engine only.  [default: of every engine that runs the precision]",
 )
 @click.option("--revision", help="Branch, tag or commit of a Hub id.  [default: main]")
 @click.option("--dense-only", is_flag=True, help="Leave out the sparse and ColBERT heads.")
 def command(
-    source: str, out: str, precision: Precision, engine: EngineName, revision: str | None, dense_only: bool
+    source: str, out: str, precision: Precision, engine: EngineName | None, revision: str | None, dense_only: bool
 ) -> None:
     """Turn a checkpoint into a bundle.
 

@@ -36,7 +36,7 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "bundle", str(bundle.path)
     yield "source", f"{m.source.id}, {m.source.revision or 'a local checkpoint'}"
     yield "kind", m.kind
-    yield "precision", f"{m.precision} for {m.engine}"
+    yield "precision", f"{m.precision} for {' and '.join(m.engines)}"
     yield "size", f"{size(bundle.size())} in {len(m.files)} files"
     yield (
         "encoder",

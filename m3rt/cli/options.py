@@ -13,7 +13,9 @@ MODEL = "M3RT_MODEL"
 
 _RUNTIME = (
     click.option("--device", default="auto", envvar="M3RT_DEVICE", show_envvar=True, help="auto, cpu or cuda."),
-    click.option("--engine", default="auto", envvar="M3RT_ENGINE", show_envvar=True, help="auto or onnxruntime."),
+    click.option(
+        "--engine", default="auto", envvar="M3RT_ENGINE", show_envvar=True, help="auto, onnxruntime or openvino."
+    ),
     click.option(
         "--threads",
         type=click.IntRange(min=1),

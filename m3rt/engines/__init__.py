@@ -3,44 +3,63 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, get_args
 
 from ..bundle import Bundle
-from ..errors import BundleError, InputError, whole_number
+from ..cpu import has_vnni
+from ..errors import EngineMissing, InputError, whole_number
+from ..manifest import EngineName
 from .base import Engine, Heads, Outputs
 
-__all__ = ["Engine", "Heads", "Outputs", "load_engine", "reference_engine"]
+__all__ = ["Engine", "Heads", "Outputs", "load_engine", "reference_engine", "usable"]
 
-_ENGINES = {"onnxruntime": ".onnxruntime"}
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 DEVICES = ("auto", "cpu", "cuda")
 
 
 def load_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Engine:
     """The engine that runs `bundle`.
 
-    Raises InputError for an unknown name, BundleError when the bundle was made for another engine,
+    Raises InputError for an unknown name, BundleError when the bundle has no graph for that engine,
     EngineMissing and DeviceMissing when this machine lacks what was asked for.
     """
-    if engine not in ("auto", *_ENGINES):
-        raise InputError(f"engine is {engine!r}, expected one of auto, {', '.join(_ENGINES)}")
+    if engine not in ("auto", *ENGINES):
+        raise InputError(f"engine is {engine!r}, expected one of auto, {', '.join(ENGINES)}")
     if device not in DEVICES:
         raise InputError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
     if threads is not None:
         threads = whole_number("threads", threads, 1, 1024)
-    made_for = bundle.manifest.engine
-    if engine not in ("auto", made_for):
-        raise BundleError(
-            f"{bundle.path} was exported for {made_for}, not {engine}; export again with --engine {engine}"
-        )
-    loaded: Engine = _module(bundle).load(bundle, device=device, threads=threads)
+    name = _preferred(bundle, device) if engine == "auto" else next(e for e in ENGINES if e == engine)
+    bundle.graph(name)  # says so when there is none, before an engine is imported
+    loaded: Engine = _module(name).load(bundle, device=device, threads=threads)
     return loaded
 
 
 def reference_engine(bundle: Bundle) -> Engine:
-    """The engine on the CPU even where that is slow (fp16): for golden vectors and tests, not for service."""
-    loaded: Engine = _module(bundle).open_session(bundle, "cpu")
+    """An engine on the CPU even where that is slow (fp16): for golden vectors and tests, not for service."""
+    loaded: Engine = _module(_preferred(bundle, "cpu", order=ENGINES)).open_session(bundle, "cpu")
     return loaded
 
 
-def _module(bundle: Bundle) -> Any:
-    return import_module(_ENGINES[bundle.manifest.engine], __name__)
+def usable(bundle: Bundle, device: str = "auto") -> list[EngineName]:
+    """The engines that are installed and in the bundle, the one to be preferred on `device` first."""
+    order: list[EngineName] = ["onnxruntime", "openvino"]
+    if device != "cuda" and bundle.manifest.precision == "int8" and has_vnni():
+        order.reverse()  # measured: benchmarks/LOG.md
+    return [name for name in order if name in bundle.manifest.engines and find_spec(name)]
+
+
+def _preferred(bundle: Bundle, device: str, order: tuple[EngineName, ...] = ()) -> EngineName:
+    names = usable(bundle, device)
+    if not names:
+        wanted = " or ".join(f'pip install "m3rt[{_EXTRAS[name]}]"' for name in bundle.manifest.engines)
+        raise EngineMissing(f"{' or '.join(bundle.manifest.engines)} is not installed; run: {wanted}")
+    return next((name for name in order if name in names), names[0])
+
+
+_EXTRAS: dict[EngineName, str] = {"onnxruntime": "cpu", "openvino": "openvino"}
+
+
+def _module(name: EngineName) -> Any:
+    return import_module(f".{name}", __name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import platform
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
+from ..cpu import has_vnni
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..threads import available_cpus
 from .base import Heads, Outputs
@@ -18,11 +19,11 @@ from .base import Heads, Outputs
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # On a CPU the fused operators are slower than their parts (benchmarks/LOG.md).
 _SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion"]
-_VNNI = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
 # Padded tokens of a pass, and the tokens that a pass of its own costs. On a CPU small passes keep activations in the
 # cache, and int8 weights are cheap to read again (benchmarks/LOG.md); on a GPU large ones fill it (not measured).
 _BATCHES = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20)}
 _GPU_BATCHES = (16384, 512)
+PREPARED = ("model.onnx", "prepacked.bin")  # a saved session
 # A pass over more tokens than this returns its scratch memory to the system.
 _SHRINK_TOKENS = 8192
 
@@ -70,19 +71,34 @@ class OnnxRuntimeEngine:
         return options
 
 
-def load(bundle: Bundle, *, device: str, threads: int | None) -> OnnxRuntimeEngine:
-    """Open a session on the best device; EngineMissing without the package, DeviceMissing where it cannot run."""
-    return open_session(bundle, _choose(device, bundle, _onnxruntime().get_available_providers()), threads)
+def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | None = None) -> OnnxRuntimeEngine:
+    """Open a session on the best device; EngineMissing without the package, DeviceMissing where it cannot run.
+
+    prepared: the folder of a session that prepacked.save() made here; used on the CPU, if it loads.
+    """
+    device = _choose(device, bundle, _onnxruntime().get_available_providers())
+    if prepared is not None and device == "cpu":
+        try:
+            return open_session(bundle, device, threads, prepared)
+        except BundleError as error:
+            warnings.warn(f"{error}; loading without it; run: m3rt tune {bundle.path}", stacklevel=3)
+    return open_session(bundle, device, threads)
 
 
-def open_session(bundle: Bundle, device: str, threads: int | None = None) -> OnnxRuntimeEngine:
+def open_session(
+    bundle: Bundle, device: str, threads: int | None = None, prepared: Path | None = None
+) -> OnnxRuntimeEngine:
     """Open a session on exactly `device`, however slow. Raises BundleError or DeviceMissing."""
     ort = _onnxruntime()
-    graph = bundle.file(bundle.manifest.graph.file)
+    options = _session_options(ort, threads, device, bundle.manifest.precision)
+    graph = bundle.graph("onnxruntime")
+    if prepared is not None:
+        graph = prepared / PREPARED[0]
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is optimized already
     try:
         session = ort.InferenceSession(
             str(graph),
-            _session_options(ort, threads, device, bundle.manifest.precision),
+            options,
             providers=[_PROVIDERS[device]],
             disabled_optimizers=_SLOWER_FUSIONS if device == "cpu" else None,
         )
@@ -95,6 +111,26 @@ def open_session(bundle: Bundle, device: str, threads: int | None = None) -> Onn
             "install them or use device='cpu'"
         )
     return OnnxRuntimeEngine(session, device, bundle)
+
+
+def save_session(bundle: Bundle, directory: Path) -> None:
+    """Write a CPU session, optimized and packed, into `directory`. Raises BundleError."""
+    ort = _onnxruntime()
+    model, weights = PREPARED
+    options = _session_options(ort, 1, "cpu", bundle.manifest.precision)
+    options.optimized_model_filepath = str(directory / model)
+    for name, value in (
+        ("optimized_model_external_initializers_file_name", weights),
+        ("optimized_model_external_initializers_min_size_in_bytes", "1024"),
+        ("save_external_prepacked_constant_initializers", "1"),
+    ):
+        options.add_session_config_entry(f"session.{name}", value)
+    graph = str(bundle.graph("onnxruntime"))
+    try:
+        # Dropped at once: a session that saved its weights has given them away, and running it crashes (1.31.1).
+        ort.InferenceSession(graph, options, providers=[_PROVIDERS["cpu"]], disabled_optimizers=_SLOWER_FUSIONS)
+    except Exception as error:
+        raise BundleError(f"{graph} cannot be saved: {_line(error)}") from None
 
 
 def evaluate(model: bytes, feeds: dict[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
@@ -132,7 +168,7 @@ def _session_options(ort: Any, threads: int | None, device: str, precision: str)
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")
             options.enable_cpu_mem_arena = False
-        if precision == "int8" and not _has_vnni():
+        if precision == "int8" and not has_vnni():
             # Without VNNI, u8 x s8 products saturate in 16 bits. The exact path turns the weights to u8, which
             # is an extended pass.
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -158,17 +194,6 @@ def _choose(device: str, bundle: Bundle, available: list[str]) -> str:
             "or fp32, or use device='cuda'"
         )
     return device
-
-
-def _has_vnni() -> bool:
-    """Whether u8 x s8 products are exact here: always but on x86 CPUs without VNNI."""
-    if platform.machine().lower() not in ("x86_64", "amd64", "i686", "x86"):
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False  # not Linux: nothing tells, and exact is better than fast
-    return any(flag in flags for flag in _VNNI)
 
 
 def _missing(error: ImportError) -> str:

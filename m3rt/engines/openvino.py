@@ -1,0 +1,94 @@
+"""The OpenVINO engine: the CPU's fastest int8."""
+
+from __future__ import annotations
+
+import importlib.util
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..cpu import has_vnni
+from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
+from ..threads import available_cpus
+from .base import Heads, Outputs
+
+# Padded tokens of a pass, and the tokens that a pass of its own costs (benchmarks/LOG.md).
+_BATCHES = {"int8": (384, 20), "fp32": (1024, 20)}
+
+
+class OpenVinoEngine:
+    """One compiled model; each thread that runs at the same time gets an inference request of its own."""
+
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(self, compiled: Any, bundle: Bundle) -> None:
+        self.batch_tokens, self.pass_tokens = _BATCHES[bundle.manifest.precision]
+        self._compiled = compiled
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._switches = {p.name for p in bundle.manifest.graph.inputs} - {"input_ids", "attention_mask"}
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
+        asked = {"return_dense": heads.dense, "return_sparse": heads.sparse, "return_colbert_vecs": heads.colbert}
+        feeds = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            **{name: np.array(asked[name]) for name in self._switches},
+        }
+        try:
+            request = self._idle.get_nowait()
+        except Empty:
+            request = self._compiled.create_infer_request()
+        try:
+            out = request.infer(feeds)  # copies: the arrays outlive the request
+        except Exception as error:
+            raise EngineError(f"openvino failed on a {input_ids.shape} batch: {_line(error)}") from None
+        self._idle.put(request)
+        return Outputs(
+            out["dense_vecs"] if heads.dense else None,
+            out["token_weights"] if heads.sparse else None,
+            out["colbert_vecs"] if heads.colbert else None,
+        )
+
+
+def load(bundle: Bundle, *, device: str, threads: int | None) -> OpenVinoEngine:
+    """Compile the bundle's graph for the CPU; EngineMissing without the package, DeviceMissing where it cannot run."""
+    if device == "cuda":
+        raise DeviceMissing("openvino runs on CPUs only; use engine='onnxruntime' for cuda")
+    if bundle.manifest.precision == "int8" and not has_vnni():
+        raise DeviceMissing("this CPU has no VNNI, where openvino's int8 saturates; use engine='onnxruntime'")
+    return open_session(bundle, "cpu", threads)
+
+
+def open_session(bundle: Bundle, device: str, threads: int | None = None) -> OpenVinoEngine:
+    """Compile the bundle's graph, however slow it will be. Raises BundleError."""
+    ov = _openvino()
+    graph = bundle.graph("openvino")
+    options = {
+        "INFERENCE_NUM_THREADS": threads or available_cpus(),
+        "NUM_STREAMS": 1,
+        # Where the CPU has bf16, the default would round every activation to 8 bits of mantissa.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    try:
+        compiled = ov.Core().compile_model(str(graph), "CPU", options)
+    except Exception as error:
+        raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
+    return OpenVinoEngine(compiled, bundle)
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        if importlib.util.find_spec("openvino") is None:
+            raise EngineMissing('openvino is not installed; run: pip install "m3rt[openvino]"') from None
+        raise EngineMissing(f"openvino is installed but does not import: {_line(error)}") from None
+    return openvino
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
