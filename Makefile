@@ -29,15 +29,28 @@ test: setup
 parity: $(VENV)/.parity
 	$(BIN)/python -m pytest -m parity
 
-# CHECKPOINT: a directory in BAAI/bge-m3's layout. TEXTS: JSON lines with "text" and "lang".
-bench: $(VENV)/.parity
-	rm -rf .cache/bench
-	$(BIN)/python benchmarks/export_cost.py $(CHECKPOINT) .cache/bench --precision int8 fp32
-	$(BIN)/python benchmarks/parity.py $(CHECKPOINT) --texts $(TEXTS)
-	$(BIN)/python benchmarks/speed.py --checkpoint $(CHECKPOINT) \
-		--int8 .cache/bench/$(notdir $(CHECKPOINT))-int8 --fp32 .cache/bench/$(notdir $(CHECKPOINT))-fp32
-	$(BIN)/python benchmarks/startup.py .cache/bench/$(notdir $(CHECKPOINT))-int8
-	$(BIN)/python benchmarks/end_to_end.py .cache/bench/$(notdir $(CHECKPOINT))-int8 --texts $(TEXTS)
+# m3rt beside its peers, from nothing but package registries: benchmarks/results/. About half an hour and 25 GB of disk.
+# CHECKPOINT: a directory in BAAI/bge-m3's layout instead of random weights; HUB=BAAI/bge-m3 downloads the real ones.
+# ENGINES: of m3rt, each measured on both bundles.
+CHECKPOINT ?= .cache/bench/$(if $(HUB),$(notdir $(HUB)),random)
+ENGINES ?= onnxruntime
+REPEATS ?= 5
+BENCH = .bench/bin/python
+BUNDLES = .cache/bench/$(notdir $(CHECKPOINT))
+
+bench: .bench/.installed
+	test -e $(CHECKPOINT)/pytorch_model.bin || $(BENCH) benchmarks/make_checkpoint.py $(CHECKPOINT) $(addprefix --hub ,$(HUB))
+	rm -rf $(BUNDLES)-int8 $(BUNDLES)-fp32
+	for p in int8 fp32; do .bench/bin/m3rt export $(CHECKPOINT) $(BUNDLES)-$$p --precision $$p || exit 1; done
+	test -e $(BUNDLES)-lite/model_int8.onnx || (rm -rf $(BUNDLES)-lite; $(BENCH) benchmarks/build_lite.py $(CHECKPOINT) $(BUNDLES)-lite)
+	$(BENCH) benchmarks/peers.py --checkpoint $(CHECKPOINT) --lite $(BUNDLES)-lite --work $(BUNDLES)-peers \
+		--repeats $(REPEATS) --out benchmarks/results/peers $(foreach e,$(ENGINES),--m3rt $(BUNDLES)-int8:$(e) --m3rt $(BUNDLES)-fp32:$(e))
+	$(BENCH) benchmarks/chart.py benchmarks/results/peers.json benchmarks/results/peers
+
+.bench/.installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv .bench && echo '*' > .bench/.gitignore
+	.bench/bin/pip install --quiet --requirement benchmarks/requirements.txt --editable ".[cpu,export]"
+	touch $@
 
 clean:
-	rm -rf $(VENV) .cache dist
+	rm -rf $(VENV) .bench .cache dist

@@ -16,8 +16,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 THEMES = {
-    "light": {"text": "#24292f", "ours": "#0969da", "peer": "#afb8c1", "limit": "#cf222e"},
-    "dark": {"text": "#e6edf3", "ours": "#4493f8", "peer": "#57606a", "limit": "#ff7b72"},
+    "light": {"text": "#24292f", "ours": "#0969da", "peer": "#afb8c1", "limit": "#cf222e", "page": "#ffffff"},
+    "dark": {"text": "#e6edf3", "ours": "#4493f8", "peer": "#57606a", "limit": "#ff7b72", "page": "#0d1117"},
 }
 
 
@@ -68,9 +68,12 @@ def _panel(axis: Any, shape: str, rows: list[dict[str, Any]], colours: dict[str,
     widest = max([*values, *(row["tokens/s"] for row in limits)])
     for place, name, value in zip(places, names, values, strict=True):
         weight = "bold" if name.startswith("m3rt") else "normal"
-        axis.text(value + widest * 0.01, place, f"{value:,.0f}", va="center", color=colours["text"], weight=weight)
+        text = axis.text(
+            value + widest * 0.01, place, f"{value:,.0f}", va="center", color=colours["text"], weight=weight
+        )
+        text.set_bbox({"facecolor": colours["page"], "edgecolor": "none", "pad": 0.6})  # a limit may pass behind it
     for row in limits:
-        axis.axvline(row["tokens/s"], color=colours["limit"], linestyle=":", linewidth=1.3, zorder=0)
+        axis.plot([row["tokens/s"]] * 2, [-0.6, len(bars) - 0.4], ":", color=colours["limit"], linewidth=1.3, zorder=0)
         label = row["peer"].removeprefix("limit: ").replace(" products", " limit")
         axis.text(
             row["tokens/s"], len(bars) - 0.35, label, ha="center", va="bottom", color=colours["limit"], fontsize=8

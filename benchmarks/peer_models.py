@@ -45,13 +45,10 @@ def m3rt(spec: str) -> Peer:
         from m3rt.batching import plan
         from m3rt.bundle import open_bundle
         from m3rt.engines import Heads, load_engine
-        from m3rt.manifest import TOKENIZER
-        from m3rt.tokenizer import Tokenizer
 
         bundle = open_bundle(Path(path))
         engine = load_engine(bundle, engine=engine_name or "auto", device="cpu", threads=material.threads)
         model = M3Encoder.with_engine(bundle, engine)
-        tokenizer = Tokenizer(bundle.file(TOKENIZER), bundle.manifest.special_tokens)
         prepared: dict[tuple[str, int], Any] = {}
 
         def encode(texts: list[str], length: int) -> NDArray[np.float32]:
@@ -60,12 +57,10 @@ def m3rt(spec: str) -> Peer:
         def bare(texts: list[str], length: int) -> NDArray[np.float32]:
             key = ("\n".join(texts), length)
             if key not in prepared:  # during the warm-up
-                ids = tokenizer.encode(texts, length)
-                order = list(plan(ids.lengths, engine.batch_tokens, engine.pass_tokens))
-                prepared[key] = (
-                    np.argsort(np.concatenate(order)),
-                    [ids.padded(rows, bundle.manifest.special_tokens.pad) for rows in order],
-                )
+                ids = [model.tokenize(text, max_length=length) for text in texts]
+                order = list(plan(np.array([len(i) for i in ids]), engine.batch_tokens, engine.pass_tokens))
+                batches = [np.array([ids[row] for row in rows], np.int64) for rows in order]  # one length: no padding
+                prepared[key] = np.argsort(np.concatenate(order)), [(x, np.ones_like(x)) for x in batches]
             back, batches = prepared[key]
             return np.concatenate([np.asarray(engine.run(x, mask, Heads()).dense) for x, mask in batches])[back]
 
