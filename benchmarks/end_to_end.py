@@ -20,7 +20,6 @@ from m3rt import M3Encoder
 from m3rt.batching import plan
 from m3rt.bundle import open_bundle
 from m3rt.engines import Heads, load_engine
-from m3rt.manifest import TOKENIZER
 from m3rt.tokenizer import Tokenizer
 
 
@@ -35,7 +34,7 @@ def main() -> None:
     bundle = open_bundle(args.bundle)
     engine = load_engine(bundle, device="cpu")
     model = M3Encoder.with_engine(bundle, engine)
-    tokenizer = Tokenizer(bundle.file(TOKENIZER), bundle.manifest.special_tokens)
+    tokenizer = Tokenizer.of(bundle)
     texts = mixlen(args.texts, args.count)
     model.encode(texts[:8])
     bare = whole = 0.0
