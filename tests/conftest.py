@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: one tiny checkpoint and its bundles, made once a session; leave them unchanged."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,15 @@ from checkpoints import write_checkpoint
 from m3rt_export import export
 
 from m3rt import M3Encoder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the profiles of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        directory = tmp_path_factory.mktemp("cache")
+        patch.setenv("M3RT_CACHE", str(directory))
+        yield directory
 
 
 @pytest.fixture(scope="session")

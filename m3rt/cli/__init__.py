@@ -17,6 +17,8 @@ _COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
     "encode": "Embed texts: arguments, files or stdin.",
     "info": "Show what a bundle holds.",
+    "bench": "Measure latency, throughput, memory and cold start on this machine.",
+    "tune": "Find the fastest settings for this machine and keep them.",
     "verify": "Check a bundle's files, and that it computes here what it should.",
 }
 _SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}

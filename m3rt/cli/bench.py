@@ -1,0 +1,128 @@
+"""m3rt bench: how fast a bundle is on this machine, and what memory it takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .console import bar, emit_text, size
+from .options import model_argument, runtime_options
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder
+
+LATENCY = {"1x8": 8, "1x16": 16, "1x64": 64, "1x512": 512}  # tokens of one text
+BATCH = (8, 128)  # texts, and tokens of each
+MIXED = (64, 512)  # texts, and tokens of the longest
+# Runs and seconds of one shape: most runs, seconds after which it ends, runs that there are even so.
+_FULL = {"latency": {"runs": 300, "seconds": 20.0, "least": 20}, "speed": {"runs": 9, "seconds": 15.0, "least": 3}}
+_QUICK = {"latency": {"runs": 100, "seconds": 2.0, "least": 5}, "speed": {"runs": 3, "seconds": 3.0, "least": 1}}
+
+
+@click.command("bench")
+@model_argument
+@click.option("--quick", is_flag=True, help="Fewer runs: seconds instead of minutes, and rougher.")
+@runtime_options
+def command(model: str, quick: bool, **runtime: Any) -> None:
+    """Measure latency, throughput, memory and cold start on this machine.
+
+    Text in, dense vectors out, on texts cut to exactly so many tokens. Conditions come first, then a table, and as
+    the last line of stdout the same as JSON. A percentile that the runs are too few for is left out.
+
+    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    """
+    from .. import measure
+    from ..bundle import open_bundle
+    from ..encoder import M3Encoder
+    from ..engines import load_engine
+    from ..machine import conditions
+    from ..threads import available_cpus
+    from ..tuning import choose
+
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in runtime.items() if value is not None]
+    bundle = open_bundle(model)
+    batch_tokens = runtime.pop("batch_tokens")
+    choice = choose(bundle, engine=runtime["engine"], device=runtime["device"], threads=runtime["threads"])
+    engine = load_engine(bundle, **runtime)
+    encoder = M3Encoder.with_engine(bundle, engine, batch_tokens=batch_tokens)
+    batch_tokens = batch_tokens or engine.batch_tokens
+    regime = {
+        **conditions(),
+        "model": model,
+        "source": bundle.manifest.source.id,
+        "precision": bundle.manifest.precision,
+        "engine": engine.name,
+        "device": engine.device,
+        "threads": choice.threads or available_cpus(),
+        "batch_tokens": batch_tokens,
+    }
+    emit_text("\n".join(f"{name:<14}{_flat(value)}" for name, value in regime.items()) + "\n")
+    encoder.encode("What is BGE M3?")
+    loaded = measure.memory()
+    with bar(total=len(LATENCY) + 3) as progress:
+        budget = _QUICK if quick else _FULL
+        result: dict[str, Any] = {"conditions": regime, "quick": quick}
+        result["latency_ms"] = _each(progress, _latencies(encoder, budget["latency"]))
+        result["tokens_per_s"] = _each(progress, _speeds(encoder, budget["speed"]))
+        result["memory"] = {**loaded, "peak": measure.memory()["peak"]}
+        progress.set_description_str("cold start")
+        result["cold_start_s"] = measure.cold_start(model, options)
+        progress.update()
+    emit_text(_table(result))
+    emit_text(json.dumps(result, ensure_ascii=False))
+
+
+def _latencies(encoder: M3Encoder, budget: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    from ..measure import latency
+
+    for name, tokens in LATENCY.items():
+        yield name, latency(encoder, tokens, **budget) if tokens <= encoder.manifest.max_tokens else None
+
+
+def _speeds(encoder: M3Encoder, budget: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    from ..measure import mixed_texts, text_of, throughput
+
+    limit = encoder.manifest.max_tokens
+    count, tokens = BATCH
+    same = [text_of(encoder, tokens, seed) for seed in range(count)] if tokens <= limit else None
+    yield f"{count}x{tokens}", throughput(encoder, same, tokens, **budget) if same else None
+    count, longest = MIXED[0], min(MIXED[1], limit)
+    yield "mixed", throughput(encoder, mixed_texts(encoder, count, longest), longest, **budget)
+
+
+def _each(progress: Any, results: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    found = {}
+    for name, value in results:
+        found[name] = value
+        progress.set_description_str(name)
+        progress.update()
+    return found
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = ["latency       p50 ms    p95 ms    p99 ms      runs"]
+    for name, row in result["latency_ms"].items():
+        values = [row[p] for p in ("p50", "p95", "p99", "runs")] if row else [None] * 4
+        lines.append(f"{name:<10}" + "".join(f"{_number(v):>10}" for v in values))
+    lines.append("\ntokens/s      median       low      high      runs")
+    for name, row in result["tokens_per_s"].items():
+        values = [row[p] for p in ("median", "low", "high", "runs")] if row else [None] * 4
+        lines.append(f"{name:<10}" + "".join(f"{_number(v):>10}" for v in values))
+    lines.append("")
+    for name, value in result["memory"].items():
+        lines.append(f"{name.replace('_', ' '):<20}{'unknown' if value is None else size(value)}")
+    lines.append(f"{'cold start':<20}{result['cold_start_s']:.2f} s, process start to first embedding\n")
+    return "\n".join(lines)
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _flat(value: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

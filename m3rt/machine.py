@@ -1,0 +1,53 @@
+"""What a measured number depends on: processor, CPUs granted, versions. Quick to read, so that it can be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .threads import available_cpus
+from .version import __version__
+
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm", "sve")
+_DISTRIBUTION = re.compile(r"(onnxruntime|onnxruntime_gpu|openvino)-([^-]+)\.dist-info")
+_BLOCK = 1 << 16  # of /proc/cpuinfo: its first processor; the kernel takes milliseconds to list them all
+
+
+def conditions() -> dict[str, Any]:
+    """What must be equal for a profile to hold here, as JSON has it."""
+    return {"cpu": _cpu(), "cpus": available_cpus(), "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of m3rt and of each engine's package that is installed, without importing any.
+
+    importlib.metadata would give the same in 40 ms.
+    """
+    found: dict[str, str] = {}
+    for directory in sys.path:
+        with suppress(OSError):
+            for match in filter(None, map(_DISTRIBUTION.fullmatch, os.listdir(directory or "."))):
+                found.setdefault(match[1].replace("_", "-"), match[2])
+    return {"m3rt": __version__, **dict(sorted(found.items()))}
+
+
+def _cpu() -> str:
+    fields = _first_processor()
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    flags = set(fields.get("flags", fields.get("Features", "")).split())
+    return f"{name} ({' '.join(flag for flag in _FLAGS if flag in flags) or 'no vector flags'})"
+
+
+def _first_processor() -> dict[str, str]:
+    try:
+        with Path("/proc/cpuinfo").open(errors="replace") as file:
+            block = file.read(_BLOCK).split("\n\n", 1)[0]
+    except OSError:
+        return {}
+    lines = (line.partition(":") for line in block.splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}

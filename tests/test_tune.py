@@ -1,0 +1,304 @@
+"""m3rt tune: a profile is kept, used and outlived; a saved session is the same session."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoints import sentences, write_checkpoint
+from m3rt_export import export
+
+from m3rt import M3Encoder, OutputError, machine, tuning
+from m3rt.bundle import Bundle, open_bundle
+from m3rt.cli import main
+from m3rt.engines import onnxruntime, prepacked
+from m3rt.trials import Trial, pick, pick_budget, thread_counts
+from m3rt.tuning import Choice, Profile, Setting
+
+NAME = "onnxruntime"
+PROFILE = Profile(NAME, {NAME: Setting(1, 77), "openvino": Setting(1, None)}, ({"engine": NAME, "query_ms": 1.5},))
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for each test."""
+    monkeypatch.setenv("M3RT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def bundle(bundle_fp32: Path) -> Bundle:
+    return open_bundle(bundle_fp32)
+
+
+@pytest.fixture(scope="module")
+def bundle_aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An int8 bundle whose tensors are multiples of 64 bytes, as all of BGE-M3's that matter are."""
+    directory = tmp_path_factory.mktemp("aligned")
+    checkpoint = write_checkpoint(directory / "checkpoint", vocab=1920)
+    return export(checkpoint, directory / "bundle", precision="int8").path
+
+
+def edit(path: Path, **changes: Any) -> None:
+    raw = json.loads(path.read_text("utf-8"))
+    for keys, value in changes.items():
+        place = raw
+        *parents, last = keys.split("__")
+        for key in parents:
+            place = place[key]
+        place[last] = value
+    path.write_text(json.dumps(raw), "utf-8")
+
+
+def refused(bundle: Bundle, words: str) -> None:
+    """The profile is ignored with one line that has `words` and the next step."""
+    with pytest.warns(UserWarning, match=re.escape(words)) as caught:
+        assert tuning.load(bundle) is None
+    (warning,) = caught
+    assert "\n" not in str(warning.message)
+    assert str(warning.message).endswith(f"run: m3rt tune {bundle.path}")
+
+
+# ---- the profile
+
+
+def test_a_saved_profile_is_loaded_as_it_was(bundle: Bundle) -> None:
+    tuning.save(bundle, PROFILE)
+    assert tuning.load(bundle) == PROFILE
+
+
+def test_without_a_profile_nothing_is_chosen_and_nothing_said(bundle: Bundle) -> None:
+    assert tuning.choose(bundle, threads=1) == Choice("auto", 1)
+
+
+def test_the_folder_is_for_its_user_only_and_holds_no_leftover(bundle: Bundle, cache: Path) -> None:
+    path = tuning.save(bundle, PROFILE)
+    assert [p.name for p in path.parent.iterdir()] == ["profile.json"]
+    assert all(p.stat().st_mode & 0o777 == 0o700 for p in (cache, path.parent))
+
+
+@pytest.mark.parametrize(("own", "xdg", "expected"), [
+    ("/a", "/b", "/a"), ("", "/b", "/b/m3rt"), ("", "", "/home/u/.cache/m3rt"),
+])  # fmt: skip
+def test_the_cache_is_where_the_environment_says(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, own: str, xdg: str, expected: str
+) -> None:
+    for name, value in (("M3RT_CACHE", own), ("XDG_CACHE_HOME", xdg), ("HOME", "/home/u")):
+        monkeypatch.setenv(name, value)
+    assert tuning.folder(bundle).parent == Path(expected)
+
+
+@pytest.mark.parametrize(("key", "words"), [
+    ("conditions__cpu", "cpu was X, is "),
+    ("conditions__cpus", "cpus was X, is "),
+    ("conditions__bundle", "bundle was X, is "),
+    ("conditions__versions__m3rt", "m3rt was X, is "),
+    ("conditions__versions__onnxruntime", "onnxruntime was X, is "),
+    ("conditions__versions__onnxruntime-gpu", "onnxruntime-gpu was X, is None"),
+    ("format", "has format 'X', this m3rt reads 1"),
+])  # fmt: skip
+def test_a_profile_of_other_conditions_is_ignored_and_says_which(bundle: Bundle, key: str, words: str) -> None:
+    edit(tuning.save(bundle, PROFILE), **{key: "X"})
+    refused(bundle, words)
+
+
+def test_a_profile_goes_stale_when_its_bundle_is_exported_again(bundle: Bundle, tmp_path: Path) -> None:
+    tuning.save(bundle, PROFILE)
+    other = shutil.copytree(bundle.path, tmp_path / "other")
+    (other / "m3rt.json").write_text((other / "m3rt.json").read_text("utf-8") + "\n", "utf-8")
+    assert tuning.load(open_bundle(other)) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 1}', "[" * 100_000, "\ud800"])
+def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
+    tuning.save(bundle, PROFILE).write_bytes(text.encode("utf-8", "surrogatepass"))
+    refused(bundle, "cannot be read" if text == "\ud800" else "is damaged")
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("engine", "torch"), ("engine", None), ("settings", {}), ("settings", []), ("measured", 1),
+    ("settings__onnxruntime__threads", 10**6), ("settings__onnxruntime__threads", 0),
+    ("settings__onnxruntime__threads", "1"), ("settings__onnxruntime__batch_tokens", -1),
+    ("settings__onnxruntime__prepared", {"../x": 1}), ("settings__onnxruntime__prepared", {"x": "1"}),
+    ("settings__onnxruntime__more", 1), ("settings__torch", {"threads": 1, "batch_tokens": None}),
+])  # fmt: skip
+def test_a_profile_with_an_impossible_value_is_ignored(bundle: Bundle, key: str, value: object) -> None:
+    edit(tuning.save(bundle, PROFILE), **{key: value})
+    refused(bundle, "is damaged")
+
+
+def test_a_cache_that_cannot_be_read_is_one_line(bundle: Bundle) -> None:
+    path = tuning.save(bundle, PROFILE)
+    path.unlink()
+    path.mkdir()
+    refused(bundle, "cannot be read")
+
+
+def test_the_switch_ignores_a_profile(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(tuning.save(bundle, PROFILE), format=2)
+    monkeypatch.setenv("M3RT_TUNE", "0")
+    assert tuning.load(bundle) is None
+
+
+# ---- its use
+
+
+@pytest.mark.parametrize(("asked", "expected"), [
+    ({}, Choice(NAME, 1, 77)),
+    ({"threads": 5}, Choice(NAME, 5, 77)),
+    ({"engine": "openvino"}, Choice("openvino", 1)),
+    ({"engine": "openvino", "threads": 3}, Choice("openvino", 3)),
+    ({"device": "cuda"}, Choice("auto", None)),
+])  # fmt: skip
+def test_explicit_arguments_beat_the_profile(bundle: Bundle, asked: dict[str, Any], expected: Choice) -> None:
+    tuning.save(bundle, PROFILE)
+    assert tuning.choose(bundle, **{"device": "cpu", **asked}) == expected
+
+
+def test_versions_are_those_that_importlib_finds() -> None:
+    from importlib.metadata import version
+
+    assert {name: version(name) for name in machine.versions()} == machine.versions()
+
+
+# ---- the saved session
+
+
+@pytest.fixture(params=["bundle_fp32", "bundle_aligned"])
+def saved(request: pytest.FixtureRequest) -> tuple[Bundle, Choice]:
+    """A bundle with a profile and a saved session."""
+    bundle = open_bundle(request.getfixturevalue(request.param))
+    if not prepacked.supported(bundle):
+        pytest.skip("int8 without VNNI is not saved")
+    tuning.make_folder(bundle)
+    files = prepacked.save(bundle, tuning.prepared_folder(bundle, NAME))
+    tuning.save(bundle, Profile(NAME, {NAME: Setting(1, None, files)}, ()))
+    return bundle, tuning.choose(bundle, device="cpu")
+
+
+def test_a_saved_session_gives_the_same_bits(saved: tuple[Bundle, Choice]) -> None:
+    bundle, choice = saved
+    assert choice.prepared == tuning.prepared_folder(bundle, NAME)
+    plain, fast = (
+        M3Encoder.with_engine(bundle, onnxruntime.load(bundle, device="cpu", **options)).encode(
+            sentences(), return_sparse=True, return_colbert_vecs=True
+        )
+        for options in ({"threads": 1}, choice.options)
+    )
+    assert np.array_equal(plain.dense_vecs, fast.dense_vecs)
+    assert plain.lexical_weights == fast.lexical_weights
+    assert all(map(np.array_equal, plain.colbert_vecs, fast.colbert_vecs))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs Linux")
+def test_a_saved_session_is_mapped_from_the_cache(saved: tuple[Bundle, Choice]) -> None:
+    bundle, choice = saved
+    engine = onnxruntime.load(bundle, device="cpu", **choice.options)
+    assert str(choice.prepared) in Path("/proc/self/maps").read_text()
+    del engine
+
+
+def test_a_truncated_session_is_ignored_with_one_line(saved: tuple[Bundle, Choice]) -> None:
+    bundle, choice = saved
+    assert choice.prepared
+    path = choice.prepared / "prepacked.bin"
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.warns(UserWarning, match=r"prepacked\.bin has \d+ bytes, expected \d+; .* run: m3rt tune") as caught:
+        assert tuning.choose(bundle, device="cpu") == Choice(NAME, 1)
+    assert len(caught) == 1
+
+
+def test_a_session_that_does_not_load_is_ignored_with_one_line(saved: tuple[Bundle, Choice]) -> None:
+    bundle, choice = saved
+    assert choice.prepared
+    graph = choice.prepared / "model.onnx"
+    graph.write_bytes(b"\xff" * graph.stat().st_size)
+    with pytest.warns(UserWarning, match="cannot be loaded: .* loading without it; run: m3rt tune") as caught:
+        engine = onnxruntime.load(bundle, device="cpu", **tuning.choose(bundle, device="cpu").options)
+    assert len(caught) == 1
+    assert M3Encoder.with_engine(bundle, engine).encode("x").dense_vecs.shape == (1, 32)
+
+
+def test_weights_that_would_crash_a_kernel_are_not_saved(bundle_int8: Path) -> None:
+    bundle = open_bundle(bundle_int8)
+    folder = tuning.make_folder(bundle)
+    files = prepacked.save(bundle, folder / "onnxruntime-x")
+    assert bool(files) == (folder / "onnxruntime-x").exists()
+    assert not list(folder.glob(".*"))
+
+
+def test_a_session_that_cannot_be_written_leaves_nothing(bundle: Bundle) -> None:
+    folder = tuning.make_folder(bundle)
+    blocked = folder / "onnxruntime-x"
+    blocked.write_bytes(b"")  # a file where the directory must go
+    with pytest.raises(OutputError, match="--no-prepack"):
+        prepacked.save(bundle, blocked)
+    assert list(folder.iterdir()) == [blocked]
+
+
+# ---- what is chosen
+
+
+def trial(engine: str, threads: int, query: float, speed: float, batch: int | None = None) -> Trial:
+    return Trial(engine, threads, batch, [query], [speed])
+
+
+def test_the_first_candidate_stays_unless_another_is_3_per_cent_better() -> None:
+    first = trial("a", 2, 0.020, 1000)
+    assert pick([first, trial("b", 2, 0.020, 1020)]) is first
+    better = trial("b", 2, 0.010, 1000)
+    assert pick([first, better, trial("c", 2, 0.010, 1010)]) is better
+
+
+def test_a_budget_replaces_the_engines_own_only_for_a_gain() -> None:
+    assert pick_budget([trial("a", 2, 1, 1000), trial("a", 2, 1, 1020, 128)]) is None
+    assert pick_budget([trial("a", 2, 1, 1000), trial("a", 2, 1, 1200, 128), Trial("a", 2, 256)]) == 128
+
+
+@pytest.mark.parametrize(("cpus", "counts"), [(1, [1]), (2, [2, 1]), (8, [8, 4]), (32, [32, 16, 8])])
+def test_threads_worth_trying_fit_the_machine(cpus: int, counts: list[int]) -> None:
+    assert thread_counts(cpus) == counts
+
+
+# ---- the command
+
+
+def test_the_command_leaves_a_profile_that_holds(bundle: Bundle, capsys: Captured) -> None:
+    tuning.save(bundle, PROFILE)
+    edit(tuning.folder(bundle) / "profile.json", conditions__cpu="another")
+    assert main(["tune", str(bundle.path), "--seconds", "1"]) == 0
+    out, err = capsys.readouterr()
+    profile = tuning.load(bundle)
+    assert profile
+    assert out.splitlines()[-1] == str(tuning.folder(bundle) / "profile.json")
+    assert "another" not in err
+    assert {row["engine"] for row in profile.measured} >= {profile.engine}
+    assert profile.settings[NAME].prepared.keys() == {"model.onnx", "prepacked.bin"}
+    assert "of packed weights saved; --no-prepack does without" in err
+
+
+def test_no_prepack_saves_no_weights(bundle: Bundle, capsys: Captured) -> None:
+    assert main(["tune", str(bundle.path), "--seconds", "1", "--no-prepack"]) == 0
+    assert [p.name for p in tuning.folder(bundle).iterdir()] == ["profile.json"]
+    assert "packed" not in capsys.readouterr().err
+
+
+def test_an_unusable_cache_is_one_line_before_any_work(bundle: Bundle, cache: Path, capsys: Captured) -> None:
+    cache.write_bytes(b"")  # a file in its place: even root cannot make a directory there
+    assert main(["tune", str(bundle.path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"m3rt: error: [^\n]+cannot be made: [^\n]+; set M3RT_CACHE[^\n]+\n", err)
+
+
+@pytest.mark.parametrize("arguments", [["/no/bundle"], [], ["{bundle}", "--seconds", "0"], ["{bundle}", "--fast"]])
+def test_bad_input_is_one_line_and_status_2(bundle: Bundle, arguments: list[str], capsys: Captured) -> None:
+    assert main(["tune", *(a.format(bundle=bundle.path) for a in arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("m3rt: error: ")
