@@ -42,9 +42,9 @@ def export(
 
     source: a local directory in Hugging Face's layout, or a Hub id. engine: write the graph of this engine only;
     by default every engine that runs the precision gets one, as they share the weights. revision: branch, tag
-    or commit of a Hub id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. progress: called with each
-    step's name. Returns the opened bundle. Raises InputError, CheckpointError or OutputError, and leaves
-    nothing behind then.
+    or commit of a Hub id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. progress:
+    called with each step's name. Returns the opened bundle. Raises InputError, CheckpointError or OutputError, and
+    leaves nothing behind then.
 
     >>> export("BAAI/bge-m3", "bge-m3-int8", precision="int8")  # doctest: +SKIP
     """

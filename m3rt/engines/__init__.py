@@ -10,6 +10,7 @@ from ..bundle import Bundle
 from ..cpu import has_vnni
 from ..errors import EngineMissing, InputError, whole_number
 from ..manifest import EngineName
+from ..tuning import choose
 from .base import Engine, Heads, Outputs
 
 __all__ = ["Engine", "Heads", "Outputs", "load_engine", "reference_engine", "usable"]
@@ -19,7 +20,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def load_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Engine:
-    """The engine that runs `bundle`.
+    """The engine that runs `bundle`; what is left open is as `m3rt tune` measured it here, if it did.
 
     Raises InputError for an unknown name, BundleError when the bundle has no graph for that engine,
     EngineMissing and DeviceMissing when this machine lacks what was asked for.
@@ -30,9 +31,11 @@ def load_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", t
         raise InputError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
     if threads is not None:
         threads = whole_number("threads", threads, 1, 1024)
-    name = _preferred(bundle, device) if engine == "auto" else next(e for e in ENGINES if e == engine)
+    choice = choose(bundle, engine=engine, device=device, threads=threads)
+    name = next((e for e in ENGINES if e == choice.engine), None) or _preferred(bundle, device)
     bundle.graph(name)  # says so when there is none, before an engine is imported
-    loaded: Engine = _module(name).load(bundle, device=device, threads=threads)
+    loaded: Engine = _module(name).load(bundle, device=device, **choice.options)
+    loaded.batch_tokens = choice.batch_tokens or loaded.batch_tokens
     return loaded
 
 
