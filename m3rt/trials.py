@@ -63,7 +63,7 @@ def tune(
     two are never in memory at once. Raises EngineError when no engine runs.
     """
     clock = _Clock(seconds, progress)
-    names = list(names or engines.usable(bundle, "cpu"))
+    names = list(names or engines.usable(bundle))
     trials = [Trial(name, threads) for name in names for threads in thread_counts(available_cpus())]
     errors = _rounds(bundle, trials, clock, _FIRST)
     trials = [trial for trial in trials if trial.speed]

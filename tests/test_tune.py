@@ -302,3 +302,11 @@ def test_bad_input_is_one_line_and_status_2(bundle: Bundle, arguments: list[str]
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("m3rt: error: ")
+
+
+def test_an_encoder_loads_as_tuned_and_an_argument_wins(bundle: Bundle) -> None:
+    settings = {"openvino": Setting(1, 128), "onnxruntime": Setting(1, 256)}
+    tuning.save(bundle, Profile("openvino", settings, ()))
+    tuned, asked = M3Encoder(bundle.path), M3Encoder(bundle.path, engine="onnxruntime", batch_tokens=64)
+    assert (tuned._engine.name, tuned._batch_tokens) == ("openvino", 128)
+    assert (asked._engine.name, asked._engine.batch_tokens, asked._batch_tokens) == ("onnxruntime", 256, 64)

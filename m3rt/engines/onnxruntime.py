@@ -127,7 +127,7 @@ def save_session(bundle: Bundle, directory: Path) -> None:
         options.add_session_config_entry(f"session.{name}", value)
     graph = str(bundle.graph("onnxruntime"))
     try:
-        # Dropped at once: a session that saved its weights has given them away, and running it crashes (1.31.1).
+        # Dropped at once: only what a process of its own loads from the files is worth trusting.
         ort.InferenceSession(graph, options, providers=[_PROVIDERS["cpu"]], disabled_optimizers=_SLOWER_FUSIONS)
     except Exception as error:
         raise BundleError(f"{graph} cannot be saved: {_line(error)}") from None
