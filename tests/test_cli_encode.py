@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import re
 import signal
 import subprocess
@@ -128,9 +129,7 @@ def test_query_and_passage_put_the_bundle_s_prompts_first(
     model: Path, fp32: M3Encoder, tmp_path: Path, capsys: Captured
 ) -> None:
     copy = tmp_path / "prompted"
-    copy.mkdir()
-    for file in model.iterdir():
-        os.link(file, copy / file.name)
+    shutil.copytree(model, copy, copy_function=os.link)
     prompts = {"query": "find: ", "passage": "page: "}
     (copy / "m3rt.json").unlink()
     (copy / "m3rt.json").write_text(replace(open_bundle(model).manifest, prompts=prompts).to_json(), "utf-8")
