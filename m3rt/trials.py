@@ -146,7 +146,7 @@ def _visit(encoder: M3Encoder, trial: Trial) -> None:
 def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
     """Batch budgets in turn in one engine, the engine's own first, until the time is up."""
     trials = [Trial(winner.engine, winner.threads, budget) for budget in (None, *BUDGETS)]
-    engine = engines.load_engine(bundle, engine=winner.engine, device="cpu", threads=winner.threads)
+    engine = _engine(bundle, winner)
     trials = [t for t in trials if t.batch_tokens != engine.batch_tokens]
     encoders = [M3Encoder.with_engine(bundle, engine, batch_tokens=t.batch_tokens) for t in trials]
     # Enough texts to fill the largest budget, fewer where a pass over them would take long.
@@ -166,8 +166,12 @@ def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
 
 @contextmanager
 def _encoder(bundle: Bundle, trial: Trial) -> Iterator[M3Encoder]:
-    engine = engines.load_engine(bundle, engine=trial.engine, device="cpu", threads=trial.threads)
-    yield M3Encoder.with_engine(bundle, engine, batch_tokens=trial.batch_tokens)
+    yield M3Encoder.with_engine(bundle, _engine(bundle, trial), batch_tokens=trial.batch_tokens)
+
+
+def _engine(bundle: Bundle, trial: Trial) -> engines.Engine:
+    # Not as an older profile has it: its batches would pass for the engine's own.
+    return engines.load_engine(bundle, engine=trial.engine, device="cpu", threads=trial.threads, tuned=False)
 
 
 def _longest(encoder: M3Encoder) -> int:

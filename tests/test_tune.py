@@ -12,10 +12,10 @@ import pytest
 from checkpoints import sentences, write_checkpoint
 from m3rt_export import export
 
-from m3rt import M3Encoder, OutputError, machine, tuning
+from m3rt import M3Encoder, OutputError, machine, trials, tuning
 from m3rt.bundle import Bundle, open_bundle
 from m3rt.cli import main
-from m3rt.engines import onnxruntime, prepacked
+from m3rt.engines import load_engine, onnxruntime, prepacked
 from m3rt.trials import Trial, pick, pick_budget, thread_counts
 from m3rt.tuning import Choice, Profile, Setting
 
@@ -310,3 +310,11 @@ def test_an_encoder_loads_as_tuned_and_an_argument_wins(bundle: Bundle) -> None:
     tuned, asked = M3Encoder(bundle.path), M3Encoder(bundle.path, engine="onnxruntime", batch_tokens=64)
     assert (tuned._engine.name, tuned._batch_tokens) == ("openvino", 128)
     assert (asked._engine.name, asked._engine.batch_tokens, asked._batch_tokens) == ("onnxruntime", 256, 64)
+
+
+def test_tuning_again_does_not_take_the_old_profile_for_the_engines_own(bundle: Bundle) -> None:
+    own = load_engine(bundle, engine="onnxruntime", threads=1).batch_tokens
+    tuning.save(bundle, Profile("onnxruntime", {"onnxruntime": Setting(1, own + 1)}, ()))
+    assert load_engine(bundle, engine="onnxruntime", threads=1).batch_tokens == own + 1
+    with trials._encoder(bundle, Trial("onnxruntime", 1)) as encoder:
+        assert encoder._batch_tokens == own

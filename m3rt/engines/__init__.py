@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ..bundle import Bundle
 from ..errors import EngineMissing, InputError, whole_number
 from ..manifest import EngineName
-from ..tuning import choose
+from ..tuning import Choice, choose
 from .base import Engine, Heads, Outputs
 
 __all__ = ["Engine", "Heads", "Outputs", "load_engine", "reference_engine", "usable"]
@@ -18,8 +18,12 @@ ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def load_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Engine:
+def load_engine(
+    bundle: Bundle, *, engine: str = "auto", device: str = "auto", threads: int | None = None, tuned: bool = True
+) -> Engine:
     """The engine that runs `bundle`; what is left open is as `m3rt tune` measured it here, if it did.
+
+    tuned: False ignores what was measured, for measuring anew.
 
     Raises InputError for an unknown name, BundleError when the bundle has no graph for that engine,
     EngineMissing and DeviceMissing when this machine lacks what was asked for.
@@ -30,7 +34,9 @@ def load_engine(bundle: Bundle, *, engine: str = "auto", device: str = "auto", t
         raise InputError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
     if threads is not None:
         threads = whole_number("threads", threads, 1, 1024)
-    choice = choose(bundle, engine=engine, device=device, threads=threads)
+    choice = Choice(engine, threads)
+    if tuned:
+        choice = choose(bundle, engine=engine, device=device, threads=threads)
     name = next((e for e in ENGINES if e == choice.engine), None) or _preferred(bundle)
     bundle.graph(name)  # says so when there is none, before an engine is imported
     loaded: Engine = _module(name).load(bundle, device=device, **choice.options)
