@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from m3rt.threads import available_cpus
+from m3rt.machine import conditions
 
 PACKAGES = (
     "m3rt", "onnxruntime", "openvino", "numpy", "torch", "transformers", "FlagEmbedding", "sentence-transformers",
@@ -22,7 +22,10 @@ PACKAGES = (
 
 def regime(**extra: Any) -> dict[str, Any]:
     """The conditions of a run: machine, threads, package versions."""
-    return {"cpu": _cpu(), "cpus": available_cpus(), "python": platform.python_version(), **_versions(), **extra}
+    machine = conditions()
+    return {
+        "cpu": machine["cpu"], "cpus": machine["cpus"], "python": platform.python_version(), **_versions(), **extra
+    }  # fmt: skip
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner: int = 1) -> dict[str, list[float]]:
@@ -86,13 +89,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    fields = {key.strip(): value for key, _, value in (line.partition(": ") for line in lines)}
-    flags = [f for f in ("avx512_vnni", "avx_vnni", "amx_int8") if f in fields.get("flags", "").split()]
-    return f"{fields.get('model name', '?')} ({' '.join(flags) or 'no VNNI'})"
