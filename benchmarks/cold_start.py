@@ -2,30 +2,31 @@
 
     python benchmarks/cold_start.py BUNDLE [--engine ENGINE] [--repeats 5]
 
-The whole command line process is timed, interpreter included, page cache warm. Memory is of a process after its first
-embedding, from /proc/PID/smaps_rollup: private anonymous memory, and what a second process with the same bundle adds
-to the machine (its proportional share, both processes, less the first one alone).
+The whole command line process is timed, interpreter included, page cache warm. Memory is of three processes started
+one after the other, a number for each, from /proc/PID/smaps_rollup: anonymous memory, which nothing can share; RSS,
+with the mapped weights; and what the process adds to the machine, the sum of all proportional shares with it less
+without it. What `m3rt tune` saved is used; M3RT_TUNE=0 measures without. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from common import regime, report, spread
+from common import memory, regime, report, spread
 
+PROCESSES = 3
 _HOLD = """
 import sys
 from m3rt import M3Encoder
 model = M3Encoder(sys.argv[1], device="cpu", engine=sys.argv[2])
-model.encode("What is BGE M3?")
-print("ready", flush=True)
-sys.stdin.read()
+print("loaded", flush=True)
+for line in sys.stdin:
+    model.encode(line)
+    print("encoded", flush=True)
 """
 
 
@@ -45,36 +46,50 @@ def main() -> None:
             if not process.stdout.readline():
                 raise SystemExit(f"no embedding from: {' '.join(command)}")
             seconds.append(time.perf_counter() - start)
-    first = _hold(args)
-    alone = _memory(first.pid)
-    second = _hold(args)
-    both = [_memory(process.pid) for process in (first, second)]
-    for process in (first, second):
+    processes = []
+    loaded, used, resident, adds = [], [], [], []
+    for _ in range(PROCESSES):
+        before = sum(memory(process.pid)["Pss"] for process in processes)
+        processes.append(process := _load(args))
+        loaded.append(memory(process.pid)["Anonymous"])
+        _encode(process)
+        now = memory(process.pid)
+        used.append(now["Anonymous"])
+        resident.append(now["Rss"])
+        adds.append(sum(memory(process.pid)["Pss"] for process in processes) - before)
+    for process in processes:
         process.communicate()
     row = {
         "first embedding ms": spread(seconds[1:]),
-        "median s": f"{statistics.median(seconds[1:]):.3f}",
-        "private anonymous MB": round(alone["Anonymous"] / 1e6),
-        "RSS MB": round(alone["Rss"] / 1e6),
-        "a second process adds MB": round((both[0]["Pss"] + both[1]["Pss"] - alone["Pss"]) / 1e6),
+        "anonymous MB after load": _megabytes(loaded),
+        "after the first query": _megabytes(used),
+        "RSS MB": _megabytes(resident),
+        "adds to the machine MB": _megabytes(adds),
     }
     report("Cold start", [row], regime(bundle=args.bundle.name, engine=args.engine, repeats=args.repeats))
 
 
-def _hold(args: argparse.Namespace) -> subprocess.Popen[str]:
-    """A process that has the model loaded and used, until its stdin ends."""
+def _load(args: argparse.Namespace) -> subprocess.Popen[str]:
+    """A process that has the model loaded, until its stdin ends."""
     command = [sys.executable, "-c", _HOLD, str(args.bundle), args.engine]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     if not process.stdout.readline():
-        raise SystemExit(f"{args.bundle} does not load")
+        raise SystemExit(f"{args.bundle} does not load with engine {args.engine}: its own words are above")
     return process
 
 
-def _memory(pid: int) -> dict[str, int]:
-    """Bytes of each kind of memory of a process."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return {name: 1024 * int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+def _encode(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("What is BGE M3?\n")
+    process.stdin.flush()
+    process.stdout.readline()
+
+
+def _megabytes(sizes: list[int]) -> str:
+    """One number for each process."""
+    return ", ".join(f"{size / 1e6:.0f}" for size in sizes)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import random
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +62,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(str(row.get(c, "")) for c in columns) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def memory(pid: int | str = "self") -> dict[str, int]:
+    """Bytes of each kind of memory of a process as /proc/PID/smaps_rollup has them: Rss, Pss, Anonymous, ...
+
+    Anonymous is what belongs to the process alone: no file holds it, so nothing can share or drop it. Linux only.
+    """
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {name: 1024 * int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
 
 
 def mixlen(path: Path, count: int, *, seed: int = 0) -> list[str]:
