@@ -1,0 +1,114 @@
+"""Kernels are compiled when they are first called, and kept on disk where that is possible."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_compiling = threading.Lock()
+
+
+@cache
+def available() -> bool:
+    """Whether numba is installed; where it is not, wrappers call their numpy twins."""
+    return find_spec("numba") is not None
+
+
+class Kernel(Generic[P, R]):
+    """A function that numba compiles at its first call; one kernel may call another."""
+
+    def __init__(self, function: Callable[P, R], options: dict[str, Any]) -> None:
+        self.__wrapped__ = function
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self._options = options
+        self._dispatcher: Callable[P, R] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return (self._dispatcher or self.dispatcher())(*args, **kwargs)
+
+    def dispatcher(self) -> Callable[P, R]:
+        """numba's dispatcher. Raises ImportError with the command that installs numba."""
+        with _compiling:
+            if self._dispatcher is None:
+                self._dispatcher = _numba()(self.__wrapped__, self._options)
+            return self._dispatcher
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.__wrapped__.__module__}.{self.__name__}>"
+
+
+@overload
+def jit(function: Callable[P, R]) -> Kernel[P, R]: ...
+@overload
+def jit(**options: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Mark a function as a kernel. `options` are numba.njit's; it runs without the GIL and divides as numpy does.
+
+    >>> @jit(fastmath=True)
+    ... def total(values: Any) -> float:
+    ...     result = 0.0
+    ...     for value in values:
+    ...         result += value
+    ...     return result
+    """
+    options = {"nogil": True, "error_model": "numpy", **options}
+    return Kernel(function, options) if function else lambda f: Kernel(f, options)
+
+
+@cache
+def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any]]:
+    try:
+        import numba
+        from numba.core import types
+        from numba.core.caching import FunctionCache
+        from numba.extending import typeof_impl
+    except ImportError as error:
+        raise ImportError(f"numba cannot be imported ({error}); pip install 'm3rt[kernels]'") from None
+
+    typeof_impl.register(Kernel, lambda kernel, context: types.Dispatcher(kernel.dispatcher()))
+
+    class Cache(FunctionCache):  # type: ignore[misc]
+        """numba's, but a file that cannot be read or written is no error, and any change of a source is a miss."""
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception:  # unpickling a damaged file raises anything
+                return None
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            try:
+                super().save_overload(sig, data)
+            except Exception:  # a full disk, or a damaged index, which would stay damaged
+                with suppress(Exception):
+                    self.flush()
+
+        def _index_key(self, sig: Any, codegen: Any) -> Any:
+            return *super()._index_key(sig, codegen), _sources()
+
+    def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+        dispatcher: Any = numba.njit(**options)(function)
+        with suppress(RuntimeError, OSError):  # no directory is writable: each process compiles
+            dispatcher._cache = Cache(function)
+        return cast("Callable[..., Any]", dispatcher)
+
+    return compiled
+
+
+@cache
+def _sources() -> str:
+    """Hash of this package's modules: kernels of one are compiled into kernels of another."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
