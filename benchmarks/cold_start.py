@@ -19,6 +19,7 @@ from pathlib import Path
 from common import memory, regime, report, spread
 
 PROCESSES = 3
+COLUMNS = ("anonymous MB after load", "after the first query", "RSS MB", "adds to the machine MB")
 _HOLD = """
 import sys
 from m3rt import M3Encoder
@@ -36,6 +37,15 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+    row = {
+        "first embedding ms": spread(_first_embedding(args)),
+        **{name: ", ".join(f"{size / 1e6:.0f}" for size in sizes) for name, sizes in _memory(args).items()},
+    }
+    report("Cold start", [row], regime(bundle=args.bundle.name, engine=args.engine, repeats=args.repeats))
+
+
+def _first_embedding(args: argparse.Namespace) -> list[float]:
+    """Seconds of each run after the first, which warms the page cache."""
     command = [str(Path(sys.executable).with_name("m3rt")), "encode", "-m", str(args.bundle), "--device", "cpu"]
     command += ["--engine", args.engine, "What is BGE M3?"]
     seconds = []
@@ -46,27 +56,25 @@ def main() -> None:
             if not process.stdout.readline():
                 raise SystemExit(f"no embedding from: {' '.join(command)}")
             seconds.append(time.perf_counter() - start)
-    processes = []
-    loaded, used, resident, adds = [], [], [], []
+    return seconds[1:]
+
+
+def _memory(args: argparse.Namespace) -> dict[str, list[int]]:
+    """Bytes of each column, one for each process."""
+    processes: list[subprocess.Popen[str]] = []
+    found: dict[str, list[int]] = {name: [] for name in COLUMNS}
     for _ in range(PROCESSES):
         before = sum(memory(process.pid)["Pss"] for process in processes)
         processes.append(process := _load(args))
-        loaded.append(memory(process.pid)["Anonymous"])
+        loaded = memory(process.pid)
         _encode(process)
-        now = memory(process.pid)
-        used.append(now["Anonymous"])
-        resident.append(now["Rss"])
-        adds.append(sum(memory(process.pid)["Pss"] for process in processes) - before)
+        used = memory(process.pid)
+        adds = sum(memory(process.pid)["Pss"] for process in processes) - before
+        for name, size in zip(COLUMNS, (loaded["Anonymous"], used["Anonymous"], used["Rss"], adds), strict=True):
+            found[name].append(size)
     for process in processes:
         process.communicate()
-    row = {
-        "first embedding ms": spread(seconds[1:]),
-        "anonymous MB after load": _megabytes(loaded),
-        "after the first query": _megabytes(used),
-        "RSS MB": _megabytes(resident),
-        "adds to the machine MB": _megabytes(adds),
-    }
-    report("Cold start", [row], regime(bundle=args.bundle.name, engine=args.engine, repeats=args.repeats))
+    return found
 
 
 def _load(args: argparse.Namespace) -> subprocess.Popen[str]:
@@ -85,11 +93,6 @@ def _encode(process: subprocess.Popen[str]) -> None:
     process.stdin.write("What is BGE M3?\n")
     process.stdin.flush()
     process.stdout.readline()
-
-
-def _megabytes(sizes: list[int]) -> str:
-    """One number for each process."""
-    return ", ".join(f"{size / 1e6:.0f}" for size in sizes)
 
 
 if __name__ == "__main__":
