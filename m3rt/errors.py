@@ -4,6 +4,7 @@ M3rtError
 +-- InputError            a text, option or argument is unusable (also a ValueError)
 +-- CheckpointError       an export source is missing, incomplete or not understood
 +-- BundleError           a bundle is missing, damaged or from another format
++-- HybridIndexError      an index is missing, damaged, or made by another model
 +-- OutputError           a result cannot be written
 +-- EngineError           inference failed
     +-- EngineMissing     the engine's package is not installed (also an ImportError)
@@ -38,6 +39,10 @@ class CheckpointError(M3rtError):
 
 class BundleError(M3rtError):
     """A bundle is missing, damaged or from another format."""
+
+
+class HybridIndexError(M3rtError):
+    """An index is missing, damaged, or made by another model."""
 
 
 class OutputError(M3rtError):

@@ -1,0 +1,7 @@
+"""Hybrid search in a directory: dense, sparse and ColBERT vectors in memory-mapped segments, no server."""
+
+from .hybrid import HybridIndex
+from .incoming import Added
+from .result import Hit, SearchResult
+
+__all__ = ["Added", "Hit", "HybridIndex", "SearchResult"]

@@ -1,0 +1,55 @@
+"""Embeddings that are given to an index: are they what it stores?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embeddings import Embeddings, SparseVectors
+from ..errors import InputError
+from .manifest import Settings
+
+_ROWS = 1024  # checked at a time
+
+
+def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
+    """Raise InputError unless `out` has n rows of every view that the index stores, with its widths, all finite."""
+    if len(out) != n:
+        raise InputError(f"embeddings hold {len(out)} texts for {n} ids, expected as many")
+    given = {"dense": out.dense_vecs, "sparse": out.sparse, "colbert": out.multi}
+    for view, value in given.items():
+        if getattr(settings, view) and value is None:
+            raise InputError(f"embeddings hold no {view} output, which the index stores; encode with it")
+    if settings.dense and out.dense_vecs is not None:
+        _check_vectors("dense", out.dense_vecs, n, settings.dense_dim)
+    if settings.sparse and out.sparse is not None:
+        _check_sparse(out.sparse, n)
+    if settings.colbert and out.multi is not None:
+        _check_offsets("ColBERT offsets", out.multi.offsets, n, len(out.multi.vectors))
+        _check_vectors("ColBERT", out.multi.vectors, len(out.multi.vectors), settings.colbert_dim)
+
+
+def _check_sparse(sparse: SparseVectors, n: int) -> None:
+    _check_offsets("sparse indptr", sparse.indptr, n, len(sparse.indices))
+    if len(sparse.indices) != len(sparse.values) or not np.isfinite(sparse.values).all():
+        raise InputError("lexical weights must be finite, one for each token id")
+    rises = np.ones(len(sparse.indices) + 1, np.bool_)
+    rises[1:-1] = sparse.indices[1:] > sparse.indices[:-1]
+    rises[sparse.indptr] = True
+    if not rises.all() or (sparse.indices < 0).any():
+        raise InputError("token ids of lexical weights must be >= 0, sorted and distinct in each row")
+
+
+def _check_vectors(name: str, vectors: NDArray[Any], rows: int, dim: int) -> None:
+    if vectors.shape != (rows, dim):
+        raise InputError(f"{name} vectors have shape {vectors.shape}, expected {(rows, dim)}")
+    for i in range(0, rows, _ROWS):
+        if not np.isfinite(vectors[i : i + _ROWS]).all():
+            raise InputError(f"{name} vectors {i} to {min(i + _ROWS, rows) - 1} are not all finite; nothing was added")
+
+
+def _check_offsets(name: str, offsets: NDArray[Any], n: int, total: int) -> None:
+    if offsets.shape != (n + 1,) or offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 0).any():
+        raise InputError(f"{name} must be {n + 1} numbers that rise from 0 to {total}")

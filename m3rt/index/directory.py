@@ -1,0 +1,119 @@
+"""An index's directory: one writer at a time, commits that are whole or not there at all.
+
+    index.json            the last commit: written aside, then renamed over the one before
+    segments/00000001/    arrays, never changed; a deletion adds a file alive-COMMIT.npy
+
+A segment is written to a name that starts with a dot, synced, and renamed. What no manifest names is left by a writer
+that was killed, or belongs to an earlier commit: the next writer removes it. Readers that have it mapped keep it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import HybridIndexError, OutputError
+from ..manifest import FileRecord
+from .manifest import INDEX, Manifest
+
+SEGMENTS = "segments"
+
+
+def create(path: Path, manifest: Manifest) -> None:
+    """Make the directory of an empty index. Raises OutputError when something is there already."""
+    with errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        if strange := [found.name for found in path.iterdir() if found.name != SEGMENTS and found.name[0] != "."]:
+            what = "is an index already: open it" if INDEX in strange else f"exists and holds {strange[0]!r}"
+            raise OutputError(f"{path} {what}, or choose another name")
+        (path / SEGMENTS).mkdir(exist_ok=True)
+        publish(path, manifest)
+
+
+def read(path: Path) -> Manifest:
+    """The last commit. Raises HybridIndexError when there is no index."""
+    try:
+        return Manifest.from_json((path / INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = f"has no {INDEX}" if path.is_dir() else "does not exist"
+        raise HybridIndexError(f"{path} {what}; make an index with: m3rt index build {path}") from None
+    except NotADirectoryError:
+        raise HybridIndexError(f"{path} is no directory; expected an index") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise HybridIndexError(f"{path / INDEX} cannot be read: {error}") from None
+
+
+def publish(path: Path, manifest: Manifest) -> None:
+    """Make `manifest` the last commit: the moment at which everything that it names exists."""
+    aside = path / f".{INDEX}"
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(manifest.to_json())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path / INDEX)
+    sync(path)
+
+
+def add_segment(path: Path, name: str, write: Callable[[Path], dict[str, FileRecord]]) -> dict[str, FileRecord]:
+    """Let `write` fill a directory, and give it its name; returns what `write` did."""
+    aside, final = path / SEGMENTS / f".{name}", path / SEGMENTS / name
+    aside.mkdir()
+    files = write(aside)
+    sync(aside)
+    os.rename(aside, final)
+    sync(final.parent)
+    return files
+
+
+def collect(path: Path, manifest: Manifest) -> None:
+    """Remove what the manifest does not name."""
+    kept = {segment.name: segment.files for segment in manifest.segments}
+    for directory in (path / SEGMENTS).iterdir():
+        if directory.name not in kept:
+            shutil.rmtree(directory)
+            continue
+        for file in directory.iterdir():
+            if file.name not in kept[directory.name]:
+                file.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Be the only writer, of all processes, until the end or death. Raises OutputError when another is."""
+    with errors(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            _lock(path, descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"another writer has {path}; try again when it is done") from None
+
+
+@contextmanager
+def errors(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise OutputError(f"{path} cannot be written: {reason}; the index is as it was before") from None
+
+
+def sync(directory: Path) -> None:
+    """Bring renames in a directory on to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,276 @@
+"""HybridIndex: documents in, ranked documents out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from ..embeddings import Embeddings
+from ..errors import InputError
+from ..tokenizer import check_texts
+from . import directory, models
+from .checks import check_embeddings
+from .documents import Scalar, check_ids
+from .incoming import Added, Incoming
+from .info import faults, info
+from .lexical import shared_terms
+from .manifest import Manifest, Settings
+from .options import WEIGHTS, Mode, Options
+from .query import Query
+from .ranking import Clock, Ranking, rank
+from .result import Hit, SearchResult
+from .snapshot import Snapshot, open_snapshot
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder, Progress
+
+
+class HybridIndex:
+    """An index on disk; one instance may be searched from many threads, and by other processes while it is written.
+
+    path: its directory, see create(). model: the bundle, or the M3Encoder, that embeds texts; by default the bundle
+    that the index records, loaded at the first text. Every add, delete and compact is one commit: readers see all of
+    it or nothing, and a process that is killed loses only the call that it was in. An instance sees its own commits,
+    and those of others that were there when it was opened or refreshed.
+    Raises HybridIndexError when there is no index or another model made it. Segments with damaged files are left out,
+    with a warning that names them.
+
+    >>> index = HybridIndex.create("my-index", "bge-m3-int8", colbert="int8")    # doctest: +SKIP
+    >>> index.add(["a", "b"], ["A text.", "Another."], metadata=[{"lang": "en"}, {}])    # doctest: +SKIP
+    >>> [hit.id for hit in index.search("text", k=5, filter={"lang": "en"})]    # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | Path, model: str | Path | M3Encoder | None = None) -> None:
+        self.path = Path(path)
+        self._model = model
+        self._lock = threading.RLock()
+        self._loaded: M3Encoder | None = None
+        self._snapshot = open_snapshot(self.path)
+        if model is not None:
+            models.check_same(self.path, self._snapshot.manifest.model, models.bundle_of(model))
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        model: str | Path | M3Encoder | None = None,
+        *,
+        dense: str | None = "int8",
+        sparse: bool = True,
+        colbert: str | None = None,
+        dim: int | None = None,
+        colbert_dim: int | None = None,
+        chunk_tokens: int | None = None,
+        chunk_overlap: int = 64,
+    ) -> Self:
+        """Make an empty index in a new or empty directory.
+
+        dense: "float32", "int8" (a scale for each vector), "binary" (signs; small and coarse), "binary+int8" (signs
+        choose, codes rank) or None. sparse: store lexical weights. colbert: "int8", "binary", "binary+int8" or None: a
+        vector for each token, most of an index that has them. chunk_tokens: cut texts into chunks of at most so many
+        tokens, neighbours sharing chunk_overlap; by default a text is one row, cut off where the model's limit is.
+        model: the bundle that makes the vectors. Without one, dim and colbert_dim (by default dim) tell their widths,
+        and only embeddings can be added and searched.
+        Raises InputError, BundleError, or OutputError when the directory cannot be made or is in use.
+        """
+        if model is None:
+            if dim is None or chunk_tokens is not None:
+                raise InputError("an index without a model: give dim, the width of its vectors, and no chunk_tokens")
+            widths, identity = (dim, dim if colbert_dim is None else colbert_dim), None
+        else:
+            bundle = models.bundle_of(model)
+            m = bundle.manifest
+            if m.kind != "m3" and (sparse or colbert):
+                raise InputError(f"{bundle.path} is a {m.kind} bundle with dense vectors only; pass sparse=False")
+            widths, identity = (m.dim, m.architecture.colbert_dim or m.dim), models.identity(bundle)
+        settings = Settings(dense, sparse, colbert, *widths, chunk_tokens, chunk_overlap)
+        directory.create(Path(path), Manifest(settings, identity))
+        return cls(path, model)
+
+    def __repr__(self) -> str:
+        return f"HybridIndex({str(self.path)!r}: {len(self)} documents, {self._snapshot.manifest.model or 'no model'})"
+
+    def __len__(self) -> int:
+        """Documents that can be found."""
+        return sum(segment.record.documents for segment in self._snapshot.segments)
+
+    @property
+    def settings(self) -> Settings:
+        """What the index stores."""
+        return self._snapshot.manifest.settings
+
+    @property
+    def note(self) -> Mapping[str, Any] | None:
+        """What the last commit that carried a note left."""
+        return self._snapshot.manifest.note
+
+    @property
+    def encoder(self) -> M3Encoder:
+        """The model, loaded when first used. Raises InputError for an index without one, BundleError, EngineError."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = models.load(self.path, self._snapshot.manifest.model, self._model)
+            return self._loaded
+
+    def add(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None = None,
+        *,
+        embeddings: Embeddings | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        note: Mapping[str, Any] | None = None,
+        show_progress: Progress | Literal[False] = False,
+    ) -> Added:
+        """Add n documents in one commit; an id that is there already is replaced.
+
+        ids: distinct, not empty. texts: stored, and embedded unless embeddings hold a row for each of them; texts may
+        be left out then. metadata: a JSON object for each document, to show and to filter by. note: any JSON object,
+        kept with the commit: whoever feeds an index can tell how far they got. show_progress: as M3Encoder.encode's.
+        Raises InputError, EngineError, or OutputError when another process writes or the disk is full: then the index
+        is as before.
+        """
+        ids = check_ids(ids)
+        incoming = Incoming(ids, texts, metadata, self.settings)
+        if embeddings is not None:
+            check_embeddings(embeddings, len(ids), self.settings)
+            sources = incoming.given(embeddings)
+        elif texts is not None:
+            check_texts(texts)
+            sources = incoming.embedded(self.encoder, show_progress)
+        else:
+            raise InputError("nothing to embed: give texts or embeddings")
+        with self._writing() as writer:
+            replaced = writer.delete(ids)
+            for source in sources:
+                writer.add(source)
+            writer.commit(note)
+        return incoming.added(replaced)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents in one commit; returns how many of the ids there were. Raises as add()."""
+        ids = check_ids(ids)
+        with self._writing() as writer:
+            found = writer.delete(ids)
+            if found:
+                writer.commit(None)
+        return found
+
+    def compact(self, *, drop_damaged: bool = False) -> None:
+        """Rewrite the index as one segment, without what was deleted: smaller and a little faster.
+
+        drop_damaged: give up segments that cannot be read; else they are a HybridIndexError. Raises as add().
+        """
+        with self._writing() as writer:
+            if writer.compact(drop_damaged=drop_damaged):
+                writer.commit(None)
+
+    def refresh(self) -> bool:
+        """See the last commit, also of other processes; returns whether there was a new one."""
+        with self._lock:
+            if directory.read(self.path).commit == self._snapshot.manifest.commit:
+                return False
+            self._snapshot = open_snapshot(self.path)
+            return True
+
+    def search(
+        self,
+        query: str | Embeddings,
+        k: int = 10,
+        *,
+        mode: Mode = "hybrid",
+        fusion: Literal["rrf"] | Sequence[float] = WEIGHTS,
+        candidates: int = 100,
+        rerank: bool = True,
+        filter: Mapping[str, Scalar] | None = None,
+        explain: bool = False,
+    ) -> SearchResult:
+        """The k best documents for a text, or for the embeddings of one.
+
+        mode: "dense", "sparse" and "colbert" rank by that view alone, every document considered. "hybrid" takes the
+        `candidates` best documents of dense and of sparse search, keeps as many by the fusion of both scores, and ranks
+        these by the fusion of all that is stored: ColBERT too, unless rerank is False.
+        fusion: weights of dense, sparse and ColBERT scores, whose weighted mean is then the score, as compute_score's
+        colbert+sparse+dense; the default is BGE-M3's (1, 0.3, 1). Weights (0, 0, 1) rank candidates by MaxSim alone.
+        "rrf" adds 1 / (60 + rank) over the views instead.
+        filter: metadata that a document must have, compared as text: 2020 equals "2020". explain: give the hits' terms.
+        Of a document in chunks the best chunk counts, and is what the hit shows.
+        Raises InputError for an option or query that does not fit, EngineError when the text cannot be embedded.
+        """
+        if isinstance(query, Embeddings) and len(query) != 1:
+            raise InputError(f"embeddings hold {len(query)} queries, expected one; search_batch takes many")
+        queries = [query] if isinstance(query, str) else query
+        return self._search(queries, Options(k, mode, fusion, candidates, rerank, filter), explain)[0]
+
+    def search_batch(self, queries: Sequence[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:
+        """search() for each of n queries, which are embedded together; the first result's seconds hold that time."""
+        explain = bool(options.pop("explain", False))
+        return self._search(queries, Options(k, **options), explain)
+
+    def info(self) -> dict[str, Any]:
+        """What the index is and holds, as plain values."""
+        return info(self.path, self._snapshot)
+
+    def verify(self, progress: Callable[[int], object] = lambda n: None) -> list[str]:
+        """Compare every file with its hash; returns a line for each that differs. progress is given the bytes read."""
+        return faults(self.path, self._snapshot.manifest, progress)
+
+    def _search(self, queries: Sequence[str] | Embeddings, options: Options, explain: bool) -> list[SearchResult]:
+        clock, snapshot = Clock(), self._snapshot
+        settings = snapshot.manifest.settings
+        views = options.views(settings)
+        if not isinstance(queries, Embeddings):
+            _check_queries(queries)
+            heads = {f"return_{head}": view in views for view, head in _HEADS.items()}
+            queries = self.encoder.encode_queries(queries, **heads)
+            clock.lap("encode")
+        found = []
+        for i in range(len(queries)):
+            query = Query.of(queries, i)
+            for view in views:
+                query.check(view, settings)
+            ranking = rank(snapshot, query, options, clock)
+            hits = tuple(_hits(snapshot, query, ranking, explain))
+            clock.lap("read")
+            found.append(SearchResult(hits, clock.seconds()))
+            clock = Clock()
+        return found
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        """A writer on top of the last commit, whoever made it; afterwards this instance sees what it committed."""
+        with self._lock, directory.writing(self.path):
+            self.refresh()
+            writer = Writer(self.path, self._snapshot)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            self.refresh()
+
+
+_HEADS = {"dense": "dense", "sparse": "sparse", "colbert": "colbert_vecs"}
+
+
+def _check_queries(queries: Sequence[str]) -> None:
+    if isinstance(queries, str):
+        raise InputError("queries is a str, expected a list of str; search takes one")
+    check_texts(queries)
+    for i, query in enumerate(queries):
+        if not query.strip():
+            raise InputError(f"query {i} is empty, expected words to search for")
+
+
+def _hits(snapshot: Snapshot, query: Query, ranking: Ranking, explain: bool) -> Iterator[Hit]:
+    for i, row in enumerate(ranking.rows.tolist()):
+        segment, place = snapshot.place(row)
+        found = snapshot.row(row)
+        terms = None
+        if explain and query.sparse is not None and snapshot.manifest.settings.sparse:
+            terms = shared_terms(segment.arrays, query.sparse, place)
+        scores = {view: float(values[i]) for view, values in ranking.by_view.items()}
+        yield Hit(found.id, float(ranking.scores[i]), scores, found.text, found.metadata or {}, found.span, terms)

@@ -1,0 +1,144 @@
+"""Documents on their way into an index: checked, cut into chunks, embedded, quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import open_bundle
+from ..chunking import Chunker
+from ..embeddings import Embeddings
+from ..errors import InputError
+from .columns import Source
+from .documents import Row, document_arrays
+from .manifest import Settings
+from .precisions import COLBERT, DENSE
+from .vectors import encode
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder, Progress
+
+_ROWS = 1024  # quantized at a time
+# Characters embedded at a time, with ColBERT vectors (4 kB a token before they are quantized) and without.
+_CHARACTERS = {True: 1 << 17, False: 1 << 20}
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What add() did: documents, the rows (chunks) they became, texts the model cut off, ids that were replaced."""
+
+    documents: int
+    rows: int
+    truncated: int
+    replaced: int
+
+
+class Incoming:
+    """Rows that become sources for a writer, one slice after the other; counts what it has seen.
+
+    Raises InputError when texts, metadata or embeddings do not fit the ids or the settings.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None,
+        metadata: Sequence[Mapping[str, Any] | None] | None,
+        settings: Settings,
+    ) -> None:
+        self._rows = _rows(ids, texts, metadata)
+        self._settings = settings
+        self._documents, self._count, self._truncated = len(ids), 0, 0
+
+    def added(self, replaced: int) -> Added:
+        """The counts, once all sources were taken."""
+        return Added(self._documents, self._count, self._truncated, replaced)
+
+    def given(self, out: Embeddings) -> Iterator[Source]:
+        """Sources of rows whose embeddings are known."""
+        for first in range(0, len(self._rows), _ROWS):
+            yield self._source(self._rows[first : first + _ROWS], out, first)
+
+    def embedded(self, encoder: M3Encoder, show_progress: Progress | Literal[False]) -> Iterator[Source]:
+        """Sources of rows whose texts are embedded now, in chunks if the index has them."""
+        s = self._settings
+        rows: Iterable[Row] = self._rows
+        if s.chunk_tokens is not None:
+            chunker = Chunker.of(open_bundle(encoder.path), s.chunk_tokens, s.chunk_overlap)
+            rows = (chunk for row in self._rows for chunk in _chunks(row, chunker))
+        heads = {"return_dense": bool(s.dense), "return_sparse": s.sparse, "return_colbert_vecs": bool(s.colbert)}
+        for part in _slices(rows, _CHARACTERS[bool(s.colbert)]):
+            out = encoder.encode_corpus([row.text or "" for row in part], show_progress=show_progress, **heads)
+            self._truncated += int(out.truncated.sum())
+            yield self._source(part, out, 0)
+
+    def _source(self, rows: Sequence[Row], out: Embeddings, first: int) -> Source:
+        self._count += len(rows)
+        return Source({**document_arrays(rows), **_view_arrays(out, slice(first, first + len(rows)), self._settings)})
+
+
+def _rows(
+    ids: Sequence[str], texts: Sequence[str] | None, metadata: Sequence[Mapping[str, Any] | None] | None
+) -> list[Row]:
+    for name, values in (("texts", texts), ("metadata", metadata)):
+        if isinstance(values, str | Mapping):
+            raise InputError(f"{name} is a {type(values).__name__}, expected a list with an item for each id")
+        if values is not None and len(values) != len(ids):
+            raise InputError(f"{len(values)} {name} for {len(ids)} ids, expected as many")
+    for i, fields in enumerate(metadata or ()):
+        if not isinstance(fields, Mapping | None) or not all(isinstance(name, str) for name in fields or ()):
+            raise InputError(f"metadata {i} is {fields!r:.60}, expected {{name: value}} or None")
+    return [
+        Row(name, texts[i] if texts is not None else None, metadata[i] if metadata is not None else None)
+        for i, name in enumerate(ids)
+    ]
+
+
+def _chunks(row: Row, chunker: Chunker) -> Iterator[Row]:
+    text = row.text or ""
+    spans = chunker.spans(text)
+    if len(spans) == 1:
+        yield row
+    else:
+        yield from (Row(row.id, text[a:b], row.metadata, (a, b)) for a, b in spans)
+
+
+def _slices(rows: Iterable[Row], characters: int) -> Iterator[list[Row]]:
+    taken: list[Row] = []
+    length = 0
+    for row in rows:
+        taken.append(row)
+        length += len(row.text or "")
+        if length >= characters or len(taken) == _ROWS:
+            yield taken
+            taken, length = [], 0
+    if taken:
+        yield taken
+
+
+def _view_arrays(out: Embeddings, part: slice, settings: Settings) -> dict[str, NDArray[Any]]:
+    """The columns that store rows `part` of the embeddings."""
+    found: dict[str, NDArray[Any]] = {}
+    if settings.dense and out.dense_vecs is not None:
+        found |= _encoded("dense", out.dense_vecs[part], DENSE[settings.dense])
+    if settings.sparse and out.sparse is not None:
+        found["sparse.offsets"], items = _window(out.sparse.indptr, part)
+        found["sparse.indices"], found["sparse.values"] = out.sparse.indices[items], out.sparse.values[items]
+    if settings.colbert and out.multi is not None:
+        found["colbert.offsets"], items = _window(out.multi.offsets, part)
+        found |= _encoded("colbert", out.multi.vectors[items], COLBERT[settings.colbert])
+    return found
+
+
+def _encoded(view: str, vectors: NDArray[Any], parts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    arrays = encode(np.ascontiguousarray(vectors, np.float32), parts)
+    return {f"{view}.{name}": array for name, array in arrays.items()}
+
+
+def _window(offsets: NDArray[Any], part: slice) -> tuple[NDArray[np.int64], slice]:
+    bounds = np.asarray(offsets[part.start : part.stop + 1], np.int64)
+    return bounds - bounds[0], slice(int(bounds[0]), int(bounds[-1]))

@@ -1,0 +1,50 @@
+"""What an index is and holds, and whether its files are what they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..bundle import sha256
+from ..errors import BundleError
+from .directory import SEGMENTS
+from .manifest import Manifest
+from .snapshot import Snapshot
+
+
+def info(path: Path, snapshot: Snapshot) -> dict[str, Any]:
+    """Counts, sizes, settings and model, as plain values."""
+    m = snapshot.manifest
+    return {
+        "path": str(path),
+        "documents": sum(segment.documents for segment in m.segments),
+        "rows": sum(segment.rows - segment.deleted for segment in m.segments),
+        "deleted_rows": sum(segment.deleted for segment in m.segments),
+        "segments": len(m.segments),
+        "damaged": dict(snapshot.damaged),
+        "size": sum(segment.size for segment in m.segments),
+        "commit": m.commit,
+        "settings": asdict(m.settings),
+        "model": asdict(m.model) if m.model else None,
+        "note": m.note,
+        "format_version": m.format_version,
+        "m3rt_version": m.m3rt_version,
+    }
+
+
+def faults(path: Path, manifest: Manifest, progress: Callable[[int], object]) -> list[str]:
+    """A line for each file that is not what the manifest says."""
+    found = []
+    for segment in manifest.segments:
+        for name, record in segment.files.items():
+            file = path / SEGMENTS / segment.name / name
+            try:
+                digest = sha256(file, progress)
+            except BundleError as error:
+                found.append(str(error))
+                continue
+            if digest != record.sha256:
+                found.append(f"{file} has SHA-256 {digest}, expected {record.sha256}")
+    return found

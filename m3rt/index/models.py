@@ -1,0 +1,70 @@
+"""Which model an index belongs to, and its encoder, loaded when a text must be embedded."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..bundle import Bundle, open_bundle
+from ..bundle import sha256 as file_sha256
+from ..errors import HybridIndexError, InputError
+from ..manifest import MANIFEST
+from .manifest import Model
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder
+
+
+def bundle_of(model: str | Path | M3Encoder) -> Bundle:
+    """The bundle at a path, or the one that an encoder has loaded."""
+    return open_bundle(model if isinstance(model, str | Path) else model.path)
+
+
+def identity(bundle: Bundle) -> Model:
+    """What an index records of its model."""
+    m = bundle.manifest
+    space = {
+        "weights": sorted((name, file.sha256) for name, file in m.source.files.items()),
+        "pooling": m.pooling,
+        "prompts": dict(sorted(m.prompts.items())),
+    }
+    return Model(
+        id=m.source.id,
+        revision=m.source.revision,
+        precision=m.precision,
+        path=str(bundle.path.resolve()),
+        manifest_sha256=file_sha256(bundle.path / MANIFEST),
+        space=sha256(json.dumps(space).encode()).hexdigest(),
+    )
+
+
+def check_same(path: Path, made_by: Model | None, given: Bundle) -> None:
+    """Raise HybridIndexError when `given` is not the model that made the index at `path`."""
+    if made_by is None:
+        raise HybridIndexError(f"{path} was made from embeddings, of no model that it knows; open it without a model")
+    model = identity(given)
+    if model.space != made_by.space:
+        raise HybridIndexError(
+            f"{path} was made by {made_by}, not by {model}; give that model or build the index again"
+        )
+
+
+def load(path: Path, made_by: Model | None, given: str | Path | M3Encoder | None) -> M3Encoder:
+    """The encoder of an index: `given`, or the bundle that the index names."""
+    from ..encoder import M3Encoder
+
+    if isinstance(given, M3Encoder):
+        return given
+    if given is not None:
+        return M3Encoder(given)
+    if made_by is None:
+        raise InputError(f"{path} was made from embeddings: give embeddings, it knows no model to embed a text with")
+    if not Path(made_by.path).is_dir():
+        raise InputError(
+            f"{path} was made by {made_by}, which is not at {made_by.path} any more; say where with model="
+        )
+    encoder = M3Encoder(made_by.path)
+    check_same(path, made_by, open_bundle(made_by.path))
+    return encoder

@@ -1,0 +1,42 @@
+"""What a search returns: hits, each with the score of every stage, and the seconds of each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document that was found.
+
+    score: what the hits are ranked by. scores: of each view that looked at the document, by the names "dense",
+    "sparse", "colbert". text: the document's, or of the chunk that matched best, which `span` cuts out of it
+    (characters from, to). terms: what each token id that query and text share adds to the sparse score, if asked for.
+    """
+
+    id: str
+    score: float
+    scores: Mapping[str, float]
+    text: str | None
+    metadata: Mapping[str, Any]
+    span: tuple[int, int] | None = None
+    terms: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first, and `seconds` by stage: encode, dense, sparse, fuse, colbert, read, and their total."""
+
+    hits: tuple[Hit, ...]
+    seconds: Mapping[str, float]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __getitem__(self, i: int) -> Hit:
+        return self.hits[i]

@@ -1,0 +1,109 @@
+"""A snapshot: the segments of one commit as one sequence of rows, which any number of threads may read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from m3rt_kernels import top_k
+from numpy.typing import NDArray
+
+from ..errors import HybridIndexError, InputError
+from . import directory
+from .documents import Row, filter_rows, has_field, read_row
+from .manifest import Manifest
+from .segment import Segment, open_segment
+from .vectors import Alive, Found
+
+Search = Callable[[Segment, int, Alive], Found]
+Score = Callable[[Segment, NDArray[np.int64]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Segments that can be read, the first row of each and after the last the total, and what is wrong with others."""
+
+    manifest: Manifest
+    segments: tuple[Segment, ...]
+    bases: NDArray[np.int64]
+    damaged: Mapping[str, str]
+
+    def masks(self, wanted: Mapping[str, str | int | float | bool | None] | None) -> list[Alive]:
+        """Which rows of each segment may be found: the living, with all of the wanted metadata."""
+        if not wanted:
+            return [segment.alive for segment in self.segments]
+        for field in wanted:
+            if self.segments and not any(has_field(s.arrays, field) for s in self.segments):
+                raise InputError(f"filter names the field {field!r:.60}, which no document of the index has")
+        filtered = [(s.alive, filter_rows(s.arrays, wanted)) for s in self.segments]
+        return [kept if alive is None else kept & alive for alive, kept in filtered]
+
+    def search(self, find: Search, k: int, masks: Sequence[Alive]) -> Found:
+        """The k best rows of all segments and their scores, best first; `find` searches one segment."""
+        found = [find(s, k, m) for s, m in zip(self.segments, masks, strict=True) if m is None or m.any()]
+        used = [base for base, m in zip(self.bases, masks, strict=False) if m is None or m.any()]
+        if not found:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        if len(found) == 1:
+            return found[0][0] + used[0], found[0][1]
+        rows = np.concatenate([rows + base for (rows, _), base in zip(found, used, strict=True)])
+        order, scores = top_k(np.concatenate([scores for _, scores in found]), k)
+        return rows[order], scores
+
+    def scores(self, score: Score, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The scores of `rows`, in their order; `score` scores rows of one segment."""
+        owners = np.searchsorted(self.bases, rows, "right") - 1
+        found = np.empty(len(rows), np.float32)
+        for i in np.unique(owners):
+            mine = owners == i
+            found[mine] = score(self.segments[i], rows[mine] - self.bases[i])
+        return found
+
+    def place(self, row: int) -> tuple[Segment, int]:
+        """The segment of a row, and its place there."""
+        i = int(np.searchsorted(self.bases, row, "right")) - 1
+        return self.segments[i], row - int(self.bases[i])
+
+    def keys(self, rows: NDArray[np.int64]) -> list[int]:
+        """The key of each row's document; rows of one document share it."""
+        return [int(s.arrays["keys"][r]) for s, r in map(self.place, rows.tolist())]
+
+    def row(self, row: int) -> Row:
+        """What is stored of a row."""
+        segment, place = self.place(row)
+        return read_row(segment.arrays, place)
+
+    def faults(self) -> Iterator[str]:
+        """A line for each segment that cannot be read."""
+        for name, fault in self.damaged.items():
+            yield f"segment {name} is left out: {fault}"
+
+
+def open_snapshot(path: Path) -> Snapshot:
+    """The last commit. Segments that are damaged are left out with a warning each.
+
+    Raises HybridIndexError when there is no index, or none of its segments can be read.
+    """
+    while True:
+        manifest = directory.read(path)
+        snapshot = _opened(path, manifest)
+        # A writer may have replaced segments between the manifest and their files: then there is a later commit.
+        if not snapshot.damaged or directory.read(path).commit == manifest.commit:
+            break
+    for fault in snapshot.faults():
+        warnings.warn(f"{path}: {fault}", stacklevel=3)
+    return snapshot
+
+
+def _opened(path: Path, manifest: Manifest) -> Snapshot:
+    segments, damaged = [], {}
+    for record in manifest.segments:
+        try:
+            segments.append(open_segment(path, record, manifest.settings))
+        except HybridIndexError as error:
+            damaged[record.name] = str(error)
+    bases = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(s) for s in segments], dtype=np.int64)])
+    return Snapshot(manifest, tuple(segments), bases, damaged)

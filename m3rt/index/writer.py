@@ -1,0 +1,122 @@
+"""A writer: segments and deletions that become one commit, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+from ..errors import HybridIndexError
+from . import directory
+from .columns import Source
+from .documents import key, rows_of_ids
+from .manifest import SegmentRecord
+from .segment import mark_deleted, open_segment, write_segment
+from .snapshot import Snapshot
+
+_FLUSH = 1 << 28  # bytes of rows held before they are written as a segment
+_TIER = 8  # segments of about one size that are merged, and the ratio between sizes
+
+
+class Writer:
+    """Changes to the commit that `snapshot` shows, made while its directory is locked.
+
+    Nothing is seen by readers before commit(). An error or a death on the way leaves files that no commit names, which
+    close() or the next writer removes.
+    """
+
+    def __init__(self, path: Path, snapshot: Snapshot) -> None:
+        self._path = path
+        self._manifest = snapshot.manifest
+        self._records = {record.name: record for record in snapshot.manifest.segments}
+        self._open = {segment.record.name: segment for segment in snapshot.segments}
+        self._damaged = snapshot.damaged
+        self._next = snapshot.manifest.next_segment
+        self._held: list[Source] = []
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Mark the rows of `ids` deleted; returns how many of the ids there were."""
+        wanted = {key(name): name for name in ids}
+        found: set[int] = set()
+        for name, segment in self._open.items():
+            rows = segment.living(rows_of_ids(segment.arrays, wanted))
+            if not len(rows):
+                continue
+            found.update(segment.arrays["keys"][rows].tolist())
+            if segment.record.deleted + len(rows) == len(segment):
+                del self._records[name]
+            else:
+                self._records[name] = mark_deleted(self._path, segment, rows, self._manifest.commit + 1)
+        return len(found)
+
+    def add(self, source: Source) -> None:
+        """Take rows; many are written as a segment on the way."""
+        self._held.append(source)
+        if sum(held.size for held in self._held) >= _FLUSH:
+            self._flush()
+
+    def compact(self, *, drop_damaged: bool) -> bool:
+        """Make one segment of all, without what was deleted; returns whether that changes anything.
+
+        Raises HybridIndexError for damaged segments, unless they are to be dropped.
+        """
+        if self._damaged and not drop_damaged:
+            name, fault = next(iter(self._damaged.items()))
+            raise HybridIndexError(f"segment {name} is damaged: {fault}; restore the file, or drop the segment")
+        for name in self._damaged:
+            del self._records[name]
+        if len(self._records) > 1 or any(record.deleted for record in self._records.values()):
+            self._merge(list(self._records))
+            return True
+        return bool(self._damaged)
+
+    def commit(self, note: Mapping[str, Any] | None) -> None:
+        """Let readers see it all; `note` replaces the manifest's unless it is None."""
+        self._flush()
+        self._merge_tiers()
+        manifest = replace(
+            self._manifest,
+            segments=tuple(self._records.values()),
+            commit=self._manifest.commit + 1,
+            next_segment=self._next,
+            note=self._manifest.note if note is None else dict(note),
+        )
+        directory.publish(self._path, manifest)
+        self._manifest = manifest
+
+    def close(self) -> None:
+        """Remove what the last commit does not name: what it replaced, or what never came to one."""
+        with suppress(OSError):
+            directory.collect(self._path, self._manifest)
+
+    def _flush(self) -> None:
+        self._write(self._held)
+        self._held = []
+
+    def _merge_tiers(self) -> None:
+        """Keep segments few: merge those of about one size, so that a row is copied a few times at most."""
+        while True:
+            tiers: dict[int, list[str]] = {}
+            for name, record in self._records.items():
+                if name not in self._damaged:
+                    tiers.setdefault(int(log(record.rows, _TIER)), []).append(name)
+            full = [tier for tier, names in sorted(tiers.items()) if len(names) >= _TIER]
+            if not full:
+                return
+            self._merge(tiers[full[0]])
+
+    def _merge(self, names: list[str]) -> None:
+        settings = self._manifest.settings
+        records = [self._records.pop(name) for name in names]
+        self._write([open_segment(self._path, record, settings).source for record in records])
+
+    def _write(self, sources: list[Source]) -> SegmentRecord | None:
+        name = f"{self._next:08}"
+        record = write_segment(self._path, name, self._manifest.settings, sources)
+        if record:
+            self._records[name] = record
+            self._next += 1
+        return record
