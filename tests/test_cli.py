@@ -20,7 +20,7 @@ from m3rt.cli import main
 from m3rt.manifest import Manifest
 
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
-COMMANDS = ("export", "encode", "info", "verify")
+COMMANDS = ("export", "encode", "info", "bench", "tune", "verify")
 CONTAINER = {
     "M3RT_DEVICE": "--device",
     "M3RT_ENGINE": "--engine",
@@ -78,6 +78,8 @@ def test_help_names_every_command(args: list[str], capsys: Captured) -> None:
             ],
         ),
         ("info", ["MODEL", "--json", "M3RT_MODEL"]),
+        ("bench", ["MODEL", "--quick", "M3RT_MODEL", *CONTAINER, *CONTAINER.values(), "JSON"]),
+        ("tune", ["MODEL", "--seconds", "--no-prepack", "M3RT_MODEL", "M3RT_CACHE", "M3RT_TUNE"]),
         ("verify", ["MODEL", "--json", "M3RT_MODEL", *CONTAINER, *CONTAINER.values()]),
     ],
 )
@@ -87,11 +89,12 @@ def test_help_of_a_command_tells_its_options_and_variables(command: str, names: 
     assert [name for name in names if name not in out] == []
 
 
-@pytest.mark.parametrize("args", [["--help"], ["encode", "--help"], ["export", "--help"]])
+@pytest.mark.parametrize("args", [["--help"], *([command, "--help"] for command in COMMANDS)])
 def test_help_imports_no_array_library_and_no_engine(args: list[str]) -> None:
     script = (
         "import sys; from m3rt.cli import main; main(sys.argv[1:]); "
-        "print({'numpy', 'onnx', 'onnxruntime', 'tokenizers', 'tqdm', 'pyarrow'} & {*sys.modules}, file=sys.stderr)"
+        "print({'numpy', 'onnx', 'onnxruntime', 'openvino', 'tokenizers', 'tqdm', 'pyarrow'} & {*sys.modules}, "
+        "file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, check=True)
     assert done.stderr == "set()\n"
@@ -110,7 +113,7 @@ def test_a_wrong_command_line_is_one_line_that_leads_to_help(capsys: Captured) -
     assert "fp64" in error_of(capsys, "export", "a", "b", "--precision", "fp64")
 
 
-@pytest.mark.parametrize("command", [["info"], ["verify"], ["encode", "a", "-m"]])
+@pytest.mark.parametrize("command", [["info"], ["verify"], ["bench"], ["tune"], ["encode", "a", "-m"]])
 def test_a_bundle_that_is_none_is_one_line(
     command: list[str], bundle_fp32: Path, tmp_path: Path, capsys: Captured
 ) -> None:
