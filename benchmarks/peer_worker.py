@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+from common import memory
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def _call(request: dict[str, Any]) -> dict[str, Any]:
         times.append(time.perf_counter() - start)
     if request["save"]:
         np.save(request["save"], np.asarray(vectors, np.float32))
-    return {"seconds": sum(times) / len(times), "memory": psutil.Process().memory_full_info().uss}
+    return {"seconds": sum(times) / len(times), "memory": memory()}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     python benchmarks/peers.py --checkpoint DIR --m3rt BUNDLE[:ENGINE] ... [--lite DIR] [--peers flag st-fp32 ...]
 
 One call of every peer is one round; a round is repeated, so that a slow moment hits all. Waiting processes sleep.
+What --out names is written after every round: an interrupted run keeps what it has measured.
 The first --m3rt is what the others are compared with. A peer that cannot be loaded is named with its reason.
 The limit is the best u8 x s8 matrix product rate measured in the same run, over all operations of the encoder.
 """
@@ -14,11 +15,13 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import regime, spread, table
+from common import regime, spread, table, write
 from peer_models import PEERS, WORDS
 from peer_process import PeerError, Worker
 from tqdm import tqdm
@@ -26,36 +29,55 @@ from tqdm import tqdm
 from m3rt.threads import available_cpus
 
 ORACLE = "FlagEmbedding fp32"
+# The calls of half a minute get fewer rounds: parity and the size of the ratio, which is large, need no more.
+ROUNDS = {("flag", (1, 2048)): 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of one shape (texts, tokens of each) so far, by call: it grows with every round."""
+
+    shape: tuple[int, int]
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    vectors: dict[str, Any] = field(default_factory=dict)  # (texts, dim) float32
+    memory: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def main() -> None:
     args = _arguments()
     task = {"checkpoint": str(args.checkpoint), "lite": str(args.lite), "work": str(args.work), "threads": args.threads}
     args.work.mkdir(parents=True, exist_ok=True)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, (args.work / "peers.log").open("w") as log:
         workers, missing = _start(args, task, log)
         names = [name for worker in workers if worker.peer != "gemm" for name in worker.calls]
         if args.m3rt[0] in missing:
             raise SystemExit(f"{args.m3rt[0]} cannot be loaded: {missing[args.m3rt[0]]}")
         rates: dict[str, float] = {}
-        measured = [_measure(workers, rates, missing, *shape, args, Path(scratch)) for shape in args.shapes]
-    subject = names[0]
+        measured = [Measured(shape) for shape in args.shapes]
+        for one in measured:
+            for _ in _rounds(one, workers, rates, missing, args.repeats, Path(scratch)):
+                result = _result(args, names[0], measured, rates, missing)
+                if args.out:
+                    write(args.out.with_suffix(".md"), _markdown(result) + "\n")
+                    write(args.out.with_suffix(".json"), json.dumps(result, indent=1) + "\n")
+    print(_markdown(result))
+    print(json.dumps(result))
+
+
+def _result(
+    args: argparse.Namespace, subject: str, measured: list[Measured], rates: dict[str, float], missing: dict[str, str]
+) -> dict[str, Any]:
     operations = _operations(args.checkpoint)
-    rows = [row for shape in measured for row in _rows(shape, subject, rates, operations)]
     conditions = regime(
         threads=args.threads,
         repeats=args.repeats,
         checkpoint=args.checkpoint.name,
         **{f"{kind} GOPS": round(rate / 1e9) for kind, rate in rates.items()},
     )
-    result = {"title": "Peers", "subject": subject, "conditions": conditions, "rows": rows, "missing": missing}
-    text = _markdown(result)
-    print(text)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-        args.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    rows = [row for one in measured for row in _rows(one, subject, rates, operations) if one.seconds]
+    return {"title": "Peers", "subject": subject, "conditions": conditions, "rows": rows, "missing": missing}
 
 
 def _arguments() -> argparse.Namespace:
@@ -97,50 +119,52 @@ def _start(args: argparse.Namespace, task: dict[str, Any], log: Any) -> tuple[li
     return workers, missing
 
 
-def _measure(
-    workers: list[Worker], rates: dict[str, float], missing: dict[str, str], batch: int, length: int,
-    args: argparse.Namespace, scratch: Path,
-) -> dict[str, Any]:  # fmt: skip
-    """Seconds, vectors and memory of every call on one shape; a peer that fails here is missing from then on."""
+def _rounds(
+    measured: Measured, workers: list[Worker], rates: dict[str, float], missing: dict[str, str], repeats: int,
+    scratch: Path,
+) -> Iterator[int]:  # fmt: skip
+    """Ask every call once, and yield, `repeats` times after a warm-up, which also gives the vectors.
+
+    A peer that fails is missing from then on.
+    """
+    batch, length = measured.shape
     draw = np.random.default_rng(length)
     texts = [" ".join(draw.choice(WORDS.split(), length)) for _ in range(batch)]  # more tokens than are kept
-    request = {"texts": texts, "length": length, "inner": 1, "save": ""}
+    request = {"texts": texts, "length": length, "inner": 1 + 3 * (length < 64)}
     calls = [(worker, name) for worker in workers for name in worker.calls or ["gemm"]]
-    seconds: dict[str, list[float]] = {}
-    vectors: dict[str, Any] = {}
-    memory: dict[str, int] = {}
-    for turn in tqdm(range(-1, args.repeats), desc=f"{batch}x{length}"):  # -1: warm-up, which also gives the vectors
+    for turn in tqdm(range(-1, repeats), desc=f"{batch}x{length}"):
         for worker, name in calls:
-            if worker.dead:
+            if worker.dead or turn >= ROUNDS.get((worker.peer, measured.shape), repeats):
                 continue
             file = scratch / "vectors.npy"
             time.sleep(0.1)  # the last peer's threads stop spinning
             try:
-                ask = {**request, "call": name, "save": str(file) if turn < 0 else "", "inner": 1 + 3 * (length < 64)}
-                reply = worker.ask(ask)
+                reply = worker.ask({**request, "call": name, "save": str(file) if turn < 0 else ""})
             except PeerError as error:
                 missing[f"{name} at {batch}x{length}"] = str(error)
-                seconds.pop(name, None)
+                measured.seconds.pop(name, None)
                 continue
             if "rates" in reply:
                 rates.update({kind: max(rate, rates.get(kind, 0)) for kind, rate in reply["rates"].items()})
             elif turn < 0:
-                vectors[name], seconds[name] = np.load(file), []
+                measured.vectors[name], measured.seconds[name] = np.load(file), []
             else:
-                seconds[name].append(reply["seconds"])
-                memory[name] = reply["memory"]
-    return {"shape": (batch, length), "seconds": seconds, "vectors": vectors, "memory": memory}
+                measured.seconds[name].append(reply["seconds"])
+                measured.memory[name] = reply["memory"]
+        if turn >= 0:
+            yield turn
 
 
-def _rows(measured: dict[str, Any], subject: str, rates: dict[str, float], operations: Any) -> list[dict[str, Any]]:
-    batch, length = measured["shape"]
-    seconds, vectors = measured["seconds"], measured["vectors"]
-    middle = {name: statistics.median(times) for name, times in seconds.items()}
+def _rows(measured: Measured, subject: str, rates: dict[str, float], operations: Any) -> list[dict[str, Any]]:
+    batch, length = measured.shape
+    seconds, vectors = measured.seconds, measured.vectors
+    middle = {name: statistics.median(times) for name, times in seconds.items() if times}
     oracle = vectors.get(ORACLE)
     limits = {f"limit: {kind} products": batch * length * operations(length) / rate for kind, rate in rates.items()}
     rows = []
     for name, duration in {**middle, **limits}.items():
         row = {"shape": f"{batch}x{length}", "peer": name, "tokens/s": round(batch * length / duration, 1)}
+        row["rounds"] = len(seconds[name]) if name in seconds else ""
         row["ms median (range)"] = spread(seconds[name]) if name in seconds else f"{1e3 * duration:.1f}"
         row[f"{subject} is faster by"] = f"{duration / middle[subject]:.2f}x" if subject in middle else ""
         share = limits.get("limit: u8s8 products", float("nan")) / duration
@@ -149,11 +173,16 @@ def _rows(measured: dict[str, Any], subject: str, rates: dict[str, float], opera
             row[f"cosine vs {ORACLE}"] = f"{_cosine(vectors[name], oracle).min():.5f}"
         else:
             row[f"cosine vs {ORACLE}"] = ""
-        row["own memory GB"] = f"{measured['memory'][name] / 1e9:.2f}" if name in measured["memory"] else ""
+        row["RSS GB (anonymous)"] = _gigabytes(measured.memory[name]) if name in measured.memory else ""
         if name in seconds:
             row["seconds"] = seconds[name]
         rows.append(row)
     return rows
+
+
+def _gigabytes(taken: dict[str, int]) -> str:
+    """Mapped weights count in the first number only; a peer that copies its weights has them in both."""
+    return f"{taken['Rss'] / 1e9:.2f} ({taken['Anonymous'] / 1e9:.2f})"
 
 
 def _cosine(one: Any, two: Any) -> Any:
