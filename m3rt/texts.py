@@ -20,10 +20,11 @@ _CSV_FIELD = 2**31 - 1  # characters; the csv module's own limit is below a long
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A text of valid Unicode, and its id where the input gives one."""
+    """A text of valid Unicode, its id where the input gives one, and what else stands beside it, if that is kept."""
 
     text: str
     id: str | int | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,23 @@ class TextFile:
     """The texts of a file, or of stdin where `path` is "-"; each iteration reads it from the start.
 
     format: a key of READERS; None goes by the file's name, and what no name tells is plain text. field: the
-    column or key that holds the text; "id" beside it is kept. Iterating raises InputError, with the line.
+    column or key that holds the text; id_field beside it is kept, and with `metadata` all that is there.
+    Iterating raises InputError, with the line.
     """
 
     path: str
     format: str | None = None
     field: str = "text"
+    id_field: str = "id"
+    metadata: bool = False
 
     def __iter__(self) -> Iterator[Record]:
         name = "stdin" if self.path == "-" else self.path
         read, unit = READERS[self.format or SUFFIXES.get(Path(self.path).suffix.lower(), "txt")]
         try:
             with self._open() as file:
-                for place, row in read(file, self.field):
-                    yield _record(row, self.field, place)
+                for place, row in read(file, self):
+                    yield _record(row, self, place)
         except _Unreadable as error:
             raise InputError(f"{name}, {unit} {error.place}: {error}") from None
         except OSError as error:
@@ -54,11 +58,14 @@ class TextFile:
         return nullcontext(sys.stdin.buffer) if self.path == "-" else Path(self.path).open("rb")
 
 
+_ARGUMENTS = TextFile("-")
+
+
 def arguments(texts: Sequence[str]) -> Iterator[Record]:
     """Records of texts given one by one. Raises InputError."""
     for i, text in enumerate(texts):
         try:
-            yield _record({"text": text}, "text", i)
+            yield _record({"text": text}, _ARGUMENTS, i)
         except _Unreadable as error:
             raise InputError(f"text {error.place}: {error}") from None
 
@@ -85,14 +92,17 @@ class _Unreadable(Exception):
         self.place = place
 
 
-def _record(row: Mapping[str, Any], field: str, place: int) -> Record:
+def _record(row: Mapping[str, Any], file: TextFile, place: int) -> Record:
+    field = file.field
     if field not in row:
         raise _Unreadable(place, f"no {field!r} among {', '.join(map(str, row)) or 'no fields'}; choose with --field")
-    text, key = row[field], row.get("id")
+    text, key = row[field], row.get(file.id_field)
     if not isinstance(text, str):
         raise _Unreadable(place, f"{field!r} is a {type(text).__name__}, expected a string; choose with --field")
     if not isinstance(key, str | int | None):
-        raise _Unreadable(place, f"'id' is a {type(key).__name__}, expected a string or a whole number; mend it")
+        raise _Unreadable(
+            place, f"{file.id_field!r} is a {type(key).__name__}, expected a string or a whole number; mend it"
+        )
     for value in (text, str(key)):
         try:
             value.encode()
@@ -101,7 +111,8 @@ def _record(row: Mapping[str, Any], field: str, place: int) -> Record:
             raise _Unreadable(
                 place, f"lone surrogate U+{code:04X} at character {start}, expected valid Unicode; repair or remove it"
             ) from None
-    return Record(text, key)
+    rest = {name: value for name, value in row.items() if name not in (field, file.id_field)} if file.metadata else None
+    return Record(text, key, rest)
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
@@ -113,12 +124,12 @@ def _lines(file: BinaryIO) -> Iterator[str]:
         yield text.removeprefix("\ufeff") if place == 1 else text
 
 
-def _plain(file: BinaryIO, field: str) -> Rows:
+def _plain(file: BinaryIO, source: TextFile) -> Rows:
     for place, line in enumerate(_lines(file), 1):
-        yield place, {field: line.removesuffix("\n").removesuffix("\r")}
+        yield place, {source.field: line.removesuffix("\n").removesuffix("\r")}
 
 
-def _jsonl(file: BinaryIO, field: str) -> Rows:
+def _jsonl(file: BinaryIO, source: TextFile) -> Rows:
     for place, line in enumerate(_lines(file), 1):
         if not line.strip():
             continue
@@ -127,11 +138,11 @@ def _jsonl(file: BinaryIO, field: str) -> Rows:
         except (ValueError, RecursionError) as error:
             raise _Unreadable(place, f"not JSON ({getattr(error, 'msg', error)}), expected an object") from None
         if not isinstance(row, dict):
-            raise _Unreadable(place, f"a JSON {type(row).__name__}, expected an object with {field!r}")
+            raise _Unreadable(place, f"a JSON {type(row).__name__}, expected an object with {source.field!r}")
         yield place, row
 
 
-def _separated(file: BinaryIO, field: str, *, delimiter: str) -> Rows:
+def _separated(file: BinaryIO, source: TextFile, *, delimiter: str) -> Rows:
     csv.field_size_limit(_CSV_FIELD)
     # Strict: a quote that never closes would otherwise swallow the rest of the file as one text.
     reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
@@ -145,7 +156,7 @@ def _separated(file: BinaryIO, field: str, *, delimiter: str) -> Rows:
         raise _Unreadable(reader.line_num, f"{error}; quote fields as CSV does") from None
 
 
-def _parquet(file: BinaryIO, field: str) -> Rows:
+def _parquet(file: BinaryIO, source: TextFile) -> Rows:
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError:
@@ -153,8 +164,9 @@ def _parquet(file: BinaryIO, field: str) -> Rows:
     try:
         table = ParquetFile(file)
         # Without the field all columns are read, so that the error can name them.
-        columns = [field, "id"] if field in table.schema_arrow.names else None
-        batches = table.iter_batches(batch_size=1024, columns=columns)
+        some = not source.metadata and source.field in table.schema_arrow.names
+        wanted = [source.field, source.id_field] if some else None
+        batches = table.iter_batches(batch_size=1024, columns=wanted)
         yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
     except (OSError, ValueError) as error:  # pyarrow's own errors are these too
         reason = str(error).splitlines()[0]
@@ -163,7 +175,7 @@ def _parquet(file: BinaryIO, field: str) -> Rows:
         ) from None
 
 
-READERS: Mapping[str, tuple[Callable[[BinaryIO, str], Rows], str]] = {
+READERS: Mapping[str, tuple[Callable[[BinaryIO, TextFile], Rows], str]] = {
     "txt": (_plain, "line"),
     "jsonl": (_jsonl, "line"),
     "csv": (partial(_separated, delimiter=","), "line"),

@@ -13,9 +13,10 @@ from ..errors import InputError
 from ..tokenizer import check_texts
 from . import directory, models
 from .checks import check_embeddings
-from .documents import Scalar, check_ids
+from .facets import Scalar
 from .incoming import Added, Incoming
 from .info import faults, info
+from .keys import check_ids
 from .lexical import shared_terms
 from .manifest import Manifest, Settings
 from .options import WEIGHTS, Mode, Options

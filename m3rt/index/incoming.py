@@ -15,6 +15,7 @@ from ..embeddings import Embeddings
 from ..errors import InputError
 from .columns import Source
 from .documents import Row, document_arrays
+from .facets import simple
 from .manifest import Settings
 from .precisions import COLBERT, DENSE
 from .vectors import encode
@@ -89,13 +90,11 @@ def _rows(
             raise InputError(f"{name} is a {type(values).__name__}, expected a list with an item for each id")
         if values is not None and len(values) != len(ids):
             raise InputError(f"{len(values)} {name} for {len(ids)} ids, expected as many")
-    for i, fields in enumerate(metadata or ()):
-        if not isinstance(fields, Mapping | None) or not all(isinstance(name, str) for name in fields or ()):
-            raise InputError(f"metadata {i} is {fields!r:.60}, expected {{name: value}} or None")
-    return [
-        Row(name, texts[i] if texts is not None else None, metadata[i] if metadata is not None else None)
-        for i, name in enumerate(ids)
-    ]
+    for i, item in enumerate(metadata or ()):
+        if not isinstance(item, Mapping | None) or not all(isinstance(name, str) for name in item or ()):
+            raise InputError(f"metadata {i} is {item!r:.60}, expected {{name: value}} or None")
+    fields = [{name: simple(value) for name, value in (item or {}).items()} for item in metadata or [None] * len(ids)]
+    return [Row(name, None if texts is None else texts[i], fields[i]) for i, name in enumerate(ids)]
 
 
 def _chunks(row: Row, chunker: Chunker) -> Iterator[Row]:

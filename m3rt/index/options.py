@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..errors import InputError, whole_number
-from .documents import Scalar
+from .facets import Scalar
 from .manifest import Settings
 
 Mode = Literal["hybrid", "dense", "sparse", "colbert"]

@@ -16,7 +16,8 @@ from ..manifest import FileRecord
 from . import directory
 from .arrays import map_array, write_array
 from .columns import Arrays, Source, columns, write_columns
-from .documents import derived
+from .documents import key_order
+from .facets import invert_facets
 from .lexical import invert, inverted
 from .manifest import SegmentRecord, Settings
 
@@ -80,7 +81,9 @@ def mark_deleted(path: Path, segment: Segment, rows: NDArray[np.int64], commit: 
 def _write(folder: Path, *, settings: Settings, sources: Sequence[Source], counts: list[int]) -> dict[str, FileRecord]:
     files = write_columns(folder, columns(settings), sources)
     arrays = {name.removesuffix(".npy"): map_array(folder / name, file) for name, file in files.items()}
-    more = derived(arrays) | (invert(arrays) if settings.sparse else {})
+    more = {"key_order": key_order(arrays), **invert_facets(arrays)}
+    if settings.sparse:
+        more |= invert(arrays)
     for name, array in more.items():
         files[f"{name}.npy"] = write_array(folder / f"{name}.npy", array.dtype, array.shape, [array])
     counts += [len(arrays["keys"]), len(np.unique(arrays["keys"]))]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import HybridIndexError, InputError
 from . import directory
-from .documents import Row, filter_rows, has_field, read_row
+from .documents import Row, read_row
+from .facets import Scalar, filter_rows, has_field
 from .manifest import Manifest
 from .segment import Segment, open_segment
 from .vectors import Alive, Found
@@ -31,7 +32,7 @@ class Snapshot:
     bases: NDArray[np.int64]
     damaged: Mapping[str, str]
 
-    def masks(self, wanted: Mapping[str, str | int | float | bool | None] | None) -> list[Alive]:
+    def masks(self, wanted: Mapping[str, Scalar] | None) -> list[Alive]:
         """Which rows of each segment may be found: the living, with all of the wanted metadata."""
         if not wanted:
             return [segment.alive for segment in self.segments]

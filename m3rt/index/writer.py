@@ -12,7 +12,8 @@ from typing import Any
 from ..errors import HybridIndexError
 from . import directory
 from .columns import Source
-from .documents import key, rows_of_ids
+from .documents import rows_of_ids
+from .keys import key
 from .manifest import SegmentRecord
 from .segment import mark_deleted, open_segment, write_segment
 from .snapshot import Snapshot

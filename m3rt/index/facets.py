@@ -1,0 +1,78 @@
+"""Filters: which rows of a segment have which values in their metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import Arrays
+from .keys import key
+
+Scalar = str | int | float | bool | None
+
+
+def invert_facets(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """For each facet of a segment's rows, sorted, the rows that have it."""
+    owners = np.repeat(np.arange(len(arrays["keys"])), np.diff(arrays["facets.offsets"]))
+    order = np.argsort(arrays["facets.keys"], kind="stable")
+    keys, starts = np.unique(arrays["facets.keys"][order], return_index=True)
+    return {
+        "facet_keys": keys,
+        "facet_starts": np.append(starts, len(order)).astype(np.int64),
+        "facet_rows": owners[order],
+    }
+
+
+def filter_rows(arrays: Arrays, wanted: Mapping[str, Scalar]) -> NDArray[np.bool_]:
+    """Which rows of a segment have all of the wanted metadata, (rows,) bool."""
+    kept = np.ones(len(arrays["keys"]), np.bool_)
+    for field, value in wanted.items():
+        has = np.zeros(len(kept), np.bool_)
+        has[_rows(arrays, facet_key(field, value))] = True
+        kept &= has
+    return kept
+
+
+def has_field(arrays: Arrays, field: str) -> bool:
+    """Whether any row of a segment has that field in its metadata."""
+    return len(_rows(arrays, _field_key(field))) > 0
+
+
+def facet_keys(metadata: Mapping[str, Any]) -> list[int]:
+    """The keys by which a document is filtered: one for each field, one for each field's value."""
+    keys = []
+    for field, value in metadata.items():
+        keys.append(_field_key(field))
+        if isinstance(value, Scalar):
+            keys.append(facet_key(field, value))
+    return keys
+
+
+def facet_key(field: str, value: Scalar) -> int:
+    """The key of a value, by its text: "2020" and 2020 are equal, so are true and "true"."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return key(f"{field}\0{value if isinstance(value, str) else json.dumps(value)}")
+
+
+def _field_key(field: str) -> int:
+    return key(f"{field}\0\0")
+
+
+def simple(value: Any) -> Any:
+    """What columns of numpy and Parquet hold and JSON does not, as what it does; all else as it is."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, date | time | Decimal) else value
+
+
+def _rows(arrays: Arrays, facet: int) -> NDArray[np.int64]:
+    low, high = (int(np.searchsorted(arrays["facet_keys"], np.uint64(facet), side)) for side in ("left", "right"))
+    found: NDArray[np.int64] = arrays["facet_rows"][slice(*arrays["facet_starts"][[low, high]])]
+    return found

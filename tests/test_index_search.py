@@ -1,0 +1,232 @@
+"""HybridIndex.search: what plain loops over the documents find, in every mode, whatever the segments."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from corpus import DIM, Document, documents, embeddings, scores
+
+from m3rt import HybridIndex, InputError, M3Encoder, SearchResult
+
+DOCS = {f"doc-{i}": doc for i, doc in enumerate(documents(60))}
+QUERIES = documents(12, seed=7)
+TOLERANCE = 4e-3  # a query may be rounded to int8 too
+LANGUAGES = ["de", "en", "sw"]
+
+
+def metadata(i: int) -> dict[str, Any]:
+    return {"lang": LANGUAGES[i % 3], "year": 2000 + i % 5, "even": i % 2 == 0}
+
+
+def made(path: Path, docs: dict[str, Document] = DOCS, segments: int = 4, **settings: Any) -> HybridIndex:
+    index = HybridIndex.create(path, dim=DIM, **{"colbert": "int8", **settings})
+    names = list(docs)
+    for part in np.array_split(np.arange(len(names)), segments):
+        ids = [names[i] for i in part]
+        index.add(
+            ids,
+            [f"text of {name}" for name in ids],
+            embeddings=embeddings([docs[name] for name in ids]),
+            metadata=[metadata(i) for i in part],
+        )
+    return index
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> HybridIndex:
+    return made(tmp_path_factory.mktemp("index") / "index")
+
+
+def search(index: HybridIndex, query: Document, k: int = 10, **options: Any) -> SearchResult:
+    return index.search(embeddings([query]), k, **options)
+
+
+def expected(
+    query: Document, value: Callable[[dict[str, float]], float], docs: dict[str, Document] = DOCS
+) -> dict[str, float]:
+    found = {name: value(scores(query, doc)) for name, doc in docs.items()}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def agrees(result: SearchResult, wanted: dict[str, float], k: int) -> None:
+    """The k best, in order, but for what lies within the tolerance of rounding."""
+    best = list(wanted.values())[:k]
+    assert len(result) == len(best)
+    assert [hit.score for hit in result] == sorted((hit.score for hit in result), reverse=True)
+    np.testing.assert_allclose([hit.score for hit in result], best, atol=TOLERANCE)
+    np.testing.assert_allclose([wanted[hit.id] for hit in result], best, atol=TOLERANCE)
+    assert len({hit.id for hit in result}) == len(result)
+
+
+@pytest.mark.parametrize("mode", ["dense", "colbert"])
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_one_view_ranks_every_document_by_its_score(index: HybridIndex, mode: Any, k: int) -> None:
+    for query in QUERIES:
+        agrees(search(index, query, k, mode=mode), expected(query, lambda s: s[mode]), k)
+
+
+def test_sparse_search_finds_only_documents_that_share_a_term(index: HybridIndex) -> None:
+    for query in QUERIES:
+        wanted = {name: score for name, score in expected(query, lambda s: s["sparse"]).items() if score > 0}
+        agrees(search(index, query, 100, mode="sparse"), wanted, 100)
+
+
+@pytest.mark.parametrize("weights", [(1, 0.3, 1), (0.4, 0.2, 0.4), (1, 0, 0), (0, 0, 1), (0, 1, 2)])
+def test_weights_rank_by_the_weighted_mean_of_the_three_scores(
+    index: HybridIndex, weights: tuple[float, float, float]
+) -> None:
+    def mean(s: dict[str, float]) -> float:
+        return sum(w * s[view] for w, view in zip(weights, ("dense", "sparse", "colbert"), strict=True)) / sum(weights)
+
+    for query in QUERIES:  # every document is a candidate
+        agrees(search(index, query, fusion=weights, candidates=len(DOCS)), expected(query, mean), 10)
+
+
+def test_without_reranking_colbert_has_no_say(index: HybridIndex) -> None:
+    for query in QUERIES:
+        result = search(index, query, rerank=False, candidates=len(DOCS))
+        agrees(result, expected(query, lambda s: (s["dense"] + 0.3 * s["sparse"]) / 1.3), 10)
+        assert all(set(hit.scores) == {"dense", "sparse"} for hit in result)
+
+
+def test_rrf_adds_reciprocal_ranks(index: HybridIndex) -> None:
+    for query in QUERIES:
+        dense = [hit.id for hit in search(index, query, 60, mode="dense")]
+        sparse = [hit.id for hit in search(index, query, 60, mode="sparse")]
+        colbert = [hit.id for hit in search(index, query, 60, mode="colbert")]
+        wanted = {
+            name: sum(1 / (61 + ranks.index(name)) for ranks in (dense, sparse, colbert) if name in ranks)
+            for name in DOCS
+        }
+        result = search(index, query, 60, fusion="rrf")
+        assert {hit.id: pytest.approx(hit.score) for hit in result} == wanted
+
+
+def test_only_candidates_of_dense_or_sparse_are_reranked(index: HybridIndex) -> None:
+    for query in QUERIES:
+        allowed = {hit.id for mode in ("dense", "sparse") for hit in search(index, query, 3, mode=mode)}
+        for fusion in ("rrf", (1, 1, 1), (0, 0, 1)):
+            result = search(index, query, 3, candidates=3, fusion=fusion)
+            assert {hit.id for hit in result} <= allowed
+
+
+def test_each_hit_has_the_score_of_every_view(index: HybridIndex) -> None:
+    for query in QUERIES:
+        for fusion in ("rrf", (1, 0.3, 1)):
+            for hit in search(index, query, 20, candidates=30, fusion=fusion):
+                for view, score in scores(query, DOCS[hit.id]).items():
+                    assert hit.scores[view] == pytest.approx(score, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "sparse", "colbert"])
+@pytest.mark.parametrize("wanted", [{"lang": "sw"}, {"year": 2003, "even": True}, {"year": "2003", "even": "true"}])
+def test_a_filter_keeps_documents_with_all_of_its_values(index: HybridIndex, mode: Any, wanted: dict[str, Any]) -> None:
+    keep = {
+        name: doc
+        for i, (name, doc) in enumerate(DOCS.items())
+        if all(str(metadata(i)[field]).lower() == str(value).lower() for field, value in wanted.items())
+    }
+    for query in QUERIES:
+        found = search(index, query, 60, mode=mode, filter=wanted)
+        if mode in ("dense", "colbert"):
+            agrees(found, expected(query, lambda s: s[mode], keep), 60)
+        assert {hit.id for hit in found} <= keep.keys()
+
+
+def test_a_filter_that_nothing_meets_gives_no_hits(index: HybridIndex) -> None:
+    for mode in ("hybrid", "dense", "sparse", "colbert"):
+        assert len(search(index, QUERIES[0], mode=mode, filter={"lang": "xx"})) == 0
+    with pytest.raises(InputError, match="field 'language', which no document"):
+        search(index, QUERIES[0], filter={"language": "de"})
+
+
+def test_a_hit_shows_text_metadata_and_what_its_terms_add(index: HybridIndex) -> None:
+    for query in QUERIES:
+        for hit in search(index, query, explain=True):
+            i = list(DOCS).index(hit.id)
+            assert (hit.text, hit.metadata, hit.span) == (f"text of {hit.id}", metadata(i), None)
+            shared = {t: w * DOCS[hit.id].terms[t] for t, w in query.terms.items() if t in DOCS[hit.id].terms}
+            assert hit.terms == pytest.approx(shared)
+            assert sum(hit.terms.values()) == pytest.approx(hit.scores["sparse"], abs=1e-6)
+
+
+def test_segments_change_no_result(index: HybridIndex, tmp_path: Path) -> None:
+    one = made(tmp_path / "one", segments=1)
+    for query in QUERIES:
+        for mode in ("hybrid", "dense", "sparse", "colbert"):
+            first, second = search(index, query, mode=mode), search(one, query, mode=mode)
+            assert [hit.id for hit in first] == [hit.id for hit in second]
+            np.testing.assert_allclose([h.score for h in first], [h.score for h in second], rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8", "binary+int8"])
+def test_the_best_match_is_found_at_every_dense_precision(precision: str, tmp_path: Path) -> None:
+    index = made(tmp_path / "index", dense=precision, colbert=None)
+    for query in QUERIES:
+        best = search(index, query, 1, mode="dense")[0]
+        top = next(iter(expected(query, lambda s: s["dense"]).values()))
+        assert best.score == pytest.approx(top, abs=2 * TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("view", "precision"), [("dense", "binary"), ("colbert", "binary"), ("colbert", "binary+int8")]
+)
+def test_a_document_is_what_matches_itself_best_by_its_signs(view: Any, precision: str, tmp_path: Path) -> None:
+    index = made(tmp_path / "index", **{view: precision})
+    for name, doc in DOCS.items():
+        assert search(index, doc, 1, mode=view)[0].id == name
+
+
+@pytest.mark.parametrize("stored", [{"dense": "int8"}, {"sparse": True}, {"colbert": "int8"}])
+def test_hybrid_search_uses_what_is_stored(stored: dict[str, Any], tmp_path: Path) -> None:
+    index = made(tmp_path / "index", **{"dense": None, "sparse": False, "colbert": None, **stored})
+    (view,) = stored
+    for query in QUERIES:
+        one, hybrid = search(index, query, mode=view), search(index, query)
+        assert [(h.id, h.score) for h in hybrid] == [(h.id, h.score) for h in one]
+
+
+def test_many_threads_find_what_one_does(index: HybridIndex) -> None:
+    wanted = [[hit.id for hit in search(index, query)] for query in QUERIES]
+    wrong: list[int] = []
+
+    def ask(i: int) -> None:
+        for _ in range(20):
+            wrong.extend({i} if [hit.id for hit in search(index, QUERIES[i])] != wanted[i] else ())
+
+    threads = [threading.Thread(target=ask, args=(i % len(QUERIES),)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
+    index = HybridIndex.create(tmp_path / "index", dim=DIM, colbert="int8")
+    assert len(index) == 0
+    for mode in ("hybrid", "dense", "sparse", "colbert"):
+        assert len(search(index, QUERIES[0], mode=mode)) == 0
+    assert len(search(index, QUERIES[0], filter={"any": "thing"})) == 0
+
+
+def test_texts_are_found_by_their_model(fp32: M3Encoder, bundle_int8: Path, tmp_path: Path) -> None:
+    from checkpoints import sentences
+
+    texts = sentences()[:40]
+    ids = [f"s{i}" for i in range(40)]
+    index = HybridIndex.create(tmp_path / "index", fp32, colbert="int8")
+    assert index.add(ids, texts).documents == 40
+    for i in range(0, 40, 7):
+        result = index.search(texts[i])
+        assert result[0].id == f"s{i}"
+        score = fp32.compute_score((texts[i], texts[i]), weights_for_different_modes=(1, 0.3, 1))
+        assert result[0].score == pytest.approx(score["colbert+sparse+dense"], abs=TOLERANCE)
+        assert {"encode", "dense", "sparse", "fuse", "colbert", "read", "total"} <= result.seconds.keys()
+    # The other precision of the same checkpoint may search; the recorded bundle is loaded when none is given.
+    assert HybridIndex(tmp_path / "index", bundle_int8).search(texts[0])[0].id == "s0"
+    batch = HybridIndex(tmp_path / "index").search_batch(texts[:5], 3, mode="dense")
+    assert [result[0].id for result in batch] == ids[:5]
