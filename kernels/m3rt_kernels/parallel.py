@@ -23,7 +23,7 @@ def available_cpus() -> int:
     """CPUs that the scheduler grants: the affinity mask, cut by a cgroup v2 or v1 quota, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(count, math.ceil(_quota())))
+    return max(1, math.ceil(min(count, _quota())))
 
 
 def thread_count(threads: int | None) -> int:
