@@ -1,6 +1,9 @@
-"""Cold start and memory of a bundle, every step in a fresh process, page cache warm.
+"""The steps of a start, and peak memory for a long text: each run in a fresh process, page cache warm.
 
-python benchmarks/startup.py BUNDLE [--repeats 5] [--longest 8192]
+    python benchmarks/startup.py BUNDLE [--engine ENGINE] [--repeats 5] [--longest 8192]
+
+M3RT_TUNE=0 measures a bundle as it is loaded where `m3rt tune` has not run. The peak is the highest RSS, mapped
+weights included (VmHWM). Linux only.
 """
 
 from __future__ import annotations
@@ -18,36 +21,39 @@ from common import regime, report
 _START = """
 import time; t0 = time.perf_counter()
 from m3rt import M3Encoder; t1 = time.perf_counter()
-model = M3Encoder({bundle!r}, device="cpu"); t2 = time.perf_counter()
+model = M3Encoder({bundle!r}, device="cpu", engine={engine!r}); t2 = time.perf_counter()
 model.encode("What is BGE M3?"); t3 = time.perf_counter()
 print([t1 - t0, t2 - t1, t3 - t2])
 """
 _LONG = """
-import m3rt, resource, time
-model = m3rt.M3Encoder({bundle!r}, device="cpu")
+import m3rt, time
+from m3rt.measure import memory
+model = m3rt.M3Encoder({bundle!r}, device="cpu", engine={engine!r})
 start = time.perf_counter()
 out = model.encode("word " * 12000, max_length={longest})
-print([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, time.perf_counter() - start, int(out.n_tokens[0])])
+seconds = time.perf_counter() - start
+print([memory()["peak"], seconds, int(out.n_tokens[0])])
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--longest", type=int, default=8192)
     args = parser.parse_args()
-    runs = [_run(_START, bundle=str(args.bundle)) for _ in range(args.repeats + 1)][1:]
+    runs = [_run(_START, bundle=str(args.bundle), engine=args.engine) for _ in range(args.repeats + 1)][1:]
     steps = [statistics.median(times) for times in zip(*runs, strict=True)]
-    peak, seconds, tokens = _run(_LONG, bundle=str(args.bundle), longest=args.longest)
+    peak, seconds, tokens = _run(_LONG, bundle=str(args.bundle), engine=args.engine, longest=args.longest)
     row = {
         "import s": f"{steps[0]:.3f}",
         "load s": f"{steps[1]:.3f}",
         "first encode s": f"{steps[2]:.3f}",
-        f"peak RSS GB, one text of {tokens} tokens": f"{peak:.2f}",
+        f"peak RSS GB, one text of {tokens} tokens": f"{peak / 1e9:.2f}",
         "seconds for it": f"{seconds:.1f}",
     }
-    report("Start and memory", [row], regime(bundle=args.bundle.name, repeats=args.repeats))
+    report("Start and memory", [row], regime(bundle=args.bundle.name, engine=args.engine, repeats=args.repeats))
 
 
 def _run(script: str, **values: Any) -> list[float]:
