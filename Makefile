@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup check test parity bench clean
+.PHONY: setup check test parity bench bench-all clean
 
 setup: $(VENV)/.dev
 
@@ -31,25 +31,38 @@ parity: $(VENV)/.parity
 
 # m3rt beside its peers, from nothing but package registries: benchmarks/results/. About half an hour and 25 GB of disk.
 # CHECKPOINT: a directory in BAAI/bge-m3's layout instead of random weights; HUB=BAAI/bge-m3 downloads the real ones.
-# ENGINES: of m3rt, each measured on both bundles.
+# ENGINES: of m3rt, each measured on both bundles; as loaded without m3rt tune.
 CHECKPOINT ?= .cache/bench/$(if $(HUB),$(notdir $(HUB)),random)
-ENGINES ?= onnxruntime
+ENGINES ?= openvino onnxruntime
 REPEATS ?= 5
 BENCH = .bench/bin/python
-BUNDLES = .cache/bench/$(notdir $(CHECKPOINT))
+BUNDLES = .cache/bench/$(notdir $(CHECKPOINT:/=))
 
 bench: .bench/.installed
 	test -e $(CHECKPOINT)/pytorch_model.bin || $(BENCH) benchmarks/make_checkpoint.py $(CHECKPOINT) $(addprefix --hub ,$(HUB))
 	rm -rf $(BUNDLES)-int8 $(BUNDLES)-fp32
 	for p in int8 fp32; do .bench/bin/m3rt export $(CHECKPOINT) $(BUNDLES)-$$p --precision $$p || exit 1; done
-	test -e $(BUNDLES)-lite/model_int8.onnx || (rm -rf $(BUNDLES)-lite; $(BENCH) benchmarks/build_lite.py $(CHECKPOINT) $(BUNDLES)-lite)
-	$(BENCH) benchmarks/peers.py --checkpoint $(CHECKPOINT) --lite $(BUNDLES)-lite --work $(BUNDLES)-peers \
+	test -e $(BUNDLES)-lite/model_int8.onnx || \
+		(rm -rf $(BUNDLES)-lite $(BUNDLES)-part; $(BENCH) benchmarks/build_lite.py $(CHECKPOINT) $(BUNDLES)-part && mv $(BUNDLES)-part $(BUNDLES)-lite)
+	M3RT_TUNE=0 $(BENCH) benchmarks/peers.py --checkpoint $(CHECKPOINT) --lite $(BUNDLES)-lite --work $(BUNDLES)-peers \
 		--repeats $(REPEATS) --out benchmarks/results/peers $(foreach e,$(ENGINES),--m3rt $(BUNDLES)-int8:$(e) --m3rt $(BUNDLES)-fp32:$(e))
 	$(BENCH) benchmarks/chart.py benchmarks/results/peers.json benchmarks/results/peers
 
-.bench/.installed: benchmarks/requirements.txt
-	$(PYTHON) -m venv .bench && echo '*' > .bench/.gitignore
-	.bench/bin/pip install --quiet --requirement benchmarks/requirements.txt --editable ".[cpu,export]"
+# The README's other numbers, of what bench made. TEXTS: JSON lines with "text" and "lang" in several languages, without
+# which the last two are left out.
+bench-all: bench
+	rm -rf $(BUNDLES)-cost && $(BENCH) benchmarks/export_cost.py $(CHECKPOINT) $(BUNDLES)-cost && rm -rf $(BUNDLES)-cost
+	for e in $(ENGINES); do for s in startup cold_start; do \
+		M3RT_TUNE=0 $(BENCH) benchmarks/$$s.py $(BUNDLES)-int8 --engine $$e || exit 1; done; done
+ifdef TEXTS
+	$(BENCH) benchmarks/parity.py $(CHECKPOINT) --texts $(TEXTS)
+	M3RT_TUNE=0 $(BENCH) benchmarks/end_to_end.py $(BUNDLES)-int8 --texts $(TEXTS)
+endif
+
+.bench/.installed: benchmarks/requirements.txt pyproject.toml
+	test -e .bench/bin/pip || $(PYTHON) -m venv .bench
+	echo '*' > .bench/.gitignore
+	.bench/bin/pip install --quiet --requirement benchmarks/requirements.txt --editable ".[cpu,openvino,export]"
 	touch $@
 
 clean:
