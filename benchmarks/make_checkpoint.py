@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -134,7 +135,8 @@ def _weights(out: Path, layers: int, hidden: int, ffn: int) -> None:
     for name, rows in (("colbert", hidden), ("sparse", 1)):
         head = {"weight": normal(rows, hidden, std=0.03).half(), "bias": normal(rows).half()}
         torch.save(head, out / f"{name}_linear.pt")
-    torch.save(state, out / "pytorch_model.bin")
+    torch.save(state, out / "pytorch_model.part")
+    os.replace(out / "pytorch_model.part", out / "pytorch_model.bin")
 
 
 if __name__ == "__main__":
