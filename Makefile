@@ -56,7 +56,8 @@ bench-all: bench
 		M3RT_TUNE=0 $(BENCH) benchmarks/$$s.py $(BUNDLES)-int8 --engine $$e || exit 1; done; done
 ifdef TEXTS
 	$(BENCH) benchmarks/parity.py $(CHECKPOINT) --texts $(TEXTS)
-	M3RT_TUNE=0 $(BENCH) benchmarks/end_to_end.py $(BUNDLES)-int8 --texts $(TEXTS)
+	for e in $(ENGINES); do \
+		M3RT_TUNE=0 $(BENCH) benchmarks/end_to_end.py $(BUNDLES)-int8 --texts $(TEXTS) --engine $$e || exit 1; done
 endif
 
 .bench/.installed: benchmarks/requirements.txt pyproject.toml

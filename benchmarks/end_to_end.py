@@ -1,8 +1,8 @@
-"""Texts in, arrays out, beside the same batches through the bare onnxruntime session.
+"""Texts in, arrays out, beside the same batches through the bare engine.
 
-    python benchmarks/end_to_end.py BUNDLE --texts TEXTS.jsonl [--count 2000] [--max-length 512]
+    python benchmarks/end_to_end.py BUNDLE --texts TEXTS.jsonl [--engine ENGINE] [--count 2000] [--max-length 512]
 
-The bare session gets batches that are tokenized, sorted and padded beforehand. Both run in turn over slices of
+The bare engine gets batches that are tokenized, sorted and padded beforehand. Both run in turn over slices of
 the texts, so that a slow moment of the machine hits both. Padding waste: padded positions over all positions.
 """
 
@@ -27,12 +27,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--slice", type=int, default=500, help="texts of one turn")
     args = parser.parse_args()
     bundle = open_bundle(args.bundle)
-    engine = load_engine(bundle, device="cpu")
+    engine = load_engine(bundle, engine=args.engine, device="cpu")
     model = M3Encoder.with_engine(bundle, engine)
     tokenizer = Tokenizer.of(bundle)
     texts = mixlen(args.texts, args.count)
@@ -60,7 +61,7 @@ def main() -> None:
             "texts": len(texts),
             "tokens": tokens,
             "end to end tokens/s": round(tokens / whole),
-            "bare session tokens/s": round(tokens / bare),
+            "bare engine tokens/s": round(tokens / bare),
             "share": f"{bare / whole:.1%}",
             "padding waste": f"{1 - tokens / padded:.2%}",
         }
@@ -69,7 +70,9 @@ def main() -> None:
     report(
         "End to end",
         rows,
-        regime(bundle=args.bundle.name, max_length=args.max_length, last_median=int(np.median(lengths))),
+        regime(
+            bundle=args.bundle.name, engine=engine.name, max_length=args.max_length, last_median=int(np.median(lengths))
+        ),
     )
 
 
