@@ -21,6 +21,7 @@ from ..manifest import FileRecord
 from .manifest import INDEX, Manifest
 
 SEGMENTS = "segments"
+_ASIDE = f".{INDEX}"
 
 
 def create(path: Path, manifest: Manifest) -> None:
@@ -49,7 +50,7 @@ def read(path: Path) -> Manifest:
 
 def publish(path: Path, manifest: Manifest) -> None:
     """Make `manifest` the last commit: the moment at which everything that it names exists."""
-    aside = path / f".{INDEX}"
+    aside = path / _ASIDE
     with aside.open("w", encoding="utf-8") as file:
         file.write(manifest.to_json())
         file.flush()
@@ -71,6 +72,7 @@ def add_segment(path: Path, name: str, write: Callable[[Path], dict[str, FileRec
 
 def collect(path: Path, manifest: Manifest) -> None:
     """Remove what the manifest does not name."""
+    (path / _ASIDE).unlink(missing_ok=True)
     kept = {segment.name: segment.files for segment in manifest.segments}
     for directory in (path / SEGMENTS).iterdir():
         if directory.name not in kept:

@@ -246,6 +246,7 @@ class HybridIndex:
         """A writer on top of the last commit, whoever made it; afterwards this instance sees what it committed."""
         with self._lock, directory.writing(self.path):
             self.refresh()
+            directory.collect(self.path, self._snapshot.manifest)
             writer = Writer(self.path, self._snapshot)
             try:
                 yield writer

@@ -1,0 +1,308 @@
+"""Commits of HybridIndex: whole or not there, whatever happens to the process, the disk or the files."""
+
+import fcntl
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus import DIM, documents, embeddings
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from m3rt import HybridIndex, HybridIndexError, OutputError
+
+NAMES = [f"doc-{i}" for i in range(30)]
+DOCS = documents(30)
+
+
+def create(path: Path, **options: Any) -> HybridIndex:
+    return HybridIndex.create(path, dim=DIM, **{"colbert": "int8", **options})
+
+
+def add(index: HybridIndex, first: int, last: int, version: str = "one") -> None:
+    texts = [f"{version} of {name}" for name in NAMES[first:last]]
+    index.add(NAMES[first:last], texts, embeddings=embeddings(DOCS[first:last]))
+
+
+def contents(index: HybridIndex) -> dict[str, str | None]:
+    """Every id and its text, by a search that finds all; each document must be what its own embedding finds first."""
+    hits = index.search(embeddings(DOCS[:1]), 1000, mode="dense").hits
+    assert len({hit.id for hit in hits}) == len(hits) == len(index)
+    for hit in hits[:5]:
+        query = embeddings([DOCS[NAMES.index(hit.id)]])
+        assert index.search(query, 1, mode="dense")[0].id == hit.id
+        assert index.search(query, 1, mode="colbert")[0].id == hit.id
+    return {hit.id: hit.text for hit in hits}
+
+
+def files(path: Path) -> set[str]:
+    return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+
+
+def named(path: Path) -> set[str]:
+    """The files that the manifest names."""
+    manifest = json.loads((path / "index.json").read_text())
+    return {"index.json"} | {f"segments/{s['name']}/{name}" for s in manifest["segments"] for name in s["files"]}
+
+
+CHANGES: dict[str, Callable[[HybridIndex], object]] = {
+    "add": lambda index: add(index, 10, 20),
+    "replace": lambda index: add(index, 5, 15, "two"),
+    "delete": lambda index: index.delete(NAMES[2:7]),
+    "compact": lambda index: index.compact(),
+}
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    """An index of two segments, one with deletions."""
+    index = create(tmp_path / "before")
+    add(index, 0, 6)
+    add(index, 6, 10)
+    index.delete([NAMES[1]])
+    return tmp_path / "before"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child uses no thread of its parent's
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_process_killed_at_any_step_leaves_the_commit_before_or_after(
+    change: str, before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # what a process wrote outlives it anyway
+    old = contents(HybridIndex(before))
+    after = HybridIndex(shutil.copytree(before, tmp_path / "after"))
+    CHANGES[change](after)
+    new = contents(after)
+    step, finished = 0, False
+    while not finished:
+        step += 1
+        copy = shutil.copytree(before, tmp_path / f"copy-{step}")
+        finished = killed_at(step, copy, change)
+        index = HybridIndex(copy)
+        found = contents(index)
+        assert found in (old, new)
+        add(index, 28, 30)  # it can be written again, and nothing is left behind
+        assert contents(index) == found | {name: f"one of {name}" for name in NAMES[28:]}
+        assert files(copy) == named(copy)
+    assert step > 5
+
+
+def killed_at(step: int, path: Path, change: str) -> bool:
+    """Make a change in a process that dies before its step-th change to the file system; whether it lived."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    try:
+        index = HybridIndex(path)
+        steps = iter(range(step - 1, -1, -1))
+
+        def die(event: str, args: tuple[object, ...]) -> None:
+            if changes(event, args) and str(path) in str(args[0]) and not next(steps):
+                os._exit(9)
+
+        sys.addaudithook(die)
+        CHANGES[change](index)
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
+
+
+def changes(event: str, args: tuple[Any, ...]) -> bool:
+    """Whether an audited event changes the file system; rmtree names files by their directory's descriptor."""
+    return event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"} or (
+        event == "open" and isinstance(args[2], int) and bool(args[2] & (os.O_WRONLY | os.O_RDWR))
+    )
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_full_disk_leaves_the_index_as_it_was(change: str, before: Path) -> None:
+    old, was = contents(HybridIndex(before)), files(before)
+    index = HybridIndex(before)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (0, 100, 1000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(OutputError, match="File too large; the index is as it was before"):
+                CHANGES[change](index)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert contents(index) == contents(HybridIndex(before)) == old
+        assert files(before) == was
+    CHANGES[change](index)
+
+
+def test_a_second_writer_is_told_so_and_readers_are_not_disturbed(before: Path) -> None:
+    descriptor = os.open(before, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    index = HybridIndex(before)
+    old = contents(index)
+    for change in CHANGES.values():
+        with pytest.raises(OutputError, match=r"another writer has .*; try again"):
+            change(index)
+    assert contents(index) == old
+    os.close(descriptor)
+    add(index, 10, 20)
+
+
+def test_a_writer_that_was_killed_holds_no_lock(before: Path) -> None:
+    script = f"""
+import os, signal
+from m3rt.index.directory import writing
+from pathlib import Path
+with writing(Path({str(before)!r})):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    add(HybridIndex(before), 10, 20)
+
+
+def test_an_open_index_is_read_unchanged_while_others_write(before: Path) -> None:
+    reader, writer = HybridIndex(before), HybridIndex(before)
+    old = contents(reader)
+    for change in CHANGES.values():
+        change(writer)
+        assert contents(reader) == old  # its segments' files are gone by now
+    assert reader.refresh()
+    assert not reader.refresh()
+    assert contents(reader) == contents(writer) != old
+
+
+def test_a_writer_builds_on_what_others_committed(before: Path) -> None:
+    one, two = HybridIndex(before), HybridIndex(before)
+    add(one, 10, 15)
+    add(two, 15, 20)
+    assert len(two) == 19
+    assert one.refresh()
+    assert contents(one) == contents(two)
+
+
+def test_an_add_replaces_what_has_the_same_id(before: Path) -> None:
+    index = HybridIndex(before)
+    result = index.add(NAMES[4:8], ["new"] * 4, embeddings=embeddings(DOCS[4:8]))
+    assert (result.documents, result.replaced) == (4, 4)
+    assert len(index) == 9
+    assert [name for name, text in contents(index).items() if text == "new"].sort() == NAMES[4:8].sort()
+    assert index.delete([*NAMES[4:6], "not there"]) == 2
+    assert index.delete(NAMES[4:6]) == 0
+
+
+def test_many_small_adds_make_few_segments(tmp_path: Path) -> None:
+    index = create(tmp_path / "index")
+    for i in range(30):
+        add(index, i, i + 1)
+        assert index.info()["segments"] <= 14
+    assert contents(index).keys() == set(NAMES)
+    assert files(index.path) == named(index.path)
+
+
+def test_compact_leaves_one_segment_without_what_was_deleted(before: Path) -> None:
+    index = HybridIndex(before)
+    old, size = contents(index), index.info()["size"]
+    index.compact()
+    info = index.info()
+    assert (info["segments"], info["deleted_rows"], info["documents"]) == (1, 0, 9)
+    assert info["size"] < size
+    assert contents(index) == old
+    commit = info["commit"]
+    index.compact()
+    assert index.info()["commit"] == commit  # nothing to do
+    index.delete(NAMES)
+    assert (index.info()["segments"], len(index)) == (0, 0)
+
+
+def damage(path: Path, segment: str, name: str) -> Path:
+    return path / "segments" / segment / name
+
+
+def cut_short(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def overwritten_header(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"\0" * 40)
+
+
+@pytest.mark.parametrize("name", ["documents.bytes.npy", "dense.codes.npy", "keys.npy", "colbert.offsets.npy"])
+@pytest.mark.parametrize("harm", [Path.unlink, cut_short, overwritten_header])
+def test_a_damaged_segment_is_named_and_the_rest_is_read(name: str, harm: Callable[[Path], None], before: Path) -> None:
+    harm(damage(before, "00000001", name))
+    with pytest.warns(UserWarning, match=rf"segment 00000001 is left out: .*{name} [^\n]+$"):
+        index = HybridIndex(before)
+    assert contents(index).keys() == set(NAMES[6:10])
+    assert list(index.info()["damaged"]) == ["00000001"]
+    with pytest.warns(UserWarning, match="left out"):
+        add(index, 10, 12)  # the rest can be written, too; the damaged segment stays for who can mend it
+    assert contents(index).keys() == set(NAMES[6:12])
+    with pytest.raises(HybridIndexError, match="segment 00000001 is damaged"):
+        index.compact()
+    index.compact(drop_damaged=True)
+    assert contents(HybridIndex(before)).keys() == set(NAMES[6:12])
+
+
+def test_verify_finds_a_changed_bit(before: Path) -> None:
+    index = HybridIndex(before)
+    assert index.verify() == []
+    file = damage(before, "00000002", "dense.codes.npy")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    (fault,) = index.verify()
+    assert str(file) in fault
+    assert "SHA-256" in fault
+
+
+class Histories(RuleBasedStateMachine):
+    """Any sequence of changes leaves what the same changes leave in a dictionary."""
+
+    @initialize(tmp=st.uuids())
+    def start(self, tmp: object) -> None:
+        self.path = Path(os.environ["M3RT_CACHE"]) / f"index-{tmp}"
+        self.index = create(self.path, colbert="int8")
+        self.model: dict[str, str | None] = {}
+        self.version = 0
+
+    @rule(part=st.slices(30))
+    def add(self, part: slice) -> None:
+        self.version += 1
+        chosen = dict(zip(NAMES[part], DOCS[part], strict=True))
+        texts = [f"{self.version} of {name}" for name in chosen]
+        result = self.index.add(list(chosen), texts, embeddings=embeddings(list(chosen.values())))
+        assert result.replaced == len(chosen.keys() & self.model.keys())
+        self.model |= dict(zip(chosen, texts, strict=True))
+
+    @rule(part=st.slices(30))
+    def delete(self, part: slice) -> None:
+        assert self.index.delete(NAMES[part]) == len(set(NAMES[part]) & self.model.keys())
+        for name in NAMES[part]:
+            self.model.pop(name, None)
+
+    @rule()
+    def compact(self) -> None:
+        self.index.compact()
+
+    @rule()
+    def reopen(self) -> None:
+        self.index = HybridIndex(self.path)
+
+    @invariant()
+    def holds_the_same(self) -> None:
+        if hasattr(self, "index"):
+            assert contents(self.index) == self.model
+            assert files(self.path) == named(self.path)
+
+    def teardown(self) -> None:
+        if hasattr(self, "path"):
+            shutil.rmtree(self.path)
+
+
+Histories.TestCase.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+TestHistories = Histories.TestCase
