@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -19,8 +18,12 @@ _compiling = threading.Lock()
 
 @cache
 def available() -> bool:
-    """Whether numba is installed; where it is not, wrappers call their numpy twins."""
-    return find_spec("numba") is not None
+    """Whether numba can be imported; where it cannot, wrappers call their numpy twins."""
+    with suppress(ImportError):
+        import numba  # noqa: F401
+
+        return True
+    return False
 
 
 class Kernel(Generic[P, R]):

@@ -1,0 +1,48 @@
+"""The instruction sets that MaxSim is compiled for, and the one that this process compiles for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionSet:
+    """A row of the table: what a processor needs, and the shape of a tile that fills its registers."""
+
+    name: str
+    needs: frozenset[str]  # LLVM's feature names
+    lanes: int  # 32-bit numbers in a vector
+    heights: tuple[int, int, int]  # document tokens in a tile, tallest first
+    product: str  # LLVM intrinsic of the integer product
+    bytes_of_code: int  # the product takes documents as bytes, or as 16-bit numbers
+
+
+_FLOAT = {"avx2", "fma", "f16c"}
+TABLE = (
+    InstructionSet(
+        "avx512-vnni", frozenset(_FLOAT | {"avx512f", "avx512bw", "avx512vnni"}), 16, (12, 4, 1),
+        "llvm.x86.avx512.vpdpbusd.512", 1,
+    ),
+    InstructionSet(
+        "avx512", frozenset(_FLOAT | {"avx512f", "avx512bw"}), 16, (12, 4, 1), "llvm.x86.avx512.pmaddw.d.512", 2
+    ),
+    InstructionSet("avx-vnni", frozenset(_FLOAT | {"avxvnni"}), 8, (4, 2, 1), "llvm.x86.avx512.vpdpbusd.256", 1),
+    InstructionSet("avx2", frozenset(_FLOAT), 8, (4, 2, 1), "llvm.x86.avx2.pmadd.wd", 2),
+)  # fmt: skip
+
+
+@cache
+def instruction_set() -> InstructionSet | None:
+    """The fastest row that numba compiles for here, None where the numpy twins serve.
+
+    numba's own view of the processor counts, so NUMBA_CPU_NAME and NUMBA_CPU_FEATURES choose. It is also part of the
+    key of numba's cache: machines that share a file system do not share code.
+    """
+    from numba.core.registry import cpu_target
+
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    if not triple.startswith(("x86_64", "i686")):
+        return None
+    has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
+    return next((row for row in TABLE if row.needs <= has), None)

@@ -1,0 +1,66 @@
+"""Vectors to fewer bits: int8 codes with a scale for each row, and signs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROWS = 1 << 12  # converted at a time, so that float16 or mapped vectors need no float32 copy of themselves
+
+
+def quantize_int8(vectors: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Rows as codes of -127..127 times a scale, absmax / 127 of each row.
+
+    vectors (n, dim) float32 or float16, finite. Returns fresh codes (n, dim) int8, scales (n,) float32; a row of zeros
+    has scale 0. A code times its scale differs from its component by half a scale at most.
+    Raises ValueError for another dtype or shape, NaN and infinities.
+
+    >>> codes, scales = quantize_int8(np.array([[0.5, -1.0]], np.float32))
+    >>> codes.tolist(), (codes * scales[:, None]).round(3).tolist()
+    ([[64, -127]], [[0.504, -1.0]])
+    """
+    _check(vectors)
+    codes, scales = np.empty(vectors.shape, np.int8), np.empty(len(vectors), np.float32)
+    for i in range(0, len(vectors), _ROWS):
+        block = _finite(vectors[i : i + _ROWS])
+        scale = np.abs(block).max(axis=1, initial=0) / np.float32(127)
+        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > np.finfo(np.float32).tiny)
+        codes[i : i + _ROWS] = np.rint(block * inverse[:, None])
+        scales[i : i + _ROWS] = np.where(inverse > 0, scale, 0)
+    return codes, scales
+
+
+def pack_bits(vectors: NDArray[Any]) -> NDArray[np.uint8]:
+    """Signs of vectors (n, dim) float32 or float16: (n, dim // 8) uint8, component i in bit i % 8 of byte i // 8.
+
+    A bit is set where the component is >= 0. Raises ValueError for another dtype or shape, a dim that is no multiple
+    of 8, NaN and infinities.
+
+    >>> pack_bits(np.array([[1, -1, 0, 1, -1, -1, -1, -1]], np.float32)).tolist()
+    [[13]]
+    """
+    _check(vectors)
+    if vectors.shape[1] % 8:
+        raise ValueError(f"vectors have {vectors.shape[1]} dimensions, expected a multiple of 8")
+    bits = np.empty((len(vectors), vectors.shape[1] // 8), np.uint8)
+    for i in range(0, len(vectors), _ROWS):
+        bits[i : i + _ROWS] = np.packbits(_finite(vectors[i : i + _ROWS]) >= 0, axis=1, bitorder="little")
+    return bits
+
+
+def unpack_bits(bits: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The signs that pack_bits() kept: (n, dim // 8) uint8 to (n, dim) float32 of 1 and -1."""
+    return np.unpackbits(bits, axis=1, bitorder="little").astype(np.float32) * 2 - 1
+
+
+def _check(vectors: NDArray[Any]) -> None:
+    if vectors.ndim != 2 or vectors.dtype not in (np.float32, np.float16):
+        raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}, expected float32 or float16 (n, dim)")
+
+
+def _finite(block: NDArray[Any]) -> NDArray[np.float32]:
+    if not np.isfinite(block).all():
+        raise ValueError("vectors hold NaN or infinity, expected finite numbers")
+    return block.astype(np.float32)
