@@ -1,0 +1,105 @@
+"""Students on disk in BAAI/bge-m3's file layout, which `m3rt export`, transformers and FlagEmbedding read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from m3rt_export.config import read_config
+from m3rt_export.heads import FILES
+from m3rt_export.tensors import open_tensors
+
+from m3rt.errors import CheckpointError
+
+from .student import FIRST_POSITION, Shape, Student
+
+WEIGHTS, TOKENIZER = "pytorch_model.bin", "tokenizer.json"
+_TOKENS = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+
+
+def save(student: Student, tokenizer: Mapping[str, Any], directory: Path) -> None:
+    """Write the student as a checkpoint directory, aside and renamed, in place of the one that is there."""
+    aside = directory.with_name(directory.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    torch.save(_tensors(student.backbone), aside / WEIGHTS)
+    torch.save(_tensors(student.sparse_linear), aside / FILES["sparse"])
+    torch.save(_tensors(student.colbert_linear), aside / FILES["colbert"])
+    shape = student.shape
+    files = {
+        "config.json": _config(shape),
+        TOKENIZER: tokenizer,
+        "special_tokens_map.json": _TOKENS,
+        "tokenizer_config.json": {
+            "tokenizer_class": "XLMRobertaTokenizerFast",
+            "model_max_length": shape.positions - FIRST_POSITION,
+            **_TOKENS,
+        },
+    }
+    for name, value in files.items():
+        (aside / name).write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+    shutil.rmtree(directory, ignore_errors=True)
+    os.replace(aside, directory)
+
+
+def load(directory: Path) -> Student:
+    """The student, or any XLM-R encoder, of a checkpoint directory; heads it lacks stay as they start.
+
+    Raises CheckpointError for another architecture or a tensor that is missing or of another shape.
+    """
+    config = read_config(directory, directory.name)
+    a = config.architecture
+    if config.first_position != FIRST_POSITION or config.pooling != "cls" or config.token_types != 1:
+        raise CheckpointError(
+            f"{directory} is {a.model_type} with {config.pooling} pooling, expected xlm-roberta with cls pooling"
+        )
+    shape = Shape(a.vocab_size, a.hidden_size, a.layers, a.heads, a.intermediate_size, config.positions, config.epsilon)
+    student = Student(shape)
+    parts = [(student.backbone, directory)]
+    heads = {"sparse": student.sparse_linear, "colbert": student.colbert_linear}
+    parts += [(heads[name], path) for name, file in FILES.items() if (path := directory / file).is_file()]
+    for module, path in parts:
+        tensors = open_tensors(path)
+        state = {name: torch.tensor(tensors.require(name, tuple(t.shape))) for name, t in module.state_dict().items()}
+        module.load_state_dict(state)
+    return student
+
+
+def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+
+
+def _config(shape: Shape) -> dict[str, Any]:
+    return {
+        "architectures": ["XLMRobertaModel"],
+        "model_type": "xlm-roberta",
+        "vocab_size": shape.vocab,
+        "hidden_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.ffn,
+        "max_position_embeddings": shape.positions,
+        "layer_norm_eps": shape.epsilon,
+        "hidden_act": "gelu",
+        "type_vocab_size": 1,
+        "pad_token_id": 1,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "position_embedding_type": "absolute",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "torch_dtype": "float32",
+    }

@@ -1,0 +1,116 @@
+"""What a student is trained on, prepared once: token ids, the teacher's vectors, and which texts belong together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from .data import Corpus, read_corpus
+from .passages import make_passages
+from .recipe import Recipe
+from .teacher import Projection, Role, Teacher
+from .vocabulary import Vocabulary
+
+_MEMBERS = 4  # sentences of a passage that may ask for it
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Token ids and targets.
+
+    ids (tokens,) int32 with offsets (texts + 1,): <s> ... </s>, cut to what the student holds. pairs (n, 2): texts that
+    mean the same, with target (n,) their row of vectors (targets, hidden) float16. The last `passages` pairs are
+    passages; members (passages, 4, 2) are the two sides of sentences in each. pieces (vocab, hidden): the teacher's
+    projected vector of each piece.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    pairs: NDArray[np.int32]
+    target: NDArray[np.int32]
+    vectors: NDArray[np.float16]
+    members: NDArray[np.int32]
+    pieces: NDArray[np.float32]
+
+    @property
+    def passages(self) -> int:
+        """How many of the pairs, counted from the end, are passages."""
+        return len(self.members)
+
+    def text(self, index: int) -> NDArray[np.int32]:
+        """The token ids of one text, a view."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def save(self, path: Path) -> None:
+        """Write all arrays aside and rename."""
+        aside = path.with_suffix(".part")
+        with aside.open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+        os.replace(aside, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Lessons:
+        """What save() wrote."""
+        arrays = np.load(path)
+        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+
+def choose(corpus: Corpus, recipe: Recipe) -> Corpus:
+    """The recipe's share of a corpus: its languages, and at most so many pairs of each set, chosen by its seed."""
+    random = np.random.default_rng(recipe.seed)
+    sets = np.array(corpus.sets)
+    spoken = np.isin(np.array(corpus.langs)[corpus.pairs], recipe.langs).all(axis=1)
+    rows = []
+    for name, most in recipe.sets.items():
+        found = np.flatnonzero((sets == name) & spoken)
+        rows.append(np.sort(random.permutation(found)[:most]))
+    kept = np.concatenate(rows)
+    return Corpus(corpus.texts, corpus.langs, corpus.pairs[kept], corpus.anchors[kept], [corpus.sets[i] for i in kept])
+
+
+def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher) -> Lessons:
+    """Ask the teacher for everything that the recipe needs, and tokenise it with the student's vocabulary."""
+    corpus = choose(read_corpus(data / name for name in recipe.sets), recipe)
+    anchors, target = np.unique(corpus.anchors, return_inverse=True)
+    raw = teacher.vectors([corpus.texts[i] for i in anchors], "query")
+    centred = raw - raw.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    passages = make_passages(corpus, centred[target], recipe.passages, recipe.characters, recipe.seed)
+    long = teacher.vectors([passage.pivot for passage in passages], "passage")
+    project = Projection.fit(raw, long, recipe.hidden)
+    extra = [text for passage in passages for text in (passage.pivot, passage.text)]
+    sides = len(corpus.texts) + np.arange(len(extra), dtype=np.int32).reshape(-1, 2)
+    tokenizer = vocabulary.load()
+    tokenizer.enable_truncation(recipe.positions - 2)
+    ids, offsets = _tokenise(tokenizer, [*corpus.texts, *extra])
+    return Lessons(
+        ids=ids,
+        offsets=offsets,
+        pairs=np.concatenate([corpus.pairs, sides]),
+        target=np.concatenate([target, len(anchors) + np.arange(len(passages))]).astype(np.int32),
+        vectors=np.concatenate([project(raw, "query"), project(long, "passage")]).astype(np.float16),
+        members=np.array([[corpus.pairs[m] for m in _some(p.members)] for p in passages], np.int32),
+        pieces=piece_vectors(vocabulary, teacher, project),
+    )
+
+
+def piece_vectors(
+    vocabulary: Vocabulary, teacher: Teacher, project: Projection, role: Role = "query"
+) -> NDArray[np.float32]:
+    """(vocab, hidden): what the teacher says of each piece alone; special tokens get whatever it says of their name."""
+    pieces = [piece.replace("▁", " ").strip() or piece for piece, _ in vocabulary.tokenizer["model"]["vocab"]]
+    return project(teacher.vectors(pieces, role), role)
+
+
+def _some(members: tuple[int, ...]) -> list[int]:
+    return [members[i % len(members)] for i in range(_MEMBERS)]
+
+
+def _tokenise(tokenizer: Tokenizer, texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    found = [np.array(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(texts)]
+    return np.concatenate(found), np.concatenate([[0], np.cumsum([len(ids) for ids in found])])

@@ -1,0 +1,78 @@
+"""A recipe: everything that decides a student, read from one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from m3rt.errors import InputError
+
+from .losses import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How one stage is trained: `steps` batches of `tokens` tokens, warmed up over `warmup`, then falling to 0."""
+
+    steps: int
+    tokens: int
+    rate: float
+    warmup: int = 100
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.tokens, self.warmup) < 1 or not 0 < self.rate < 1:
+            raise InputError(f"{self}: expected steps, tokens and warmup of at least 1 and a rate between 0 and 1")
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step: linear up, linear down."""
+        return self.rate * min((step + 1) / self.warmup, (self.steps - step) / max(1, self.steps - self.warmup), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a student learns from, its shape, and how long.
+
+    sets: {data set: most pairs of it}. langs: pairs of other languages are left out. passages: for each set and
+    language. characters: shortest and longest passage. temperatures: what each view's scores are divided by.
+    weights: of the views in the ensemble. distillation: share of the term that follows the ensemble.
+    """
+
+    sets: dict[str, int]
+    langs: tuple[str, ...]
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    ffn: int
+    positions: int
+    passages: int
+    characters: tuple[int, int]
+    warmup: Stage
+    together: Stage
+    temperatures: Weights
+    weights: Weights
+    distillation: float = 1.0
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """The recipe of a TOML file; InputError names what is missing, unknown or of the wrong kind."""
+        try:
+            raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}; expected a recipe in TOML") from None
+        names = {field.name for field in fields(cls)}
+        if unknown := sorted(raw.keys() - names):
+            raise InputError(f"{path} has {unknown[0]!r}, expected only {', '.join(sorted(names))}")
+        kinds = {"warmup": Stage, "together": Stage, "temperatures": Weights, "weights": Weights}
+        try:
+            values = {key: kinds[key](**value) if key in kinds else _frozen(value) for key, value in raw.items()}
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"{path}: {error}; see distill/m3-tiny.toml") from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

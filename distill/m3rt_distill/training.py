@@ -1,0 +1,136 @@
+"""The two stages of training, resumable: warm-up against the teacher, then the three heads together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from .batches import TogetherBatches, WarmupBatches
+from .lessons import Lessons
+from .losses import Scores, dense_warmup, scores, self_distillation
+from .recipe import Recipe, Stage
+from .student import SPECIAL, Student, Views
+
+_SAVE_EVERY = 100
+_TEMPERATURE = 0.05
+_SATURATION, _LENGTH_SHARE, _USUAL_LENGTH = 1.2, 0.75, 150  # BM25's k1, b and a passage's tokens
+_LEXICAL_SCALE = 0.2  # weights then lie where BGE-M3's do
+Losses = dict[str, Tensor]
+
+
+@dataclass(slots=True)
+class Run:
+    """A stage under way: `step` steps done, their losses, all of it kept in `path`."""
+
+    student: Student
+    optimizer: Any
+    path: Path
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self) -> None:
+        """Write model, optimizer and history aside and rename."""
+        aside = self.path.with_suffix(".part")
+        state = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save({**state, "step": self.step, "history": self.history}, aside)
+        os.replace(aside, self.path)
+
+    def resume(self) -> None:
+        """Go on from `path` if there is one."""
+        if self.path.is_file():
+            state = torch.load(self.path, weights_only=True)
+            self.student.load_state_dict(state["student"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.history = state["step"], state["history"]
+
+
+def train(student: Student, stage: Stage, losses: Callable[[int], Losses], path: Path, name: str) -> Run:
+    """Minimise the "loss" of losses(step) for the stage's steps; what is trainable is what requires a gradient."""
+    trained = [p for p in student.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    run = Run(student, optimizer, path)
+    run.resume()
+    student.train()
+    with tqdm(range(run.step, stage.steps), name, initial=run.step, total=stage.steps, disable=None) as progress:
+        for step in progress:
+            for group in optimizer.param_groups:
+                group["lr"] = stage.rate_at(step)
+            found = losses(step)
+            optimizer.zero_grad(set_to_none=True)
+            found["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            run.step = step + 1
+            run.history.append({key: round(float(value.detach()), 5) for key, value in found.items()})
+            progress.set_postfix({key: f"{value:.3f}" for key, value in run.history[-1].items()}, refresh=False)
+            if run.step % _SAVE_EVERY == 0 or run.step == stage.steps:
+                run.save()
+    return run
+
+
+def warmup_losses(
+    student: Student, lessons: Lessons, recipe: Recipe, rarity: NDArray[np.float32], device: str
+) -> Callable[[int], Losses]:
+    """Stage 1: the dense view follows the teacher, the lexical weights follow BM25's."""
+    batches = WarmupBatches(lessons, recipe.warmup.tokens, recipe.seed)
+    order = _endless(batches)
+    rare = torch.from_numpy(rarity).to(device)
+    drawn: list[NDArray[np.int64]] = []
+
+    def losses(step: int) -> Losses:
+        while len(drawn) <= step:
+            drawn.append(next(order))
+        ids, target = (tensor.to(device) for tensor in batches.batch(drawn[step]))
+        views = half_views(student, ids)
+        dense = dense_warmup(views.dense, target, _TEMPERATURE)
+        lexical = functional.mse_loss(views.weights, bm25_weights(ids, rare))
+        return {"dense": dense, "lexical": lexical, "loss": dense + 2 * lexical}
+
+    return losses
+
+
+def half_views(student: Student, ids: Tensor) -> Views:
+    """The student's views, its encoder in bfloat16, the heads and what follows in float32."""
+    with torch.autocast(ids.device.type, torch.bfloat16):
+        hidden = student.backbone(ids)
+    return student.heads(ids, hidden.float())
+
+
+def bm25_weights(ids: Tensor, rarity: Tensor) -> Tensor:
+    """(b, s): weights whose products over shared ids are BM25's terms, half of the rarity on each side."""
+    lexical = torch.isin(ids, ids.new_tensor(SPECIAL), invert=True)
+    times = (ids[:, :, None] == ids[:, None, :]).sum(dim=-1)
+    length = lexical.sum(dim=1, keepdim=True) / _USUAL_LENGTH
+    damped = _SATURATION * (1 - _LENGTH_SHARE + _LENGTH_SHARE * length)
+    saturated = times * (_SATURATION + 1) / (times + damped)
+    return _LEXICAL_SCALE * rarity[ids].sqrt() * saturated * lexical
+
+
+def together_losses(student: Student, lessons: Lessons, recipe: Recipe, device: str) -> Callable[[int], Losses]:
+    """Stage 2: every head by InfoNCE and by following the ensemble of the three."""
+    batches = TogetherBatches(lessons, recipe.together.tokens, recipe.seed)
+
+    def losses(step: int) -> Losses:
+        queries, passages, same = (tensor.to(device) for tensor in batches.batch(step))
+        asked, found = half_views(student, queries), half_views(student, passages)
+        scored = Scores(*(s.masked_fill(same, -1e4) for s in scores(asked, found, student.shape.vocab)))
+        return self_distillation(scored, recipe.temperatures, recipe.weights, recipe.distillation)
+
+    return losses
+
+
+def _endless(batches: WarmupBatches) -> Iterator[NDArray[np.int64]]:
+    number = 0
+    while True:
+        yield from batches.epoch(number)
+        number += 1

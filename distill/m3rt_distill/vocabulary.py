@@ -1,0 +1,148 @@
+"""A smaller vocabulary: XLM-R's pieces that matter for the training languages, and the tokenizer that is left."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from m3rt.errors import CheckpointError, InputError
+
+TOKENIZER = "tokenizer.json"
+_SPECIAL = 4  # XLM-R starts with <s> <pad> </s> <unk>
+_SPACE = "▁"
+_SEEN = 100  # characters of a script in the training texts, from which on it counts as covered
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A pruned tokenizer.json and the rows of the teacher's table that it keeps.
+
+    kept: (size,) int64 old ids in the order of the new ones. rarity: (size,) float32, how much a piece tells: its
+    inverse document frequency in the language where it is most common, in nats; 0 for special tokens.
+    """
+
+    tokenizer: dict[str, Any]
+    kept: NDArray[np.int64]
+    rarity: NDArray[np.float32]
+
+    def load(self) -> Tokenizer:
+        """The tokenizer, ready to encode."""
+        return Tokenizer.from_str(json.dumps(self.tokenizer))
+
+    def save(self, directory: Path) -> None:
+        """Write tokenizer.json and vocabulary.npz."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / TOKENIZER).write_text(json.dumps(self.tokenizer, ensure_ascii=False), encoding="utf-8")
+        np.savez(directory / "vocabulary.npz", kept=self.kept, rarity=self.rarity)
+
+    @classmethod
+    def read(cls, directory: Path) -> Vocabulary:
+        """What save() wrote."""
+        arrays = np.load(directory / "vocabulary.npz")
+        return cls(json.loads((directory / TOKENIZER).read_text("utf-8")), arrays["kept"], arrays["rarity"])
+
+    @classmethod
+    def whole(cls, tokenizer: dict[str, Any]) -> Vocabulary:
+        """A tokenizer as it is, every piece alike in rarity."""
+        size = len(tokenizer["model"]["vocab"])
+        return cls(tokenizer, np.arange(size), np.ones(size, np.float32))
+
+
+def read_tokenizer(path: Path) -> dict[str, Any]:
+    """A tokenizer.json; CheckpointError says what is wrong with it."""
+    try:
+        tokenizer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; expected a tokenizer.json") from None
+    return tokenizer
+
+
+def prune(tokenizer: dict[str, Any], texts: Iterable[tuple[str, str]], size: int) -> Vocabulary:
+    """Keep the `size` most useful pieces of an XLM-R tokenizer for texts given as (text, language).
+
+    A piece's use is the mean of its share of the texts, every language counting alike, and of its share of the web,
+    which its unigram score tells; pieces of scripts that the texts do not use are left out. Single characters come
+    first, so that nothing covered turns into <unk>. Raises CheckpointError for another kind of tokenizer.
+    """
+    vocab = _pieces(tokenizer)
+    if not _SPECIAL + 1 < size <= len(vocab):
+        raise InputError(f"the vocabulary is to have {size} pieces, expected {_SPECIAL + 2}..{len(vocab)}")
+    by_lang: dict[str, list[str]] = {}
+    for text, lang in texts:
+        by_lang.setdefault(lang, []).append(text)
+    encoder = Tokenizer.from_str(json.dumps(tokenizer))
+    share = sum(_shares(encoder, group, len(vocab)) for group in by_lang.values()) / max(1, len(by_lang))
+    web = np.exp(np.array([score for _, score in vocab]))
+    web[[0, 1, 2, 3, -1]] = 0
+    use = share + web / web.sum()
+    scripts = _scripts(by_lang)
+    for i, (piece, _) in enumerate(vocab):
+        if not all(_script(c) in scripts for c in piece):
+            use[i] = 0
+        elif len(piece.lstrip(_SPACE)) <= 1:
+            use[i] *= 20  # without its characters a word cannot be spelled at all
+    use[:_SPECIAL] = use[-1] = np.inf  # <mask> stays last, as in XLM-R
+    kept = np.sort(np.argsort(-use, kind="stable")[:size])
+    small = _renumbered(tokenizer, [vocab[i] for i in kept])
+    return Vocabulary(small, kept, _rarity(Tokenizer.from_str(json.dumps(small)), by_lang, size))
+
+
+def _pieces(tokenizer: dict[str, Any]) -> list[tuple[str, float]]:
+    model = tokenizer.get("model", {})
+    pieces = [tuple(row) for row in model.get("vocab", ())] if model.get("type") == "Unigram" else []
+    if [piece for piece, _ in pieces[:_SPECIAL]] != ["<s>", "<pad>", "</s>", "<unk>"]:
+        raise CheckpointError(
+            "the tokenizer is not XLM-R's, expected a Unigram model that starts with <s> <pad> </s> <unk>"
+        )
+    return pieces
+
+
+def _renumbered(tokenizer: dict[str, Any], vocab: list[tuple[str, float]]) -> dict[str, Any]:
+    ids = {piece: i for i, (piece, _) in enumerate(vocab)}
+    added = [{**token, "id": ids[token["content"]]} for token in tokenizer["added_tokens"]]
+    model = {**tokenizer["model"], "vocab": [list(row) for row in vocab]}
+    return {**tokenizer, "added_tokens": added, "model": model, "truncation": None, "padding": None}
+
+
+def _shares(encoder: Tokenizer, texts: list[str], size: int) -> NDArray[np.float64]:
+    counts = np.zeros(size)
+    for encoding in encoder.encode_batch_fast(texts, add_special_tokens=False):
+        np.add.at(counts, encoding.ids, 1)
+    return np.asarray(counts / max(1.0, counts.sum()))
+
+
+def _script(char: str) -> str:
+    if not char.isalpha():
+        return ""  # digits, signs and spaces belong to every script
+    return unicodedata.name(char, "UNKNOWN").split()[0]
+
+
+def _scripts(by_lang: dict[str, list[str]]) -> set[str]:
+    counts: Counter[str] = Counter()
+    for texts in by_lang.values():
+        for char, n in Counter(c for text in texts for c in text).items():
+            counts[_script(char)] += n
+    return {"", *(script for script, n in counts.items() if n >= _SEEN)}
+
+
+def _rarity(encoder: Tokenizer, by_lang: dict[str, list[str]], size: int) -> NDArray[np.float32]:
+    """-log of the share of texts that have a piece, in the language where it is most common; 1 in 10,000 at least."""
+    common = np.full(size, 1e-4)
+    for texts in by_lang.values():
+        found = np.zeros(size)
+        for encoding in encoder.encode_batch_fast(texts, add_special_tokens=False):
+            found[list(set(encoding.ids))] += 1
+        # A language of few texts says little: as if 2,000 others had none of its pieces.
+        common = np.maximum(common, found / (len(texts) + 2000))
+    rarity = -np.log(common)
+    rarity[:_SPECIAL] = rarity[-1] = 0
+    return np.asarray(rarity, np.float32)
