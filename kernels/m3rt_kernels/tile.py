@@ -49,7 +49,7 @@ def float_tile(isa: InstructionSet, height: int, width: int) -> Any:
 
 
 def integer_tile(isa: InstructionSet, height: int, width: int) -> Any:
-    """As float_tile, of codes: totals start at bias (width, lanes) int32, and scales (height,) float32 multiply them."""
+    """As float_tile, of codes: totals start at bias (width, lanes) int32; scales (height,) float32 multiply them."""
     vector = ir.VectorType(_I32, isa.lanes)
     halves = ir.VectorType(_I16, 2 * isa.lanes)
 
