@@ -17,6 +17,8 @@ _COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
     "encode": "Embed texts: arguments, files or stdin.",
     "info": "Show what a bundle holds.",
+    "index": "Build an index of documents, change it, look at it.",
+    "search": "Search an index.",
     "bench": "Measure latency, throughput, memory and cold start on this machine.",
     "tune": "Find the fastest settings for this machine and keep them.",
     "verify": "Check a bundle's files, and that it computes here what it should.",

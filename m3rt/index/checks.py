@@ -33,8 +33,8 @@ def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
 
 def _check_sparse(sparse: SparseVectors, n: int) -> None:
     _check_offsets("sparse indptr", sparse.indptr, n, len(sparse.indices))
-    if len(sparse.indices) != len(sparse.values) or not np.isfinite(sparse.values).all():
-        raise InputError("lexical weights must be finite, one for each token id")
+    if len(sparse.indices) != len(sparse.values) or not (np.isfinite(sparse.values) & (sparse.values >= 0)).all():
+        raise InputError("lexical weights must be finite and >= 0, one for each token id")
     rises = np.ones(len(sparse.indices) + 1, np.bool_)
     rises[1:-1] = sparse.indices[1:] > sparse.indices[:-1]
     rises[sparse.indptr] = True

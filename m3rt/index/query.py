@@ -31,6 +31,8 @@ class Query:
         if out.sparse is not None:
             ids, weights = out.sparse.row(i)
             sparse = (np.ascontiguousarray(ids, np.int32), _floats("lexical weights", i, weights))
+            if (sparse[0][1:] <= sparse[0][:-1]).any() or (sparse[1] < 0).any():
+                raise InputError(f"the lexical weights of query {i} need sorted, distinct ids and weights >= 0")
         return cls(dense, sparse, colbert)
 
     def check(self, view: str, settings: Settings) -> None:

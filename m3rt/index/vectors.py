@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 from m3rt_kernels import (
+    dense_scores as dense_scores_of,
+)
+from m3rt_kernels import (
     dense_top_k,
     dense_top_k_binary,
     dense_top_k_int8,
@@ -50,9 +53,9 @@ def dense_search(arrays: Arrays, query: NDArray[np.float32], k: int, alive: Aliv
 def dense_scores(arrays: Arrays, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Dot products of `query` (dim,) with `rows`, by the most exact vectors that are stored."""
     if "dense.vectors" in arrays:
-        return arrays["dense.vectors"][rows] @ query
+        return dense_scores_of(query, arrays["dense.vectors"], rows)
     if "dense.codes" in arrays:
-        return (arrays["dense.codes"][rows].astype(np.float32) @ query) * arrays["dense.scales"][rows]
+        return dense_scores_of(query, arrays["dense.codes"], rows, scales=arrays["dense.scales"])
     # The kernel's own estimate: the rows that are asked for are all that may be found.
     taken = np.ascontiguousarray(arrays["dense.bits"][rows])
     order, scores = dense_top_k_binary(query[None], taken, max(len(rows), 1))

@@ -1,0 +1,215 @@
+"""m3rt index: build, change and look at an index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import InputError
+from ..texts import READERS, TextFile
+from .console import bar, emit_text, say, size
+from .options import MODEL, runtime_options
+
+if TYPE_CHECKING:
+    from ..index import HybridIndex
+    from .feed import Feed
+
+_DENSE = ("int8", "float32", "binary", "binary+int8", "none")
+_COLBERT = ("none", "int8", "binary", "binary+int8")
+
+
+def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """-i, --input-format, --field, --id-field and --commit-every."""
+    options = (
+        click.option(
+            "-i",
+            "--input",
+            "source",
+            metavar="FILE",
+            required=True,
+            type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+            help="Documents to read; - is stdin.",
+        ),
+        click.option("--input-format", type=click.Choice(list(READERS)), help="By default the suffix says, else txt."),
+        click.option("--field", default="text", help="The key or column that holds the text."),
+        click.option("--id-field", default="id", help="The one that holds the id."),
+        click.option(
+            "--commit-every",
+            type=click.IntRange(min=1),
+            default=4096,
+            help="Documents in a commit (fewer if they are long): what an interruption costs.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group("index", context_settings={"show_default": True})
+def command() -> None:
+    """Build, change and look at an index for m3rt search.
+
+    An index is a directory of memory-mapped files. Every change is a commit: readers see all of it or nothing, and a
+    process that is killed loses only what it had not committed.
+    """
+
+
+@command.command("build")
+@click.argument("index")
+@click.option("-m", "--model", required=True, envvar=MODEL, show_envvar=True, help="The directory of a bundle.")
+@_input_options
+@click.option("--dense", type=click.Choice(_DENSE), default="int8", help="How dense vectors are stored.")
+@click.option("--no-sparse", is_flag=True, help="Without lexical weights.")
+@click.option("--colbert", type=click.Choice(_COLBERT), default="none", help="ColBERT vectors; int8 is 1 kB a token.")
+@click.option("--chunk-tokens", type=int, help="Cut long texts into chunks of so many tokens.  [default: no chunks]")
+@click.option("--chunk-overlap", type=int, default=64, help="Tokens that neighbouring chunks share.")
+@runtime_options
+def build(
+    index: str, model: str, source: str, input_format: str | None, field: str, id_field: str, commit_every: int,
+    dense: str, no_sparse: bool, colbert: str, chunk_tokens: int | None, chunk_overlap: int, **runtime: Any,
+) -> None:  # fmt: skip
+    """Make an index of documents.
+
+    \b
+    m3rt index build my-index -m BUNDLE -i passages.jsonl
+    m3rt index build my-index -m BUNDLE -i books.csv --colbert int8 --chunk-tokens 512
+
+    The input is as m3rt encode's: plain text with a document a line, .jsonl, .csv, .tsv or .parquet. What stands
+    beside text and id is kept as metadata; documents without an id are numbered. After an interruption the same command
+    goes on, given the same input.
+
+    Without --chunk-tokens a text is cut off where the model's limit is, and the number of those is told. With it, a
+    search ranks a document by its best chunk.
+    """
+    from pathlib import Path
+
+    from ..encoder import M3Encoder
+    from ..index import HybridIndex
+    from .feed import Feed
+
+    settings: dict[str, Any] = {
+        "dense": None if dense == "none" else dense,
+        "sparse": not no_sparse,
+        "colbert": None if colbert == "none" else colbert,
+        "chunk_tokens": chunk_tokens,
+        "chunk_overlap": chunk_overlap,
+    }
+    feed = Feed(TextFile(source, input_format, field, id_field, metadata=True), commit_every)
+    encoder = M3Encoder(model, **runtime)
+    if (Path(index) / "index.json").exists():
+        opened = HybridIndex(index, encoder)
+        feed.resume(opened, settings)
+    else:
+        opened = HybridIndex.create(index, encoder, **settings)
+    _feed(feed, opened, "the same command with the same input goes on there")
+
+
+@command.command("add")
+@click.argument("index")
+@_input_options
+@click.option("-m", "--model", help="The bundle, if it is not where it was when the index was built.")
+@runtime_options
+def add(
+    index: str, source: str, input_format: str | None, field: str, id_field: str, commit_every: int,
+    model: str | None, **runtime: Any,
+) -> None:  # fmt: skip
+    """Add documents to an index; those with an id that is there already are replaced."""
+    from .feed import Feed
+
+    feed = Feed(TextFile(source, input_format, field, id_field, metadata=True), commit_every, numbered=False)
+    _feed(feed, opened(index, model, runtime), "add the same input again: what is there is replaced")
+
+
+@command.command("delete")
+@click.argument("index")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option(
+    "-i", "--input", "source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Ids to read, one a line; - is stdin.",
+)  # fmt: skip
+def delete(index: str, ids: tuple[str, ...], source: str | None) -> None:
+    """Delete documents by their ids, in one commit."""
+    if bool(ids) == (source is not None):
+        raise click.UsageError("Expected either ID arguments or -i FILE (-i - is stdin).")
+    from ..index import HybridIndex
+
+    wanted = list(ids) if source is None else [record.text for record in TextFile(source, "txt")]
+    found = HybridIndex(index).delete(list(dict.fromkeys(wanted)))
+    say(f"{found:,} of {len(set(wanted)):,} ids deleted from {index}")
+
+
+@command.command("compact")
+@click.argument("index")
+@click.option("--drop-damaged", is_flag=True, help="Give up segments that cannot be read.")
+def compact(index: str, drop_damaged: bool) -> None:
+    """Rewrite an index as one segment, without what was deleted."""
+    from ..index import HybridIndex
+
+    opened = HybridIndex(index)
+    before = opened.info()["size"]
+    opened.compact(drop_damaged=drop_damaged)
+    say(f"{index}: {size(before)} became {size(opened.info()['size'])}")
+
+
+@command.command("info")
+@click.argument("index")
+@click.option("--verify", is_flag=True, help="Compare every file with its SHA-256; exit status 1 when one differs.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def info(index: str, verify: bool, as_json: bool) -> None:
+    """Show what an index holds and which model made it."""
+    from ..index import HybridIndex
+
+    opened = HybridIndex(index)
+    found = opened.info()
+    if verify:
+        with bar(total=found["size"], desc="hashes", unit="B", unit_scale=True) as progress:
+            found["faults"] = opened.verify(progress.update)
+    if as_json:
+        emit_text(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        emit_text("\n".join(f"{label:<11}{value}" for label, value in _rows(found)))
+    if found.get("faults"):
+        say(f"error: {len(found['faults'])} files differ: {found['faults'][0]}; build the index again or restore them")
+        raise click.exceptions.Exit(1)
+
+
+def opened(path: str, model: str | None, runtime: dict[str, Any]) -> HybridIndex:
+    """An index with the encoder that the options ask for."""
+    from ..encoder import M3Encoder
+    from ..index import HybridIndex
+
+    index = HybridIndex(path, model)
+    made_by = index.info()["model"]
+    if made_by is None:
+        raise InputError(f"{path} was made from embeddings, of no model that it knows; search it in Python")
+    return HybridIndex(path, M3Encoder(model or made_by["path"], **runtime))
+
+
+def _feed(feed: Feed, index: HybridIndex, way_on: str) -> None:
+    try:
+        feed.run(index)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{len(index):,} documents are in {index.path}: {way_on}") from None
+    say(feed.summary(index))
+
+
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    settings, model = found["settings"], found["model"]
+    yield "index", found["path"]
+    yield "documents", f"{found['documents']:,} in {found['rows']:,} rows, {found['deleted_rows']:,} rows deleted"
+    yield "size", f"{size(found['size'])} in {found['segments']} segments, commit {found['commit']}"
+    yield "model", f"{model['id']} {model['precision']}, {model['path']}" if model else "none: made from embeddings"
+    yield "dense", f"{settings['dense_dim']} dimensions, {settings['dense']}" if settings["dense"] else "not stored"
+    yield "sparse", "lexical weights" if settings["sparse"] else "not stored"
+    colbert = f"{settings['colbert_dim']} dimensions, {settings['colbert']}, for each token"
+    yield "colbert", colbert if settings["colbert"] else "not stored"
+    chunks = f"of {settings['chunk_tokens']} tokens, {settings['chunk_overlap']} shared"
+    yield "chunks", chunks if settings["chunk_tokens"] else "none: a text is a row"
+    for name, fault in found["damaged"].items():
+        yield "damaged", f"segment {name}: {fault}"
+    if "faults" in found:
+        yield "hashes", "all match" if not found["faults"] else f"{len(found['faults'])} files differ"
+    yield "written by", f"m3rt {found['m3rt_version']}, format {found['format_version']}"

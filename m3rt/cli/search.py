@@ -1,0 +1,145 @@
+"""m3rt search: ranked documents for a query."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from ..errors import InputError
+from .console import emit_text
+from .options import runtime_options
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder
+    from ..index import Hit, SearchResult
+
+_MODES = ("hybrid", "dense", "sparse", "colbert")
+
+
+@click.command("search")
+@click.argument("index")
+@click.argument("query")
+@click.option("-k", "k", type=int, default=10, help="Documents to show.")
+@click.option("--mode", type=click.Choice(_MODES), default="hybrid", help="All that the index stores, or one view.")
+@click.option("--filter", "filters", multiple=True, metavar="FIELD=VALUE", help="Only documents with this metadata.")
+@click.option("--rrf", is_flag=True, help="Fuse by ranks instead of scores.")
+@click.option("--weights", metavar="D,S,C", help="Weights of dense, sparse and ColBERT scores.  [default: 1,0.3,1]")
+@click.option("--candidates", type=int, default=100, help="Documents of the first stage that are ranked by all views.")
+@click.option("--no-rerank", is_flag=True, help="Without ColBERT.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
+@click.option("--explain", is_flag=True, help="Scores of each view, matched terms, and the time of each stage.")
+@click.option("-m", "--model", help="The bundle, if it is not where it was when the index was built.")
+@runtime_options
+def command(
+    index: str, query: str, k: int, mode: Any, filters: tuple[str, ...], rrf: bool, weights: str | None,
+    candidates: int, no_rerank: bool, as_json: bool, explain: bool, model: str | None, **runtime: Any,
+) -> None:  # fmt: skip
+    """Search an index.
+
+    \b
+    m3rt search my-index "How tall is Tokyo Tower?"
+    m3rt search my-index "Tokyo" -k 3 --filter lang=ja --json
+
+    Documents are ranked by the weighted mean of their scores, of which --explain shows each. On a terminal the words
+    that the query shares with a text are bold; NO_COLOR turns that off.
+    """
+    if rrf and weights:
+        raise click.UsageError("Expected --rrf or --weights, not both.")
+    from .index import opened
+
+    found = opened(index, model, runtime)
+    options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
+    options["filter"] = dict(map(_filter, filters))
+    if rrf or weights:
+        options["fusion"] = "rrf" if rrf else _weights(str(weights))
+    result = found.search(query, k, **options)
+    if as_json:
+        emit_text(json.dumps(_plain(query, result, found.encoder), ensure_ascii=False))
+    else:
+        emit_text("\n".join(_lines(result, found.encoder, explain)))
+
+
+def _filter(text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not (field and equals):
+        raise InputError(f"--filter is {text!r:.60}, expected FIELD=VALUE")
+    return field, value
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise InputError(f"--weights is {text!r:.60}, expected three numbers such as 1,0.3,1") from None
+
+
+def _plain(query: str, result: SearchResult, encoder: M3Encoder) -> dict[str, Any]:
+    hits = [
+        {
+            "id": hit.id,
+            "score": hit.score,
+            "scores": dict(hit.scores),
+            "text": hit.text,
+            "metadata": dict(hit.metadata),
+            "span": hit.span,
+            "terms": None if hit.terms is None else _tokens(encoder, hit.terms),
+        }
+        for hit in result
+    ]
+    return {"query": query, "hits": hits, "seconds": dict(result.seconds)}
+
+
+def _lines(result: SearchResult, encoder: M3Encoder, explain: bool) -> Iterator[str]:
+    if not result.hits:
+        yield "nothing found"
+    style = _style()
+    show = _shower(encoder, partial(style, "1"))
+    for rank, hit in enumerate(result, 1):
+        scores = "".join(f"  {view} {score:.3f}" for view, score in hit.scores.items()) if explain else ""
+        place = f"  characters {hit.span[0]}-{hit.span[1]}" if hit.span else ""
+        yield f"{rank:>3}  {hit.score:.4f}  {style('36', _printable(hit.id))}{style('2', scores + place)}"
+        if hit.text:
+            yield f"     {show(hit)}"
+        if explain and hit.terms:
+            best = list(_tokens(encoder, hit.terms).items())[:8]
+            yield style("2", "     " + _printable(", ".join(f"{token} {weight:.3f}" for token, weight in best)))
+    if explain:
+        stages = ", ".join(f"{stage} {1e3 * seconds:.1f}" for stage, seconds in result.seconds.items())
+        yield style("2", f"ms: {stages}")
+
+
+def _tokens(encoder: M3Encoder, terms: Mapping[int, float]) -> dict[str, float]:
+    return cast("dict[str, float]", encoder.convert_id_to_token(terms))
+
+
+def _shower(encoder: M3Encoder, mark: Callable[[str], str]) -> Callable[[Hit], str]:
+    from ..bundle import open_bundle
+    from ..tokenizer import Tokenizer
+    from .snippet import snippet
+
+    tokenizer = Tokenizer.of(open_bundle(encoder.path))
+
+    def tokens(words: Sequence[str]) -> list[list[int]]:
+        found = tokenizer.encode(words, encoder.manifest.max_tokens)
+        return [found.ids[a:b].tolist() for a, b in zip(found.offsets, found.offsets[1:], strict=False)]
+
+    return lambda hit: snippet(hit.text or "", hit.terms or {}, tokens, tokenizer.decode, mark)
+
+
+def _style() -> Callable[[str, str], str]:
+    """Marks a text by an escape code where a terminal shows it."""
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        return lambda code, text: f"\x1b[{code}m{text}\x1b[0m" if text else ""
+    return lambda code, text: text
+
+
+def _printable(text: str) -> str:
+    from .snippet import plain
+
+    return plain(text)
