@@ -1,7 +1,29 @@
 """Scoring kernels over ragged arrays (flat values + offsets); they know arrays only."""
 
+from .dense import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8
+from .fusion import rrf, weighted_fusion
+from .inverted import InvertedIndex
 from .maxsim import maxsim, maxsim_binary, maxsim_int8
 from .quantize import pack_bits, quantize_int8
-from .sparse import intersect_dot, scatter_max
+from .sparse import intersect_dot, scatter_max, sparse_dot, sparse_dot_rows
+from .top_k import top_k
 
-__all__ = ["intersect_dot", "maxsim", "maxsim_binary", "maxsim_int8", "pack_bits", "quantize_int8", "scatter_max"]
+__all__ = [
+    "InvertedIndex",
+    "dense_scores",
+    "dense_top_k",
+    "dense_top_k_binary",
+    "dense_top_k_int8",
+    "intersect_dot",
+    "maxsim",
+    "maxsim_binary",
+    "maxsim_int8",
+    "pack_bits",
+    "quantize_int8",
+    "rrf",
+    "scatter_max",
+    "sparse_dot",
+    "sparse_dot_rows",
+    "top_k",
+    "weighted_fusion",
+]

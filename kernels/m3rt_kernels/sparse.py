@@ -5,6 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_csr, readonly
+from .jit import available, jit
+from .parallel import run_ranges, split, thread_count
+
+_TILE = 128  # rows of a at a time: their weights for one term are eight vectors of 512 bits
+_ROWS = 16  # rows of b whose scores are kept before they are written as columns
+_FEW = 1 << 14  # indices that are not worth a thread
+_CSR = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+
 
 def scatter_max(
     ids: NDArray[np.int32], weights: NDArray[np.float32], offsets: NDArray[np.int64], unused: tuple[int, ...]
@@ -37,3 +46,152 @@ def intersect_dot(
     """Sum over the ids that two sorted sparse rows share of the product of their values."""
     _, in_a, in_b = np.intersect1d(ids_a, ids_b, assume_unique=True, return_indices=True)
     return float(values_a[in_a] @ values_b[in_b])
+
+
+def sparse_dot(
+    indptr_a: NDArray[np.int64],
+    indices_a: NDArray[np.int32],
+    values_a: NDArray[np.float32],
+    indptr_b: NDArray[np.int64],
+    indices_b: NDArray[np.int32],
+    values_b: NDArray[np.float32],
+    *,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """Dot products of every row of one CSR matrix with every row of another.
+
+    indptr (n + 1,) int64, indices int32 >= 0, sorted and unique in each row, values float32, finite. Returns a fresh
+    (n_a, n_b) float32. Raises ValueError for arrays that are not such rows.
+
+    >>> row = np.array([0, 2]), np.array([3, 7], np.int32), np.array([1, 2], np.float32)
+    >>> sparse_dot(*row, *row).tolist()
+    [[5.0]]
+    """
+    check_csr("a", indptr_a, indices_a, values_a)
+    check_csr("b", indptr_b, indices_b, values_b)
+    threads = thread_count(threads)
+    rows = (readonly(indptr_b), readonly(indices_b), readonly(values_b))
+    scores = np.zeros((len(indptr_a) - 1, len(indptr_b) - 1), np.float32)
+    for first in range(0, len(scores), _TILE):
+        tile = indptr_a[first : first + _TILE + 1]
+        own = slice(tile[0], tile[-1])
+        terms, places = np.unique(indices_a[own], return_inverse=True)
+        table = np.zeros((len(terms), len(tile) - 1), np.float32)
+        table[places, np.repeat(np.arange(len(tile) - 1), np.diff(tile))] = values_a[own]
+        if len(terms):
+            _tile_dot(terms, table, rows, scores[first : first + _TILE], threads)
+    return scores
+
+
+def _tile_dot(
+    terms: NDArray[np.int32], table: NDArray[np.float32], rows: _CSR, scores: NDArray[np.float32], threads: int
+) -> None:
+    """scores (width, n) = the rows times table (terms, width), whose rows belong to the sorted `terms`."""
+    indptr, indices, values = rows
+    if available():
+        keys, places = _hashed(terms)
+
+        def work(begin: int, end: int) -> None:
+            _add_tile(keys, places, table, indptr, indices, values, scores, begin, end)
+
+        run_ranges(work, split(len(indptr) - 1, min(threads, 1 + len(indices) // _FEW)), threads)
+        return
+    found = np.minimum(np.searchsorted(terms, indices), len(terms) - 1)
+    known = terms[found] == indices
+    found, values = found[known], values[known]
+    owners = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))[known]
+    for q in range(len(scores)):
+        scores[q] = np.bincount(owners, values * table[found, q], len(indptr) - 1)
+
+
+@jit
+def _hashed(terms):  # type: ignore[no-untyped-def]
+    """An open-addressed table at most half full: a term and its place, -1 where there is none."""
+    size = 2
+    while size < 2 * len(terms):
+        size *= 2
+    keys, places = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
+    for place in range(len(terms)):
+        h = _hash(terms[place], size)
+        while keys[h] >= 0:
+            h = (h + 1) & (size - 1)
+        keys[h], places[h] = terms[place], place
+    return keys, places
+
+
+@jit
+def _hash(term, size):  # type: ignore[no-untyped-def]
+    return ((term * 0x9E3779B1) >> 15) & (size - 1)  # Knuth's multiplier: neighbours spread
+
+
+@jit(fastmath={"contract"})
+def _add_tile(keys, places, table, indptr, indices, values, scores, begin, end):  # type: ignore[no-untyped-def]
+    width = table.shape[1]
+    sums = np.empty((_ROWS, width), np.float32)
+    for first in range(begin, end, _ROWS):
+        last = min(first + _ROWS, end)
+        sums[:] = 0
+        for row in range(first, last):
+            into = sums[row - first]
+            for p in range(indptr[row], indptr[row + 1]):
+                h = _hash(indices[p], len(keys))
+                while keys[h] >= 0 and keys[h] != indices[p]:
+                    h = (h + 1) & (len(keys) - 1)
+                if keys[h] >= 0:
+                    value, weights = values[p], table[places[h]]
+                    for q in range(width):
+                        into[q] += value * weights[q]
+        for q in range(width):
+            for row in range(first, last):
+                scores[q, row] = sums[row - first, q]
+
+
+def sparse_dot_rows(
+    indptr_a: NDArray[np.int64],
+    indices_a: NDArray[np.int32],
+    values_a: NDArray[np.float32],
+    indptr_b: NDArray[np.int64],
+    indices_b: NDArray[np.int32],
+    values_b: NDArray[np.float32],
+    *,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """Dot products of row i of one CSR matrix with row i of another of as many rows: a fresh (n,) float32.
+
+    The arrays are those of `sparse_dot`. Raises ValueError for arrays that are not such rows, or not as many.
+    """
+    check_csr("a", indptr_a, indices_a, values_a)
+    check_csr("b", indptr_b, indices_b, values_b)
+    n, threads = len(indptr_a) - 1, thread_count(threads)
+    if n != len(indptr_b) - 1:
+        raise ValueError(f"a has {n} rows and b {len(indptr_b) - 1}, expected as many of both")
+    a = readonly(indptr_a), readonly(indices_a), readonly(values_a)
+    b = readonly(indptr_b), readonly(indices_b), readonly(values_b)
+    if not available():
+        return _rows_dot_plain(a, b)
+    scores = np.zeros(n, np.float32)
+    bounds = split(n, min(threads, 1 + (len(indices_a) + len(indices_b)) // _FEW))
+    run_ranges(lambda begin, end: _rows_dot(*a, *b, scores, begin, end), bounds, threads)
+    return scores
+
+
+def _rows_dot_plain(a: _CSR, b: _CSR) -> NDArray[np.float32]:
+    n = len(a[0]) - 1
+    rows_a, rows_b = (np.repeat(np.arange(n), np.diff(indptr)) for indptr, _, _ in (a, b))
+    keys_a, keys_b = rows_a << 31 | a[1], rows_b << 31 | b[1]
+    _, in_a, in_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
+    return np.bincount(rows_a[in_a], a[2][in_a] * b[2][in_b], n).astype(np.float32)
+
+
+@jit
+def _rows_dot(indptr_a, indices_a, values_a, indptr_b, indices_b, values_b, scores, begin, end):  # type: ignore[no-untyped-def]
+    for row in range(begin, end):
+        i, j, total = indptr_a[row], indptr_b[row], np.float32(0)
+        while i < indptr_a[row + 1] and j < indptr_b[row + 1]:
+            if indices_a[i] == indices_b[j]:
+                total += values_a[i] * values_b[j]
+            # No branch to foresee wrongly: each side moves by a comparison's truth.
+            step_a, step_b = indices_a[i] <= indices_b[j], indices_b[j] <= indices_a[i]
+            i += step_a
+            j += step_b
+        scores[row] = total

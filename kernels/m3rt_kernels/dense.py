@@ -1,0 +1,220 @@
+"""Exact search over dense vectors: float32 and float16, int8 with a scale for each row, sign bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import check_alive, check_array, check_finite, check_k, readonly
+from .jit import available, jit
+from .parallel import run_ranges, split, thread_count
+from .quantize import unpack_bits
+from .top_k import best
+
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+_GROUP = 16  # queries whose scores of all rows are kept at a time
+_ROWS = 256  # turned to float32 at a time, to stay in the second cache
+_SHARE = 1 << 20  # bytes of vectors that are worth a thread
+
+
+def dense_top_k(
+    queries: NDArray[np.float32],
+    vectors: NDArray[np.float32] | NDArray[np.float16],
+    k: int,
+    *,
+    alive: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+) -> Found:
+    """The k vectors with the largest dot product for each query, exactly.
+
+    queries (nq, dim) float32, finite; vectors (n, dim) float32 or float16; alive (n,) bool: what may be returned.
+    Returns fresh docs (nq, k') int64 and scores (nq, k') float32, best first, ties by the lower doc,
+    k' = min(k, how many are alive). Raises ValueError when arguments do not fit or a score is NaN.
+    """
+    check_array("vectors", vectors, (np.float32, np.float16), 2)
+    return _search(_dots, queries, vectors, vectors.shape[1], None, k, alive, threads)
+
+
+def dense_top_k_int8(
+    queries: NDArray[np.float32],
+    codes: NDArray[np.int8],
+    scales: NDArray[np.float32],
+    k: int,
+    *,
+    alive: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+) -> Found:
+    """`dense_top_k` of rows that are codes (n, dim) int8 times scales (n,) float32, as quantize_int8 makes them.
+
+    Queries stay float32, so the only error is that of the codes, half a scale for each component.
+    """
+    check_array("codes", codes, np.int8, 2)
+    _check_scales(scales, len(codes))
+    return _search(_dots, queries, codes, codes.shape[1], scales, k, alive, threads)
+
+
+def dense_top_k_binary(
+    queries: NDArray[np.float32],
+    bits: NDArray[np.uint8],
+    k: int,
+    *,
+    alive: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+) -> Found:
+    """`dense_top_k` of signs, bits (n, dim // 8) uint8 as pack_bits makes them: query . signs / sqrt(dim).
+
+    That is the cosine of a unit query and the signs. Only the documents are cut to bits: with the query's signs too
+    (Hamming distance) fewer of the true neighbours are found. Rescore the best with `dense_scores`.
+    """
+    check_array("bits", bits, np.uint8, 2)
+    shrink = np.float32(1 / np.sqrt(max(1, 8 * bits.shape[1])))
+    docs, scores = _search(_sign_dots, queries, bits, 8 * bits.shape[1], None, k, alive, threads)
+    return docs, scores * shrink
+
+
+def dense_scores(
+    query: NDArray[np.float32],
+    vectors: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8],
+    documents: NDArray[np.int64],
+    *,
+    scales: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Dot products of query (dim,) float32 with the given rows of vectors (n, dim), a fresh (len(documents),) float32.
+
+    int8 vectors are codes and need scales (n,) float32. Raises ValueError for documents outside 0..n - 1 and arguments
+    that do not fit.
+    """
+    check_array("query", query, np.float32, 1)
+    check_array("vectors", vectors, (np.float32, np.float16, np.int8), 2)
+    check_array("documents", documents, np.int64, 1)
+    if len(query) != vectors.shape[1]:
+        raise ValueError(f"query has {len(query)} dimensions and vectors {vectors.shape[1]}, expected as many")
+    if (scales is None) == (vectors.dtype == np.int8):
+        raise ValueError(
+            f"scales are {'not ' * (scales is None)}given for {vectors.dtype}: int8 needs them, others none"
+        )
+    if len(documents) and not 0 <= documents.min() <= documents.max() < len(vectors):
+        raise ValueError(f"documents are {documents.min()}..{documents.max()}, expected 0..{len(vectors) - 1}")
+    scores: NDArray[np.float32] = vectors[documents].astype(np.float32) @ query
+    if scales is None:
+        return scores
+    _check_scales(scales, len(vectors))
+    return scores * scales[documents]
+
+
+def _check_scales(scales: NDArray[np.float32], n: int) -> None:
+    check_array("scales", scales, np.float32, 1)
+    if len(scales) != n:
+        raise ValueError(f"{len(scales)} scales for {n} rows of codes, expected as many")
+
+
+_Dots = Callable[[NDArray[np.float32], NDArray[Any], NDArray[np.float32], int], None]
+
+
+def _search(
+    dots: _Dots,
+    queries: NDArray[np.float32],
+    rows: NDArray[Any],
+    dim: int,
+    scales: NDArray[np.float32] | None,
+    k: int,
+    alive: NDArray[np.bool_] | None,
+    threads: int | None,
+) -> Found:
+    check_array("queries", queries, np.float32, 2)
+    if queries.shape[1] != dim:
+        raise ValueError(f"queries are {queries.shape} and vectors ({len(rows)}, {dim}), expected the same dimensions")
+    check_finite("queries", queries)
+    check_k(k)
+    check_alive(alive, len(rows))
+    k = min(k, len(rows) if alive is None else int(np.count_nonzero(alive)))
+    docs, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+    for first in range(0, len(queries), _GROUP):
+        group = readonly(queries[first : first + _GROUP])
+        found = np.empty((len(group), len(rows)), np.float32)
+        dots(group, rows, found, thread_count(threads))
+        if scales is not None:
+            found *= scales
+        for i, line in enumerate(found, first):
+            if np.isnan(line).any():
+                raise ValueError(f"row {int(np.isnan(line).argmax())} scores NaN, expected finite vectors")
+            docs[i], scores[i] = best(line, k, alive) if k else ((), ())
+    return docs, scores
+
+
+def _dots(queries: NDArray[np.float32], rows: NDArray[Any], out: NDArray[np.float32], threads: int) -> None:
+    """out (nq, n) = queries times rows."""
+    if available() and rows.dtype != np.float16:
+        _spread(lambda begin, end: _add_dots(queries, readonly(rows[begin:end]), out, begin), rows, threads, len(rows))
+        return
+
+    def work(begin: int, end: int) -> None:
+        block = rows[begin:end].astype(np.float32)
+        if available():
+            _add_dots(queries, readonly(block), out, begin)
+        else:
+            out[:, begin:end] = queries @ block.T
+
+    _spread(work, rows, threads, _ROWS)
+
+
+def _spread(work: Callable[[int, int], None], rows: NDArray[Any], threads: int, step: int) -> None:
+    """Call work(begin, end) on threads, for ranges of at most `step` rows and at least as many as threads."""
+    threads = min(threads, 1 + rows.nbytes // _SHARE)
+    run_ranges(work, split(len(rows), max(threads, -(-len(rows) // max(1, step)))), threads)
+
+
+@jit(fastmath={"reassoc", "contract", "nsz"})
+def _add_dots(queries, rows, out, first):  # type: ignore[no-untyped-def]
+    whole = len(queries) // 4 * 4
+    for i in range(len(rows)):
+        row = rows[i]
+        for q in range(0, whole, 4):  # a row is read once for four queries
+            a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for j in range(len(row)):
+                value = np.float32(row[j])
+                a += queries[q, j] * value
+                b += queries[q + 1, j] * value
+                c += queries[q + 2, j] * value
+                d += queries[q + 3, j] * value
+            out[q, first + i], out[q + 1, first + i], out[q + 2, first + i], out[q + 3, first + i] = a, b, c, d
+        for q in range(whole, len(queries)):
+            total = np.float32(0)
+            for j in range(len(row)):
+                total += queries[q, j] * np.float32(row[j])
+            out[q, first + i] = total
+
+
+def _sign_dots(queries: NDArray[np.float32], bits: NDArray[np.uint8], out: NDArray[np.float32], threads: int) -> None:
+    """out (nq, n) = queries times signs."""
+    signs = unpack_bits(np.arange(256, dtype=np.uint8)[:, None])
+    tables = np.ascontiguousarray(queries.reshape(len(queries), -1, 8) @ signs.T)  # what each byte of signs adds
+
+    def native(begin: int, end: int) -> None:
+        _add_signs(tables, readonly(bits[begin:end]), out, begin)
+
+    def plain(begin: int, end: int) -> None:
+        out[:, begin:end] = queries @ unpack_bits(bits[begin:end]).T
+
+    if available():
+        _spread(native, bits, threads, len(bits))
+    else:
+        _spread(plain, bits, threads, _ROWS)
+
+
+@jit(fastmath={"reassoc", "contract", "nsz"})
+def _add_signs(tables, bits, out, first):  # type: ignore[no-untyped-def]
+    pairs = bits.shape[1] // 2
+    for q in range(len(tables)):
+        table = tables[q]
+        for i in range(len(bits)):
+            even, odd = np.float32(0), np.float32(0)  # two sums, so that an addition need not wait for the last
+            for j in range(pairs):
+                even += table[2 * j, bits[i, 2 * j]]
+                odd += table[2 * j + 1, bits[i, 2 * j + 1]]
+            if bits.shape[1] % 2:
+                even += table[2 * pairs, bits[i, 2 * pairs]]
+            out[q, first + i] = even + odd
