@@ -204,7 +204,7 @@ class HybridIndex:
         """
         if isinstance(query, Embeddings) and len(query) != 1:
             raise InputError(f"embeddings hold {len(query)} queries, expected one; search_batch takes many")
-        queries = [query] if isinstance(query, str) else query
+        queries = query if isinstance(query, Embeddings) else [query]
         return self._search(queries, Options(k, mode, fusion, candidates, rerank, filter), explain)[0]
 
     def search_batch(self, queries: Sequence[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:

@@ -1,0 +1,75 @@
+"""Chunks of a text: none too long, every word in one, neighbours overlapping."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from checkpoints import sentences
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3rt import InputError
+from m3rt.bundle import open_bundle
+from m3rt.chunking import Chunker
+
+# Words of one to a few tokens, and runs without spaces, which must be cut somewhere.
+TEXTS = st.lists(
+    st.sampled_from([*sentences(), "x", "word", "\n\n", "図" * 90, "https://example.org/" + "a/b-" * 30])
+).map(" ".join)
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_fp32: Path) -> Path:
+    return bundle_fp32
+
+
+def chunker(bundle: Path, tokens: int = 32, overlap: int = 8) -> Chunker:
+    return Chunker.of(open_bundle(bundle), tokens, overlap)
+
+
+@pytest.mark.parametrize(("tokens", "overlap"), [(32, 0), (32, 8), (64, 32)])
+def test_chunks_fit_cover_the_text_and_overlap(tokens: int, overlap: int, bundle: Path) -> None:
+    cut = chunker(bundle, tokens, overlap)
+
+    @given(text=TEXTS)
+    def holds(text: str) -> None:
+        spans = cut.spans(text)
+        assert max(cut.lengths([text[a:b] for a, b in spans])) <= tokens
+        assert all(a < b for a, b in spans) or text == ""
+        for (a, b), (c, d) in itertools.pairwise(spans):
+            assert a < c
+            assert b < d  # every chunk has something new
+            assert c <= b or not text[b:c].strip()  # nothing between them but spaces
+            if c < b:
+                assert cut.lengths([text[c:b]])[0] - 2 <= overlap + 1  # a word that is cut may join to one more
+        assert not text[: spans[0][0]].strip()
+        assert not text[spans[-1][1] :].strip()
+
+    holds()
+
+
+def test_overlap_is_used_where_words_allow_it(bundle: Path) -> None:
+    cut = chunker(bundle, 64, 16)
+    text = " ".join(sentences()[:20])
+    spans = cut.spans(text)
+    shared = cut.lengths([text[c:b] for (_, b), (c, _) in itertools.pairwise(spans)])
+    assert len(spans) > 5
+    assert sum(shared) / len(shared) > 10
+
+
+def test_words_of_a_spaced_script_are_never_cut(bundle: Path) -> None:
+    text = " ".join(s for s in sentences() if s.isascii())
+    words = set(text.split())
+    for a, b in chunker(bundle).spans(text):
+        assert set(text[a:b].split()) <= words
+
+
+def test_a_text_that_fits_is_one_chunk_as_it_is(bundle: Path) -> None:
+    for text in ("", " ", "one word", "  spaces around  "):
+        assert chunker(bundle).spans(text) == [(0, len(text))]
+
+
+@pytest.mark.parametrize(("tokens", "overlap"), [(31, 0), (129, 8), (32, 17), (32, -1)])
+def test_numbers_that_do_not_fit_are_refused(tokens: int, overlap: int, bundle: Path) -> None:
+    with pytest.raises(InputError, match=r"chunk_(tokens|overlap) is -?\d+, expected"):
+        chunker(bundle, tokens, overlap)

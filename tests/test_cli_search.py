@@ -1,0 +1,325 @@
+"""m3rt index and m3rt search: files in, ranked lists out, whatever stops a build on the way."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkpoints import sentences
+
+from m3rt import HybridIndex, M3Encoder
+from m3rt.cli import main
+from m3rt.cli.snippet import WIDTH, plain, snippet
+
+M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
+LANGUAGES = ["de", "en", "sw"]
+ROWS = [{"id": f"s{i}", "text": text, "lang": LANGUAGES[i % 3], "n": i} for i, text in enumerate(sentences()[:60])]
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def model(bundle_fp32: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("M3RT_MODEL", str(bundle_fp32))
+    monkeypatch.setenv("M3RT_THREADS", "1")
+    return bundle_fp32
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "docs.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS), "utf-8")
+    return path
+
+
+@pytest.fixture
+def index(source: Path, tmp_path: Path, capsys: Captured) -> Path:
+    run("index", "build", tmp_path / "index", "-i", source, "--colbert", "int8", "--commit-every", 25)
+    assert re.fullmatch(
+        r"m3rt: 60 documents added, none truncated, 60 in the index, [\d.]+ s, [\d,.]+ a second\n",
+        capsys.readouterr().err,
+    )
+    return tmp_path / "index"
+
+
+def run(*args: object) -> None:
+    assert main([*map(str, args)]) == 0
+
+
+def error_of(capsys: Captured, *args: object) -> str:
+    assert main([*map(str, args)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"m3rt: error: [^\n]+\n", err), err
+    return err
+
+
+def found(capsys: Captured, *args: object) -> dict[str, Any]:
+    run("search", *args, "--json")
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_search_gives_what_the_index_gives(index: Path, fp32: M3Encoder, capsys: Captured) -> None:
+    text = ROWS[4]["text"]
+    result = found(capsys, index, text, "-k", 3, "--filter", "lang=en")
+    wanted = HybridIndex(index, fp32).search(str(text), 3, filter={"lang": "en"}, explain=True)
+    assert result["query"] == text
+    assert [hit["id"] for hit in result["hits"]] == [hit.id for hit in wanted]
+    for hit, other in zip(result["hits"], wanted, strict=True):
+        assert hit["score"] == pytest.approx(other.score, rel=1e-5)
+        assert hit["metadata"] == other.metadata
+        assert hit["terms"] == pytest.approx(fp32.convert_id_to_token(other.terms or {}), rel=1e-4)
+    assert result["hits"][0]["id"] == "s4"
+    assert "total" in result["seconds"]
+
+
+def test_options_reach_the_search(index: Path, capsys: Captured) -> None:
+    text = ROWS[9]["text"]
+    assert list(found(capsys, index, text, "--mode", "dense")["hits"][0]["scores"]) == ["dense"]
+    assert "colbert" not in found(capsys, index, text, "--no-rerank")["hits"][0]["scores"]
+    assert found(capsys, index, text, "--rrf")["hits"][0]["score"] < 3 / 60
+    hit = found(capsys, index, text, "--weights", "0,0,1")["hits"][0]
+    assert hit["score"] == pytest.approx(hit["scores"]["colbert"])
+    assert len(found(capsys, index, text, "--candidates", 2, "-k", 2)["hits"]) == 2
+    assert [h["id"] for h in found(capsys, index, text, "--filter", "n=9", "--filter", "lang=de")["hits"]] == ["s9"]
+
+
+def test_people_see_rank_score_id_and_text_and_no_codes_without_a_terminal(index: Path, capsys: Captured) -> None:
+    run("search", index, ROWS[4]["text"], "-k", 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"  1  \d+\.\d{4}  s4", lines[0])
+    assert lines[1] == f"     {ROWS[4]['text']}"
+    assert lines[2].startswith("  2  ")
+    run("search", index, ROWS[4]["text"], "-k", 1, "--explain")
+    out = capsys.readouterr().out
+    assert re.search(r"  dense \d\.\d{3}  sparse \d+\.\d{3}  colbert \d\.\d{3}\n", out)
+    assert re.search(r"\nms: encode [\d.]+, dense [\d.]+, .*total [\d.]+\n", out)
+    assert "\x1b" not in out
+
+
+def on_terminal(*args: object, **environment: str) -> str:
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [M3RT, *map(str, args)], stdout=follower, env={**os.environ, "TERM": "xterm", **environment}
+    )
+    os.close(follower)
+    parts = []
+    try:
+        while part := os.read(leader, 1 << 16):
+            parts.append(part)
+    except OSError:  # the other side has closed
+        pass
+    os.close(leader)
+    assert process.wait() == 0
+    return b"".join(parts).decode()
+
+
+def test_a_terminal_shows_matched_words_bold_unless_it_must_not(index: Path) -> None:
+    text = str(ROWS[4]["text"])
+    assert f"\x1b[1m{text.split()[1]}\x1b[0m" in on_terminal("search", index, text, "-k", 1)
+    assert "\x1b" not in on_terminal("search", index, text, "-k", 1, NO_COLOR="1")
+
+
+def test_nothing_found_is_said(index: Path, capsys: Captured) -> None:
+    run("search", index, "word", "--filter", "lang=xx")
+    assert capsys.readouterr().out == "nothing found\n"
+
+
+def test_build_numbers_texts_without_ids_and_chunks_long_ones(tmp_path: Path, capsys: Captured) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("first text\n" + " ".join(sentences()) + "\n", "utf-8")
+    run("index", "build", tmp_path / "whole", "-i", texts)
+    assert "2 documents added, 1 truncated, which --chunk-tokens avoids" in capsys.readouterr().err
+    assert found(capsys, tmp_path / "whole", "first text")["hits"][0]["id"] == "1"
+    run("index", "build", tmp_path / "chunks", "-i", texts, "--chunk-tokens", 64, "--chunk-overlap", 8)
+    assert re.search(r"2 documents added, \d\d chunks, none truncated", capsys.readouterr().err)
+    hit = found(capsys, tmp_path / "chunks", sentences()[99], "-k", 1)["hits"][0]
+    assert hit["id"] == "2"
+    assert hit["text"] == " ".join(sentences())[slice(*hit["span"])]
+
+
+def test_add_replaces_and_delete_deletes(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text("name,body,lang\ns4,quite another text,fr\nnew,a new text,fr\n")
+    run("index", "add", index, "-i", more, "--field", "body", "--id-field", "name")
+    assert "2 documents added, 1 replaced, none truncated, 61 in the index" in capsys.readouterr().err
+    hits = found(capsys, index, "quite another text", "--filter", "lang=fr")["hits"]
+    assert {hit["id"]: hit["text"] for hit in hits} == {"s4": "quite another text", "new": "a new text"}
+    run("index", "delete", index, "s4", "s5", "unknown")
+    assert "2 of 3 ids deleted" in capsys.readouterr().err
+    ids = tmp_path / "ids.txt"
+    ids.write_text("s6\ns7\n")
+    run("index", "delete", index, "-i", ids)
+    assert len(HybridIndex(index)) == 57
+    run("index", "compact", index)
+    assert HybridIndex(index).info()["deleted_rows"] == 0
+
+
+def test_info_tells_what_an_index_holds_and_verifies_it(index: Path, capsys: Captured) -> None:
+    run("index", "info", index, "--verify")
+    out = capsys.readouterr().out
+    for fact in (
+        "60 in 60 rows",
+        "tiny-m3 fp32",
+        "32 dimensions, int8",
+        "lexical weights",
+        "all match",
+        "none: a text",
+    ):
+        assert fact in out
+    run("index", "info", index, "--json")
+    assert json.loads(capsys.readouterr().out) == HybridIndex(index).info()
+    (file,) = (index / "segments" / "00000001").glob("dense.codes.npy")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert main(["index", "info", str(index), "--verify"]) == 1
+    out, err = capsys.readouterr()
+    assert "1 files differ" in out
+    assert "dense.codes.npy has SHA-256" in err
+
+
+def start(*args: object, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([M3RT, *map(str, args)], stderr=subprocess.PIPE, **options)
+
+
+def documents_in(path: Path) -> int:
+    return len(HybridIndex(path)) if (path / "index.json").exists() else 0
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_build_goes_on_where_it_was(
+    end: signal.Signals, source: Path, index: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "out"
+    build = ("index", "build", out, "-i", source, "--colbert", "int8", "--commit-every", 2)
+    process = start(*build)
+    deadline = time.monotonic() + 30
+    while documents_in(out) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(end)
+    _, err = process.communicate()
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[end]
+    if end == signal.SIGINT:
+        assert re.search(rb"interrupted; \d+ documents are in .*: the same command with the same input goes on", err)
+    kept = documents_in(out)
+    assert 4 <= kept < 60
+    for changed, message in (
+        (("-i", source, "--dense", "float32", "--colbert", "int8"), "begun with another dense"),
+        (("-i", edited(source), "--colbert", "int8"), "begun with other documents"),
+    ):
+        assert message in error_of(capsys, "index", "build", out, *changed)
+    run(*build)
+    assert f"{60 - kept} documents added after {kept} of an earlier run" in capsys.readouterr().err
+    for row in ROWS[::13]:
+        one, two = (found(capsys, path, row["text"])["hits"] for path in (out, index))
+        assert [hit["id"] for hit in one] == [hit["id"] for hit in two]
+    assert "is an index already" in error_of(capsys, *build)
+
+
+def edited(source: Path) -> Path:
+    copy = source.with_name("edited.jsonl")
+    copy.write_text(source.read_text("utf-8").replace(str(ROWS[0]["text"]), "another text"), "utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}\n', "document 2 has the id 'a' of an earlier one"),
+        ('{"id": "a", "body": "x"}\n', "no 'text' among id, body; choose with --field"),
+        ('{"id": "a", "text": 7}\n', "'text' is a int"),
+        ('{"id": 7.5, "text": "x"}\n', "'id' is a float"),
+    ],
+)
+def test_documents_that_are_none_are_named_before_any_work(
+    lines: str, message: str, tmp_path: Path, capsys: Captured
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(lines)
+    assert message in error_of(capsys, "index", "build", tmp_path / "index", "-i", path)
+    assert documents_in(tmp_path / "index") == 0
+
+
+def test_bad_commands_are_one_line(index: Path, source: Path, tmp_path: Path, capsys: Captured) -> None:
+    assert "query 0 is empty" in error_of(capsys, "search", index, " ")
+    assert "k is 0" in error_of(capsys, "search", index, "a", "-k", "0")
+    assert "field 'land', which no document" in error_of(capsys, "search", index, "a", "--filter", "land=de")
+    assert "expected FIELD=VALUE" in error_of(capsys, "search", index, "a", "--filter", "lang")
+    assert "three numbers such as" in error_of(capsys, "search", index, "a", "--weights", "1,x,2")
+    assert "not both" in error_of(capsys, "search", index, "a", "--weights", "1,1,1", "--rrf")
+    assert "does not exist" in error_of(capsys, "search", tmp_path / "nowhere", "a")
+    assert "has no index.json" in error_of(capsys, "search", tmp_path, "a")
+    assert "Expected either ID" in error_of(capsys, "index", "delete", index)
+    assert "chunk_tokens is 7" in error_of(capsys, "index", "build", tmp_path / "x", "-i", source, "--chunk-tokens", 7)
+    path = tmp_path / "texts.txt"
+    path.write_text("no ids\n")
+    assert "document 1 has no 'id'" in error_of(capsys, "index", "add", index, "-i", path)
+    assert documents_in(index) == 60
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (["index"], ["build", "add", "delete", "info", "compact"]),
+        (
+            ["index", "build"],
+            ["INDEX", "--model", "--input", "--id-field", "--colbert", "--chunk-tokens", "M3RT_MODEL"],
+        ),
+        (["index", "add"], ["replaced", "--input", "--commit-every"]),
+        (["index", "info"], ["--verify", "--json"]),
+        (["search"], ["QUERY", "-k", "--mode", "--filter", "--rrf", "--weights", "--json", "--explain", "NO_COLOR"]),
+    ],
+)
+def test_help_tells_options_without_loading_arrays(command: Sequence[str], names: Sequence[str]) -> None:
+    script = (
+        "import sys; from m3rt.cli import main; main(sys.argv[1:]); "
+        "print({'numpy', 'numba', 'onnxruntime', 'tokenizers'} & {*sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "set()\n"
+    assert [name for name in names if name not in done.stdout] == []
+
+
+def tokens(words: Sequence[str]) -> list[list[int]]:
+    """A token for each word, by its first letter, and for each letter of a long one."""
+    return [[0, *({ord(c) for c in word} if len(word) > 24 else {ord(word[0])}), 2] for word in words]
+
+
+def shown(text: str, terms: dict[str, float]) -> str:
+    return snippet(text, {ord(c): w for c, w in terms.items()}, tokens, chr, lambda word: f"[{word}]")
+
+
+def test_a_snippet_marks_words_that_hold_a_term() -> None:
+    assert shown("apples and bread are cheap", {"a": 1, "c": 2}) == "[apples] [and] bread [are] [cheap]"
+    assert shown("nothing here", {"x": 1}) == "nothing here"
+    assert shown("nothing here", {}) == "nothing here"
+    assert shown("", {"x": 1}) == ""
+    assert shown("長" * 20 + "い" * 20, {"い": 1}).count("[い]") == 20
+
+
+def test_a_snippet_shows_where_most_of_the_score_is() -> None:
+    text = f"{'filler words ' * 40}the zebra and yaks {'more of them ' * 40}a zoo"
+    line = shown(text, {"z": 2, "y": 1})
+    assert "[zebra] and [yaks]" in line
+    assert line.startswith("… ")
+    assert line.endswith(" …")
+    assert len(line) <= WIDTH + 20
+    assert shown("x " * 400, {"y": 1}).endswith(" …")
+
+
+def test_a_text_cannot_move_the_cursor() -> None:
+    assert plain("a\x1b[2Jb\r\nc\u202ed") == "a [2Jb  c d"
+    assert "\x1b" not in shown("evil \x1b[2J word", {"w": 1})
