@@ -14,22 +14,14 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
-
-
-def available_cpus() -> int:
-    """CPUs that the scheduler grants: the affinity mask, cut by a cgroup v2 or v1 quota, at least 1."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min(count, _quota())))
+from .cpus import affinity, quota
 
 
 def thread_count(threads: int | None) -> int:
-    """`threads`, or available_cpus() for None. Raises ValueError when it is not an integer of at least 1."""
+    """`threads`, or the CPUs granted for None. Raises ValueError when it is not an integer of at least 1."""
     if threads is None:
-        return available_cpus()
+        return max(1, math.ceil(min(affinity(), _quota())))
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads is {threads!r}, expected an integer of at least 1, or None for the CPUs granted")
     return threads
@@ -86,21 +78,4 @@ def _pool() -> ThreadPoolExecutor:
 
 @cache
 def _quota() -> float:
-    return _quota_v2() or _quota_v1() or math.inf
-
-
-def _quota_v2() -> float | None:
-    quota, _, period = _read("cpu.max").partition(" ")
-    return int(quota) / int(period or 100_000) if quota.isdigit() else None
-
-
-def _quota_v1() -> float | None:
-    quota, period = _read("cpu/cpu.cfs_quota_us"), _read("cpu/cpu.cfs_period_us")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
-
-
-def _read(name: str) -> str:
-    try:
-        return (_CGROUP / name).read_text().strip()
-    except OSError:
-        return ""
+    return quota()  # read once: it takes longer than a small kernel
