@@ -14,16 +14,16 @@ from m3rt.errors import InputError
 from .student import FIRST_POSITION, SPECIAL, Shape, Student
 
 _TABLE = 0.1  # standard deviation of the embedding table: a step of Adam then moves a row by about a hundredth
-_SHARPNESS = 1.0  # attention of the last layer goes as exp(sharpness * standardised rarity)
-_MIX = 0.3  # how much of the weighted mean the last layer adds to each token
+_SHARPNESS = 1.0  # attention goes as exp(sharpness * standardised rarity)
+_MIX = 0.2  # how much of the weighted mean a layer adds to each token
 
 
 def initialise(shape: Shape, pieces: NDArray[np.float32], rarity: NDArray[np.float32], seed: int = 0) -> Student:
     """A student whose dense view is at once a rarity-weighted mean of teacher vectors.
 
     pieces: (vocab, hidden) the teacher's projected unit vector of each piece alone. rarity: (vocab,). The last channel
-    of the table, the least principal component, gives way to the rarity: the last layer's attention and the sparse
-    head read it there. All layers but the last start close to the identity.
+    of the table, the least principal component, gives way to the rarity: attention and the sparse head read it there.
+    <s> starts as zeros, so that only what attention gathers fills it, while other tokens stay close to themselves.
     """
     if pieces.shape != (shape.vocab, shape.hidden) or rarity.shape != (shape.vocab,):
         raise InputError(f"pieces {pieces.shape}, rarity {rarity.shape}: expected ({shape.vocab}, {shape.hidden})")
@@ -35,7 +35,8 @@ def initialise(shape: Shape, pieces: NDArray[np.float32], rarity: NDArray[np.flo
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         _start_table(student, pieces, rarity)
-        _start_attention(student)
+        for layer in student.backbone.encoder["layer"]:
+            _start_attention(layer.attention, shape)
         student.colbert_linear.weight.add_(torch.eye(shape.hidden))
         student.sparse_linear.weight[0, -1] = 0.2
         student.sparse_linear.bias.fill_(0.4)
@@ -48,21 +49,21 @@ def _start_table(student: Student, pieces: NDArray[np.float32], rarity: NDArray[
     spread = torch.from_numpy((rarity - rarity[4:].mean()) / max(float(rarity[4:].std()), 1e-6))
     table[:, -1] = spread
     table[list(SPECIAL), :] = 0
-    table[list(SPECIAL), -1] = spread.min()
+    table[list(SPECIAL[1:]), -1] = spread.min()
+    places = _waves(student.shape)
+    places[FIRST_POSITION] = 0
     tables.word_embeddings.weight.copy_(table * _TABLE)
-    tables.position_embeddings.weight.copy_(_waves(student.shape) * _TABLE * 0.1)
+    tables.position_embeddings.weight.copy_(places * _TABLE * 0.1)
     nn.init.zeros_(tables.token_type_embeddings.weight)
 
 
-def _start_attention(student: Student) -> None:
-    shape = student.shape
-    layer = student.backbone.encoder["layer"][-1]
-    attention, width = layer.attention["self"], shape.hidden // shape.heads
-    nn.init.zeros_(attention.query.weight)
-    attention.query.bias[::width] = 1
-    attention.key.weight[::width, -1] = _SHARPNESS * math.sqrt(width)
-    attention.value.weight.add_(torch.eye(shape.hidden))
-    layer.attention["output"].dense.weight.add_(_MIX * torch.eye(shape.hidden))
+def _start_attention(attention: nn.ModuleDict, shape: Shape) -> None:
+    inner, width = attention["self"], shape.hidden // shape.heads
+    nn.init.zeros_(inner.query.weight)
+    inner.query.bias[::width] = 1
+    inner.key.weight[::width, -1] = _SHARPNESS * math.sqrt(width)
+    inner.value.weight.add_(torch.eye(shape.hidden))
+    attention["output"].dense.weight.add_(_MIX * torch.eye(shape.hidden))
 
 
 def _waves(shape: Shape) -> Tensor:

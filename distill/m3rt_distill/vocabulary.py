@@ -70,8 +70,8 @@ def prune(tokenizer: dict[str, Any], texts: Iterable[tuple[str, str]], size: int
     """Keep the `size` most useful pieces of an XLM-R tokenizer for texts given as (text, language).
 
     A piece's use is the mean of its share of the texts, every language counting alike, and of its share of the web,
-    which its unigram score tells; pieces of scripts that the texts do not use are left out. Single characters come
-    first, so that nothing covered turns into <unk>. Raises CheckpointError for another kind of tokenizer.
+    which its unigram score tells; pieces of scripts that the texts do not use are left out. The texts' own characters
+    come first, so that nothing in them turns into <unk>. Raises CheckpointError for another kind of tokenizer.
     """
     vocab = _pieces(tokenizer)
     if not _SPECIAL + 1 < size <= len(vocab):
@@ -84,12 +84,15 @@ def prune(tokenizer: dict[str, Any], texts: Iterable[tuple[str, str]], size: int
     web = np.exp(np.array([score for _, score in vocab]))
     web[[0, 1, 2, 3, -1]] = 0
     use = share + web / web.sum()
-    scripts = _scripts(by_lang)
+    seen = Counter(_SPACE)
+    for group in by_lang.values():
+        seen.update(c for text in group for c in text)
+    scripts = _scripts(seen)
     for i, (piece, _) in enumerate(vocab):
         if not all(_script(c) in scripts for c in piece):
             use[i] = 0
-        elif len(piece.lstrip(_SPACE)) <= 1:
-            use[i] *= 20  # without its characters a word cannot be spelled at all
+        elif len(piece) == 1:  # without its characters a word cannot be spelled at all
+            use[i] += 1 if piece in seen else 20 * use[i]
     use[:_SPECIAL] = use[-1] = np.inf  # <mask> stays last, as in XLM-R
     kept = np.sort(np.argsort(-use, kind="stable")[:size])
     small = _renumbered(tokenizer, [vocab[i] for i in kept])
@@ -126,11 +129,10 @@ def _script(char: str) -> str:
     return unicodedata.name(char, "UNKNOWN").split()[0]
 
 
-def _scripts(by_lang: dict[str, list[str]]) -> set[str]:
+def _scripts(seen: Counter[str]) -> set[str]:
     counts: Counter[str] = Counter()
-    for texts in by_lang.values():
-        for char, n in Counter(c for text in texts for c in text).items():
-            counts[_script(char)] += n
+    for char, n in seen.items():
+        counts[_script(char)] += n
     return {"", *(script for script, n in counts.items() if n >= _SEEN)}
 
 

@@ -1,0 +1,196 @@
+"""m3rt_distill without PyTorch: what is read, which vocabulary is left, which texts belong together."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoints import sentences, xlm_roberta_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from m3rt_distill.data import Corpus, read_corpus
+from m3rt_distill.passages import make_passages
+from m3rt_distill.teacher import Projection, Teacher
+from m3rt_distill.vocabulary import Vocabulary, prune, read_tokenizer
+
+from m3rt import M3Encoder
+from m3rt.errors import CheckpointError, InputError
+
+SIZE = 200
+
+
+@pytest.fixture(scope="module")
+def full() -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(xlm_roberta_tokenizer().to_str())
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def pruned(full: dict[str, Any]) -> Vocabulary:
+    return prune(full, [(text, "en") for text in sentences()], SIZE)
+
+
+def write_rows(directory: Path, name: str, rows: list[dict[str, str]]) -> Path:
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return directory
+
+
+def pair(a: str, b: str, lang_a: str = "en", lang_b: str = "de") -> dict[str, str]:
+    return {"a": a, "b": b, "lang_a": lang_a, "lang_b": lang_b}
+
+
+# ---- data
+
+
+def test_both_sides_of_a_pair_learn_the_english_vector(tmp_path: Path) -> None:
+    write_rows(tmp_path / "p", "pairs.jsonl", [pair("cat", "Katze"), pair("chien", "dog", "fr", "en")])
+    write_rows(tmp_path / "q", "texts.jsonl", [{"text": "perro", "lang": "es"}])
+    corpus = read_corpus([tmp_path / "p", tmp_path / "q"])
+    assert [corpus.texts[i] for i in corpus.anchors] == ["cat", "dog", "perro"]
+    assert corpus.pairs.tolist() == [[0, 1], [2, 3], [4, 4]]
+    assert corpus.sets == ["p", "p", "q"]
+
+
+def test_a_repeated_pair_counts_once(tmp_path: Path) -> None:
+    corpus = read_corpus([write_rows(tmp_path / "p", "pairs.jsonl", [pair("cat", "Katze")] * 3)])
+    assert len(corpus.pairs) == 1
+    assert len(corpus.texts) == 2
+
+
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path) -> None:
+    write_rows(tmp_path / "p", "pairs.jsonl", [pair("cat", "Katze"), {"a": "dog"}])
+    with pytest.raises(InputError, match=r"pairs\.jsonl:2 is no row"):
+        read_corpus([tmp_path / "p"])
+    with pytest.raises(InputError, match=r"no pairs\.jsonl"):
+        read_corpus([tmp_path])
+
+
+# ---- vocabulary
+
+
+def test_the_pruned_tokenizer_has_xlm_rs_special_tokens_in_their_places(pruned: Vocabulary) -> None:
+    tokenizer = pruned.load()
+    assert tokenizer.get_vocab_size() == SIZE == len(pruned.kept) == len(pruned.rarity)
+    assert [tokenizer.token_to_id(token) for token in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")] == [
+        0,
+        1,
+        2,
+        3,
+        SIZE - 1,
+    ]
+    assert tokenizer.encode("a").ids[0] == 0
+    assert tokenizer.encode("a").ids[-1] == 2
+
+
+def test_each_kept_piece_is_the_teachers_piece_of_its_old_id(full: dict[str, Any], pruned: Vocabulary) -> None:
+    old, new = (tokenizer["model"]["vocab"] for tokenizer in (full, pruned.tokenizer))
+    assert [old[i] for i in pruned.kept] == new
+
+
+def test_a_vocabulary_of_every_piece_gives_the_same_ids(full: dict[str, Any]) -> None:
+    whole = prune(full, [(text, "xx") for text in sentences()], len(full["model"]["vocab"])).load()
+    assert [e.ids for e in whole.encode_batch(sentences())] == [
+        xlm_roberta_tokenizer().encode(t).ids for t in sentences()
+    ]
+
+
+def test_rarity_is_the_inverse_document_frequency_of_the_language_where_a_piece_is_most_common(
+    full: dict[str, Any],
+) -> None:
+    texts = [(text, "ab"[i % 2]) for i, text in enumerate(sentences())]
+    found = prune(full, texts, SIZE)
+    tokenizer = found.load()
+    for piece in (5, 20, 77, 150):
+        shares = [1e-4]
+        for lang in "ab":
+            ids = [set(tokenizer.encode(text).ids) for text, spoken in texts if spoken == lang]
+            shares.append(sum(piece in row for row in ids) / (len(ids) + 2000))
+        assert found.rarity[piece] == pytest.approx(-math.log(max(shares)), rel=1e-6)
+    assert not found.rarity[[0, 1, 2, 3, SIZE - 1]].any()
+
+
+def test_a_vocabulary_is_read_as_it_was_written(pruned: Vocabulary, tmp_path: Path) -> None:
+    pruned.save(tmp_path / "v")
+    again = Vocabulary.read(tmp_path / "v")
+    assert again.tokenizer == pruned.tokenizer
+    assert np.array_equal(again.kept, pruned.kept)
+    assert np.array_equal(again.rarity, pruned.rarity)
+
+
+def test_what_is_no_xlm_r_tokenizer_is_refused(full: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not XLM-R's"):
+        prune({**full, "model": {"type": "BPE"}}, [], SIZE)
+    with pytest.raises(InputError, match="expected 6"):
+        prune(full, [], 3)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_tokenizer(tmp_path / "tokenizer.json")
+
+
+# ---- passages
+
+
+@given(per_group=st.integers(1, 9), low=st.integers(1, 60), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_a_passage_is_its_members_in_both_languages(per_group: int, low: int, seed: int) -> None:
+    random = np.random.default_rng(0)
+    words = [f"word{i}" for i in range(40)]
+    texts = [*words, *(f"{word} auf-deutsch" for word in words)]
+    pairs = np.stack([np.arange(40), np.arange(40) + 40], axis=1).astype(np.int32)
+    corpus = Corpus(texts, ["en"] * 40 + ["de"] * 40, pairs, pairs[:, 0].copy(), ["set"] * 40)
+    vectors = random.normal(size=(40, 8)).astype(np.float32)
+    found = make_passages(corpus, vectors, per_group, (low, low + 50), seed)
+    assert len(found) == min(per_group, 5)
+    for passage in found:
+        english = [texts[pairs[m, 0]] for m in passage.members]
+        assert passage.lang == "de"
+        assert len(set(english)) == len(english)
+        assert passage.pivot == " ".join(english)
+        assert passage.text == " ".join(f"{word} auf-deutsch" for word in english)
+        assert sum(map(len, english)) >= low
+
+
+# ---- teacher
+
+
+def test_the_projection_keeps_cosines_when_it_keeps_every_axis() -> None:
+    random = np.random.default_rng(0)
+    queries, passages = (random.normal(2, 1, (50, 8)).astype(np.float32) for _ in range(2))
+    project = Projection.fit(queries, passages, 8)
+    centred = queries - queries.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    found = project(queries, "query")
+    assert np.abs(found @ found.T - centred @ centred.T).max() < 1e-5
+    with pytest.raises(InputError, match="expected at most the teacher's 8"):
+        Projection.fit(queries, passages, 9)
+
+
+def test_the_first_axes_hold_the_most() -> None:
+    random = np.random.default_rng(1)
+    spread = np.array([5, 4, 3, 0.1, 0.1], np.float32)
+    sample = (random.normal(size=(400, 5)) * spread).astype(np.float32)
+    project = Projection.fit(sample, sample, 3)
+    assert np.abs(project.axes[3:]).max() < 0.05
+
+
+def test_the_teacher_gives_the_bundles_vectors_and_keeps_them(bundle_fp32: Path, tmp_path: Path) -> None:
+    texts = sentences()[:9]
+    expected = M3Encoder(bundle_fp32, threads=1).encode_queries(texts).dense_vecs
+    first = Teacher(bundle_fp32, tmp_path, threads=1).vectors(texts, "query")
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    again = Teacher(bundle_fp32, tmp_path, threads=1).vectors(texts[::-1], "query")
+    assert expected is not None
+    assert np.abs(first - expected).max() < 1e-3
+    assert np.array_equal(again, first[::-1])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_a_smaller_vocabulary_still_spells_its_texts(full: dict[str, Any]) -> None:
+    english = sentences()[:5]
+    small = prune(full, [(text, "en") for text in english], 90).load()
+    for text in english:
+        assert small.decode(small.encode(text).ids) == xlm_roberta_tokenizer().decode(
+            xlm_roberta_tokenizer().encode(text).ids
+        )

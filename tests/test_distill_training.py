@@ -1,0 +1,248 @@
+"""m3rt_distill's PyTorch half against the runtime and plain loops: run with `pytest -m parity`."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoints import sentences, write_checkpoint, xlm_roberta_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from m3rt_export import export
+
+from m3rt import M3Encoder
+from m3rt.errors import CheckpointError
+
+torch: Any = pytest.importorskip("torch")
+
+# They need PyTorch, which is why these imports come after it.
+from m3rt_distill import checkpoint, losses, training  # noqa: E402
+from m3rt_distill.batches import TogetherBatches, WarmupBatches, padded, thinned  # noqa: E402
+from m3rt_distill.lessons import Lessons  # noqa: E402
+from m3rt_distill.recipe import Recipe, Stage  # noqa: E402
+from m3rt_distill.start import initialise  # noqa: E402
+from m3rt_distill.student import Shape, Student  # noqa: E402
+
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
+
+SHAPE = Shape(vocab=xlm_roberta_tokenizer().get_vocab_size(), hidden=32, layers=2, heads=2, ffn=64, positions=130)
+
+
+def lessons(passages: int = 12) -> Lessons:
+    """Sentences paired with themselves and, as passages, with their neighbours; random targets."""
+    rows = [np.array(xlm_roberta_tokenizer().encode(text).ids[:128], np.int32) for text in sentences()]
+    n = len(rows)
+    random = np.random.default_rng(0)
+    pairs = np.stack([np.arange(n), np.roll(np.arange(n), 1)], axis=1).astype(np.int32)
+    vectors = random.normal(size=(n, 32)).astype(np.float16)
+    return Lessons(
+        ids=np.concatenate(rows),
+        offsets=np.concatenate([[0], np.cumsum([len(row) for row in rows])]),
+        pairs=pairs,
+        target=np.arange(n, dtype=np.int32),
+        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+        members=random.integers(0, n, (passages, 4, 2)).astype(np.int32),
+        pieces=random.normal(size=(SHAPE.vocab, 32)).astype(np.float32),
+    )
+
+
+def recipe(steps: int = 6) -> Recipe:
+    stage = Stage(steps, tokens=300, rate=1e-3, warmup=2)
+    even = losses.Weights(1.0, 0.3, 1.0)
+    return Recipe(
+        {}, ("en",), SHAPE.vocab, 32, 2, 2, 64, 130, 1, (1, 2), stage, stage, losses.Weights(0.05, 0.5, 0.05), even
+    )
+
+
+@pytest.fixture
+def student() -> Student:
+    return initialise(SHAPE, lessons().pieces, np.linspace(0, 9, SHAPE.vocab, dtype=np.float32))
+
+
+def views(student: Student, texts: list[str]) -> Any:
+    return student(padded([np.array(xlm_roberta_tokenizer().encode(text).ids[:128], np.int32) for text in texts]))
+
+
+# ---- the student is what the runtime runs
+
+
+def test_an_exported_student_computes_in_m3rt_what_it_computed_in_torch(student: Student, tmp_path: Path) -> None:
+    checkpoint.save(student, json.loads(xlm_roberta_tokenizer().to_str()), tmp_path / "student")
+    model = M3Encoder(export(tmp_path / "student", tmp_path / "bundle", precision="fp32").path, threads=1)
+    texts = sentences()[:20]
+    out = model.encode(texts, return_sparse=True, return_colbert_vecs=True)
+    with torch.no_grad():
+        mine = views(student, texts)
+    assert np.abs(mine.dense.numpy() - out.dense_vecs).max() < 1e-4
+    for i, (vectors, weights) in enumerate(zip(out.colbert_vecs, out.lexical_weights, strict=True)):
+        assert np.abs(mine.colbert[i, : len(vectors)].numpy() - vectors).max() < 1e-4
+        found: dict[int, float] = {}
+        for token, weight in zip(mine.ids[i].tolist(), mine.weights[i].tolist(), strict=True):
+            if weight > 0:
+                found[token] = max(found.get(token, 0.0), weight)
+        assert found.keys() == weights.keys()
+        assert max(abs(found[token] - weights[token]) for token in found) < 1e-4
+
+
+def test_a_foreign_checkpoint_is_read_as_m3rt_reads_it(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "tiny")
+    model = M3Encoder(export(source, tmp_path / "bundle", precision="fp32").path, threads=1)
+    texts = sentences()[:10]
+    with torch.no_grad():
+        mine = views(checkpoint.load(source), texts)
+    assert np.abs(mine.dense.numpy() - model.encode(texts).dense_vecs).max() < 1e-4
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected xlm-roberta"):
+        checkpoint.load(write_checkpoint(tmp_path / "bert", kind="bert"))
+
+
+def test_a_student_starts_as_the_mean_of_its_pieces(student: Student) -> None:
+    pieces = torch.from_numpy(lessons().pieces)
+    with torch.no_grad():
+        found = views(student, sentences()[:30])
+        lexical = (found.ids > 3)[..., None]
+        mean = torch.nn.functional.normalize((pieces[found.ids] * lexical).sum(1), dim=-1)
+    assert (found.dense * mean).sum(-1).mean() > 0.6
+
+
+# ---- scores and losses
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_batch_scores_are_those_of_plain_loops(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    sides = []
+    for count in random.integers(1, 5, 2):
+        rows = [random.integers(4, 30, random.integers(1, 9)).astype(np.int32) for _ in range(count)]
+        ids = padded([np.concatenate([[0], row, [2]]).astype(np.int32) for row in rows])
+        generator = torch.Generator().manual_seed(seed)
+        lexical = torch.rand(ids.shape, generator=generator) * (ids > 3)
+        colbert = torch.nn.functional.normalize(torch.randn(*ids[:, 1:].shape, 8, generator=generator), dim=-1)
+        colbert = colbert * (ids[:, 1:, None] != 1)
+        dense = torch.nn.functional.normalize(torch.randn(count, 8, generator=generator), dim=-1)
+        sides.append(losses.Views(dense, ids, lexical, colbert))
+    asked, found = sides
+    scored = losses.scores(asked, found, 30)
+    for i in range(len(asked.ids)):
+        for j in range(len(found.ids)):
+            words = [
+                {t: max(w for u, w in row if u == t) for t, _ in row}
+                for row in (
+                    list(zip(v.ids[k].tolist(), v.weights[k].tolist(), strict=True))
+                    for v, k in ((asked, i), (found, j))
+                )
+            ]
+            expected = sum(words[0][t] * words[1][t] for t in words[0].keys() & words[1].keys())
+            assert scored.sparse[i, j].item() == pytest.approx(expected, abs=1e-5)
+            q, p = asked.colbert[i][asked.ids[i, 1:] != 1], found.colbert[j][found.ids[j, 1:] != 1]
+            assert scored.colbert[i, j].item() == pytest.approx((q @ p.T).amax(1).mean().item(), abs=1e-5)
+
+
+def test_following_a_teacher_is_least_when_the_student_is_the_teacher() -> None:
+    logits = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    losses.follow(logits, logits).backward()
+    assert logits.grad.abs().max() < 1e-6
+
+
+def test_no_gradient_reaches_a_head_through_the_ensemble() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(4, 4, generator=generator, requires_grad=True) for _ in range(2))
+    losses.follow(student, teacher).backward()
+    assert teacher.grad is None
+
+
+def test_lexical_targets_are_bm25s_terms() -> None:
+    ids = padded([np.array(row, np.int32) for row in ([0, 5, 6, 5, 2], [0, 7, 2])])
+    rarity = torch.arange(10, dtype=torch.float32)
+    found = training.bm25_weights(ids, rarity)
+    for row, text in zip(found, ids.tolist(), strict=True):
+        words = [t for t in text if t > 3]
+        for weight, token in zip(row.tolist(), text, strict=True):
+            tf = words.count(token)
+            expected = 0.2 * token**0.5 * 2.2 * tf / (tf + 1.2 * (0.25 + 0.75 * len(words) / 150)) if token > 3 else 0
+            assert weight == pytest.approx(expected, rel=1e-5)
+
+
+# ---- batches
+
+
+def test_an_epoch_has_every_item_once_and_no_batch_beyond_its_tokens() -> None:
+    batches = WarmupBatches(lessons(), 300, seed=0)
+    rows = np.concatenate(batches.epoch(0))
+    assert sorted(rows.tolist()) == list(range(len(rows)))
+    assert max(int((batches.batch(r).ids != 1).sum()) for r in batches.epoch(0)) < 300 + 128
+
+
+def test_no_pair_is_its_own_negative_and_the_diagonal_is_the_answer() -> None:
+    batches = TogetherBatches(lessons(), 300, seed=0)
+    for step in range(6):
+        queries, passages, same = batches.batch(step)
+        assert len(queries) == len(passages) == len(same)
+        assert not same.diagonal().any()
+
+
+@given(st.lists(st.integers(4, 99), min_size=0, max_size=30), st.integers(0, 999))
+@settings(deadline=None)
+def test_a_thinned_text_keeps_its_order_and_its_ends(inner: list[int], seed: int) -> None:
+    ids = np.array([0, *inner, 2], np.int32)
+    found = thinned(ids, np.random.default_rng(seed)).tolist()
+    assert found[0] == 0
+    assert found[-1] == 2
+    rest = iter(inner)
+    assert all(token in rest for token in found[1:-1])
+    assert len(found) > 2 or not inner
+
+
+# ---- training
+
+
+@pytest.mark.parametrize("stage", ["warmup", "together"])
+def test_an_interrupted_stage_ends_like_one_that_was_not(stage: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(training, "_SAVE_EVERY", 2)
+    torch.set_num_threads(1)
+
+    def run(path: Path, steps: int, stop: int | None = None) -> Student:
+        student = initialise(SHAPE, lessons().pieces, np.linspace(0, 9, SHAPE.vocab, dtype=np.float32))
+        plan = recipe(steps)
+        if stage == "warmup":
+            step = training.warmup_losses(student, lessons(), plan, np.ones(SHAPE.vocab, np.float32), "cpu")
+        else:
+            step = training.together_losses(student, lessons(), plan, "cpu")
+
+        def losses_until(number: int) -> Any:
+            if number == stop:
+                raise KeyboardInterrupt
+            return step(number)
+
+        training.train(student, replace(plan.warmup), losses_until, path, stage)
+        return student
+
+    whole = run(tmp_path / "whole.pt", 6)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut.pt", 6, stop=5)
+    again = run(tmp_path / "cut.pt", 6)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_training_lowers_the_loss_of_every_head(tmp_path: Path, student: Student) -> None:
+    step = training.together_losses(student, lessons(), recipe(), "cpu")
+    run = training.train(student, Stage(60, 300, 3e-3, 5), step, tmp_path / "run.pt", "together")
+    for name in ("dense", "sparse", "colbert"):
+        start, end = (np.mean([row[name] for row in part]) for part in (run.history[:9], run.history[-9:]))
+        assert end < start, name
+
+
+def test_heads_alone_leave_the_encoder_as_it_was(tmp_path: Path) -> None:
+    student = checkpoint.load(write_checkpoint(tmp_path / "tiny"))
+    student.backbone.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    step = training.together_losses(student, lessons(), recipe(), "cpu")
+    training.train(student, Stage(4, 300, 1e-3, 1), step, tmp_path / "run.pt", "heads")
+    changed = {name for name, tensor in student.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"sparse_linear.weight", "sparse_linear.bias", "colbert_linear.weight", "colbert_linear.bias"}
