@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from m3rt_kernels import intersect_dot, maxsim
+from m3rt_kernels import maxsim, sparse_dot, sparse_dot_rows
 from numpy.typing import NDArray
 
 from .embeddings import Embeddings, MultiVectors, SparseVectors
@@ -26,13 +26,32 @@ def lexical_matching_score(
     lexical_weights_1: Mapping[Any, float] | Sequence[Mapping[Any, float]],
     lexical_weights_2: Mapping[Any, float] | Sequence[Mapping[Any, float]],
 ) -> float | NDArray[np.float64]:
-    """Sum over shared token ids of the product of weights: a float for two mappings, (n, m) for two lists."""
+    """Sum over shared token ids of the product of weights: a float for two mappings, (n, m) for two lists.
+
+    Lists are summed in float32. Raises InputError for a mapping beside a list and for weights that are not finite.
+    """
     one, two = lexical_weights_1, lexical_weights_2
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         return _lexical(one, two)
     if isinstance(one, Mapping) or isinstance(two, Mapping):
         raise InputError("lexical weights are a mapping and a list, expected two mappings or two lists")
-    return np.array([[_lexical(a, b) for b in two] for a in one], np.float64).reshape(len(one), len(two))
+    places: dict[Any, int] = {}
+    try:
+        return sparse_dot(*_rows(one, places), *_rows(two, places)).astype(np.float64)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _rows(
+    texts: Sequence[Mapping[Any, float]], places: dict[Any, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """CSR rows of mappings; a token's id is its place among the tokens seen so far, whatever its type."""
+    indptr = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    tokens = [places.setdefault(token, len(places)) for text in texts for token in text]
+    ids = np.array(tokens, np.int32)
+    values = np.array([weight for text in texts for weight in text.values()], np.float32)
+    order = np.lexsort((ids, np.repeat(np.arange(len(texts)), np.diff(indptr))))
+    return indptr, ids[order], values[order]
 
 
 def _lexical(one: Mapping[Any, float], two: Mapping[Any, float]) -> float:
@@ -46,9 +65,8 @@ def pair_scores(
     wd, ws, wc = _weights(weights)
     (q_dense, q_sparse, q_multi), (p_dense, p_sparse, p_multi) = _all_three(queries), _all_three(passages)
     dense = np.einsum("nd,nd->n", q_dense, p_dense)
-    rows = range(len(queries))
-    sparse = np.array([intersect_dot(*q_sparse.row(i), *p_sparse.row(i)) for i in rows], np.float64)
-    colbert = np.array([colbert_score(q_multi.row(i), p_multi.row(i)) for i in rows], np.float64)
+    sparse = _sparse_rows(q_sparse, p_sparse).astype(np.float64)
+    colbert = np.array([colbert_score(q_multi.row(i), p_multi.row(i)) for i in range(len(queries))], np.float64)
     modes = {
         "colbert": colbert,
         "sparse": sparse,
@@ -57,6 +75,10 @@ def pair_scores(
         "colbert+sparse+dense": (wc * colbert + ws * sparse + wd * dense) / (wd + ws + wc),
     }
     return {mode: values.tolist() for mode, values in modes.items()}
+
+
+def _sparse_rows(one: SparseVectors, two: SparseVectors) -> NDArray[np.float32]:
+    return sparse_dot_rows(one.indptr, one.indices, one.values, two.indptr, two.indices, two.values)
 
 
 def _all_three(e: Embeddings) -> tuple[NDArray[np.float32], SparseVectors, MultiVectors]:

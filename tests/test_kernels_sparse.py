@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from m3rt_kernels import InvertedIndex, inverted, postings, sparse, sparse_dot, sparse_dot_rows
 
+from m3rt import lexical_matching_score
+
 fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 Array = np.ndarray[Any, Any]
 Csr = tuple[Array, Array, Array]
@@ -63,6 +65,14 @@ def test_sparse_dot_rows_equals_its_loop(pairs: list[tuple[dict[int, float], dic
     scores = sparse_dot_rows(*csr([a for a, _ in pairs]), *csr([b for _, b in pairs]), threads=2)
     assert (scores.shape, scores.dtype) == ((len(pairs),), np.float32)
     np.testing.assert_allclose(scores, [dot(a, b) for a, b in pairs], rtol=1e-5, atol=1e-5)
+
+
+@given(a=st.lists(st.dictionaries(st.sampled_from("abcd"), st.floats(-2, 2, width=32)), max_size=9))
+@fuzz
+def test_lexical_scores_of_two_lists_equal_those_of_their_pairs(a: list[dict[str, float]]) -> None:
+    scores = lexical_matching_score(a, a[::-1])
+    expected = np.array([[lexical_matching_score(x, y) for y in a[::-1]] for x in a]).reshape(len(a), len(a))
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_more_rows_than_a_tile_and_a_thread_hold_change_nothing() -> None:
