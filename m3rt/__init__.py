@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         M3rtError,
         OutputError,
     )
+    from .index import Hit, HybridIndex, SearchResult
     from .scoring import colbert_score, lexical_matching_score
 
 _HOME = {
@@ -28,12 +29,15 @@ _HOME = {
     "Embeddings": ".embeddings",
     "EngineError": ".errors",
     "EngineMissing": ".errors",
+    "Hit": ".index",
+    "HybridIndex": ".index",
     "HybridIndexError": ".errors",
     "InputError": ".errors",
     "M3Encoder": ".encoder",
     "M3rtError": ".errors",
     "MultiVectors": ".embeddings",
     "OutputError": ".errors",
+    "SearchResult": ".index",
     "SparseVectors": ".embeddings",
     "colbert_score": ".scoring",
     "lexical_matching_score": ".scoring",
@@ -46,12 +50,15 @@ __all__ = [
     "Embeddings",
     "EngineError",
     "EngineMissing",
+    "Hit",
+    "HybridIndex",
     "HybridIndexError",
     "InputError",
     "M3Encoder",
     "M3rtError",
     "MultiVectors",
     "OutputError",
+    "SearchResult",
     "SparseVectors",
     "__version__",
     "colbert_score",
