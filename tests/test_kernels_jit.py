@@ -1,0 +1,105 @@
+"""Kernels compile when first called; nothing that happens to the cache on disk can hurt."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+MODULE = """
+from m3rt_kernels.jit import jit
+
+@jit
+def square(x):
+    return x * x
+
+@jit(fastmath=True)
+def sum_of_squares(n):
+    total = 0
+    for i in range(n):
+        total += square(i)
+    return total
+"""
+CALL = """
+import sys
+from some_kernels import sum_of_squares
+print("numba" in sys.modules, end=" ")
+print(sum_of_squares(4), sum_of_squares(n=3), sum(sum_of_squares.dispatcher().stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., str]:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/some_kernels.py").write_text(MODULE)
+
+    def run(script: str = CALL, **settings: str) -> str:
+        environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path / "code")}
+        done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True,
+                              env=dict(os.environ) | environment | settings)  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run
+
+
+def test_the_first_process_compiles_and_the_next_loads(run: Callable[..., str]) -> None:
+    assert [run(), run()] == ["False 14 5 0\n", "False 14 5 1\n"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a pickle", b"\x80\x04"], ids=["empty", "text", "truncated"])
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_is_compiled_anew(run: Callable[..., str], tmp_path: Path, damage: bytes, suffix: str) -> None:
+    run()
+    damaged = list((tmp_path / "cache").rglob(f"*.{suffix}"))
+    assert damaged
+    for path in damaged:
+        path.write_bytes(damage)
+    assert [run() for _ in range(3)][0::2] == ["False 14 5 0\n", "False 14 5 1\n"]
+
+
+def test_without_a_directory_that_can_be_written_each_process_compiles(run: Callable[..., str]) -> None:
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CACHE_DIR": "/dev/null/none"}
+    assert [run(**nowhere), run(**nowhere)] == ["False 14 5 0\n"] * 2
+
+
+def test_a_directory_that_cannot_be_written_any_more_is_no_error(run: Callable[..., str], tmp_path: Path) -> None:
+    lose = f"""
+import shutil
+from pathlib import Path
+from some_kernels import sum_of_squares
+sum_of_squares.dispatcher()
+shutil.rmtree({str(tmp_path / "cache")!r})
+Path({str(tmp_path / "cache")!r}).write_text("a file")
+"""
+    assert run(lose + CALL) == "True 14 5 0\n"
+
+
+def test_without_numba_a_kernel_says_what_to_install(run: Callable[..., str]) -> None:
+    script = """
+import sys
+sys.modules["numba"] = None
+from some_kernels import square
+try:
+    square(2)
+except ImportError as error:
+    print(error)
+"""
+    assert run(script).endswith("; pip install 'm3rt[kernels]'\n")
+
+
+def test_without_numba_maxsim_is_numpy(run: Callable[..., str]) -> None:
+    script = """
+import sys
+sys.modules["numba"] = None
+import numpy as np
+from m3rt_kernels import maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8
+eye, offsets = np.eye(8, dtype=np.float32), np.array([0, 4, 8])
+print(maxsim(eye, eye, offsets), maxsim_int8(eye, *quantize_int8(eye), offsets),
+      maxsim_binary(eye, pack_bits(eye), offsets).shape, "llvmlite" in sys.modules)
+"""
+    assert run(script) == "[0.5 0.5] [0.5 0.5] (2,) False\n"
