@@ -157,30 +157,30 @@ def test_a_passage_is_its_members_in_both_languages(per_group: int, low: int, se
 
 def test_the_projection_keeps_cosines_when_it_keeps_every_axis() -> None:
     random = np.random.default_rng(0)
-    queries, passages = (random.normal(2, 1, (50, 8)).astype(np.float32) for _ in range(2))
-    project = Projection.fit(queries, passages, 8)
-    centred = queries - queries.mean(axis=0)
+    vectors = random.normal(2, 1, (50, 8)).astype(np.float32)
+    project = Projection.fit(vectors, 8)
+    centred = vectors - vectors.mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    found = project(queries, "query")
+    found = project(vectors)
     assert np.abs(found @ found.T - centred @ centred.T).max() < 1e-5
     with pytest.raises(InputError, match="expected at most the teacher's 8"):
-        Projection.fit(queries, passages, 9)
+        Projection.fit(vectors, 9)
 
 
 def test_the_first_axes_hold_the_most() -> None:
     random = np.random.default_rng(1)
     spread = np.array([5, 4, 3, 0.1, 0.1], np.float32)
     sample = (random.normal(size=(400, 5)) * spread).astype(np.float32)
-    project = Projection.fit(sample, sample, 3)
+    project = Projection.fit(sample, 3)
     assert np.abs(project.axes[3:]).max() < 0.05
 
 
 def test_the_teacher_gives_the_bundles_vectors_and_keeps_them(bundle_fp32: Path, tmp_path: Path) -> None:
     texts = sentences()[:9]
     expected = M3Encoder(bundle_fp32, threads=1).encode_queries(texts).dense_vecs
-    first = Teacher(bundle_fp32, tmp_path, threads=1).vectors(texts, "query")
+    first = Teacher(bundle_fp32, tmp_path, threads=1).vectors(texts)
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    again = Teacher(bundle_fp32, tmp_path, threads=1).vectors(texts[::-1], "query")
+    again = Teacher(bundle_fp32, tmp_path, threads=1).vectors(texts[::-1])
     assert expected is not None
     assert np.abs(first - expected).max() < 1e-3
     assert np.array_equal(again, first[::-1])

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from .data import Corpus, read_corpus
 from .passages import make_passages
 from .recipe import Recipe
-from .teacher import Projection, Role, Teacher
+from .teacher import Projection, Teacher, unit
 from .vocabulary import Vocabulary
 
 _MEMBERS = 4  # sentences of a passage that may ask for it
@@ -70,19 +70,26 @@ def choose(corpus: Corpus, recipe: Recipe) -> Corpus:
         found = np.flatnonzero((sets == name) & spoken)
         rows.append(np.sort(random.permutation(found)[:most]))
     kept = np.concatenate(rows)
-    return Corpus(corpus.texts, corpus.langs, corpus.pairs[kept], corpus.anchors[kept], [corpus.sets[i] for i in kept])
+    used, pairs = np.unique(corpus.pairs[kept], return_inverse=True)
+    return Corpus(
+        texts=[corpus.texts[i] for i in used],
+        langs=[corpus.langs[i] for i in used],
+        pairs=pairs.reshape(-1, 2).astype(np.int32),
+        anchors=np.searchsorted(used, corpus.anchors[kept]).astype(np.int32),
+        sets=[corpus.sets[i] for i in kept],
+    )
 
 
 def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher) -> Lessons:
     """Ask the teacher for everything that the recipe needs, and tokenise it with the student's vocabulary."""
     corpus = choose(read_corpus(data / name for name in recipe.sets), recipe)
     anchors, target = np.unique(corpus.anchors, return_inverse=True)
-    raw = teacher.vectors([corpus.texts[i] for i in anchors], "query")
-    centred = raw - raw.mean(axis=0)
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    passages = make_passages(corpus, centred[target], recipe.passages, recipe.characters, recipe.seed)
-    long = teacher.vectors([passage.pivot for passage in passages], "passage")
-    project = Projection.fit(raw, long, recipe.hidden)
+    raw = teacher.vectors([corpus.texts[i] for i in anchors])
+    project = Projection.fit(raw, recipe.hidden)
+    vectors = project(raw)
+    passages = make_passages(corpus, vectors[target], recipe.passages, recipe.characters, recipe.seed)
+    # A long text is worth the mean of its sentences: the teacher says nearly the same, at the cost of reading it.
+    long = unit(np.array([vectors[target[list(p.members)]].mean(axis=0) for p in passages]))
     extra = [text for passage in passages for text in (passage.pivot, passage.text)]
     sides = len(corpus.texts) + np.arange(len(extra), dtype=np.int32).reshape(-1, 2)
     tokenizer = vocabulary.load()
@@ -93,18 +100,16 @@ def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher
         offsets=offsets,
         pairs=np.concatenate([corpus.pairs, sides]),
         target=np.concatenate([target, len(anchors) + np.arange(len(passages))]).astype(np.int32),
-        vectors=np.concatenate([project(raw, "query"), project(long, "passage")]).astype(np.float16),
+        vectors=np.concatenate([vectors, long]).astype(np.float16),
         members=np.array([[corpus.pairs[m] for m in _some(p.members)] for p in passages], np.int32),
         pieces=piece_vectors(vocabulary, teacher, project),
     )
 
 
-def piece_vectors(
-    vocabulary: Vocabulary, teacher: Teacher, project: Projection, role: Role = "query"
-) -> NDArray[np.float32]:
+def piece_vectors(vocabulary: Vocabulary, teacher: Teacher, project: Projection) -> NDArray[np.float32]:
     """(vocab, hidden): what the teacher says of each piece alone; special tokens get whatever it says of their name."""
     pieces = [piece.replace("▁", " ").strip() or piece for piece, _ in vocabulary.tokenizer["model"]["vocab"]]
-    return project(teacher.vectors(pieces, role), role)
+    return project(teacher.vectors(pieces))
 
 
 def _some(members: tuple[int, ...]) -> list[int]:
