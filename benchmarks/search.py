@@ -1,0 +1,143 @@
+"""Hybrid search over synthetic documents: HybridIndex, and embedded databases in this process beside it.
+
+    python benchmarks/search.py --work DIR [--documents 100000] [--peers qdrant milvus] [--build]
+
+DIR keeps the index, about 7 GB for 100,000 documents, and is used again; --build stops when all is built.
+The peers hold dense vectors and lexical weights only: 26 GB of float32 ColBERT vectors fit neither. Queries go to all
+in turn, after one round that warms them. "as float32" is the share of the ten best that exact search over float32
+vectors finds too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from common import regime, report
+from numpy.typing import NDArray
+from search_corpus import FLOAT32_BYTES, Corpus
+from search_peers import PEERS
+from tqdm import tqdm
+
+from m3rt import Embeddings, HybridIndex
+
+WEIGHTS = (1.0, 0.3, 1.0)
+CANDIDATES = 100
+Exact = Callable[[Embeddings, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
+def main() -> None:
+    args = _arguments()
+    corpus = Corpus(args.documents, args.queries)
+    args.work.mkdir(parents=True, exist_ok=True)
+    index = _index(args.work / f"m3rt-{args.documents}", corpus)
+
+    def m3rt(**options: object) -> Callable[[Embeddings], list[int]]:
+        return lambda query: [int(hit.id) for hit in index.search(query, **options)]  # type: ignore[arg-type]
+
+    calls = {
+        "m3rt dense": m3rt(mode="dense"),
+        "m3rt sparse": m3rt(mode="sparse"),
+        "m3rt dense + sparse": m3rt(fusion="rrf", rerank=False),
+        "m3rt dense + sparse, MaxSim of 100": m3rt(),
+    }
+    for peer in args.peers:
+        calls[f"{peer} dense + sparse"] = PEERS[peer](args.work / f"{peer}-{args.documents}.db", corpus)
+    if args.build:
+        return
+    queries = [corpus.query(i) for i in range(args.queries)]
+    seconds, found = _measured(calls, queries)
+    exact = _exact(corpus, queries)
+    rows = [
+        {
+            "search": name,
+            **{f"p{p} ms": f"{1e3 * np.percentile(seconds[name], p):.2f}" for p in (50, 95)},
+            "as float32": f"{_agreement(found[name], exact[name.partition(' ')[2]]):.3f}",
+        }
+        for name in calls
+    ]
+    info, stages = index.info(), index.search(queries[-1]).seconds
+    each = info["size"] / args.documents
+    report(
+        "Hybrid search",
+        rows,
+        regime(
+            documents=args.documents,
+            queries=args.queries,
+            segments=info["segments"],
+            bytes_per_document=round(each),
+            of_float32=f"{each / FLOAT32_BYTES:.1%}",
+            stages_ms={name: round(1e3 * value, 2) for name, value in stages.items()},
+        ),
+    )
+
+
+def _index(path: Path, corpus: Corpus) -> HybridIndex:
+    """The index at `path`, gone on with where an earlier run stopped."""
+    index = HybridIndex(path) if path.exists() else HybridIndex.create(path, dim=1024, colbert="int8")
+    done = len(index)
+    for first, out in tqdm(corpus.batches(), desc="m3rt"):
+        if first >= done:
+            index.add([str(first + i) for i in range(len(out))], embeddings=out)
+    index.compact()
+    return index
+
+
+def _measured(
+    calls: Mapping[str, Callable[[Embeddings], list[int]]], queries: Sequence[Embeddings]
+) -> tuple[dict[str, list[float]], dict[str, list[list[int]]]]:
+    """Seconds and results of every call for every query, by call; each query goes to all calls in turn, twice."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    found: dict[str, list[list[int]]] = {name: [] for name in calls}
+    for warm in (False, True):
+        for query in queries:
+            for name, call in calls.items():
+                start = time.perf_counter()
+                result = call(query)
+                if warm:
+                    seconds[name].append(time.perf_counter() - start)
+                    found[name].append(result)
+    return seconds, found
+
+
+def _exact(corpus: Corpus, queries: Sequence[Embeddings]) -> dict[str, list[list[int]]]:
+    """The ten best of each kind of search by plain numpy over float32 vectors."""
+    found: dict[str, list[list[int]]] = {}
+    for query, dense, sparse in zip(queries, *corpus.scores(queries), strict=True):
+        first = {"dense": _best(dense, CANDIDATES), "sparse": _best(sparse, CANDIDATES)}
+        ranks = np.zeros(corpus.documents)
+        for documents in first.values():
+            ranks[documents] += 1 / (61 + np.arange(len(documents)))
+        union = np.unique(np.concatenate(list(first.values())))
+        both = WEIGHTS[0] * dense[union] + WEIGHTS[1] * sparse[union]
+        order = _best(both, CANDIDATES)
+        total = both[order] + WEIGHTS[2] * corpus.maxsim(query, union[order])
+        fused = {"dense + sparse": _best(ranks, 10), "dense + sparse, MaxSim of 100": union[order][_best(total, 10)]}
+        for name, documents in {**first, **fused}.items():
+            found.setdefault(name, []).append(documents[:10].tolist())
+    return found
+
+
+def _best(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+    return np.argsort(-scores, kind="stable")[:k]
+
+
+def _agreement(found: Sequence[Sequence[int]], exact: Sequence[Sequence[int]]) -> float:
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found, exact, strict=True)]))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--peers", nargs="*", default=[], choices=list(PEERS))
+    parser.add_argument("--build", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
