@@ -7,15 +7,14 @@ import platform
 import re
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from .cpu import flags, processor
 from .threads import available_cpus
 from .version import __version__
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm", "sve")
 _DISTRIBUTION = re.compile(r"(onnxruntime|onnxruntime_gpu|openvino)-([^-]+)\.dist-info")
-_BLOCK = 1 << 16  # of /proc/cpuinfo: its first processor; the kernel takes milliseconds to list them all
 
 
 def conditions() -> dict[str, Any]:
@@ -37,17 +36,5 @@ def versions() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    fields = _first_processor()
-    name = fields.get("model name") or platform.processor() or platform.machine()
-    flags = set(fields.get("flags", fields.get("Features", "")).split())
-    return f"{name} ({' '.join(flag for flag in _FLAGS if flag in flags) or 'no vector flags'})"
-
-
-def _first_processor() -> dict[str, str]:
-    try:
-        with Path("/proc/cpuinfo").open(errors="replace") as file:
-            block = file.read(_BLOCK).split("\n\n", 1)[0]
-    except OSError:
-        return {}
-    lines = (line.partition(":") for line in block.splitlines())
-    return {key.strip(): value.strip() for key, _, value in lines}
+    name = processor().get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({' '.join(flag for flag in _FLAGS if flag in flags()) or 'no vector flags'})"

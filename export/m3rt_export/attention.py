@@ -42,16 +42,17 @@ def standard_attention(
     count = config.architecture.heads
     split = g.constant([0, 0, count, config.architecture.hidden_size // count], np.int64)
 
-    def heads(x: str, shape: str, perm: tuple[int, ...]) -> str:
-        return g.op("Transpose", g.op("Reshape", g.op("Reshape", x, shape), split), perm=perm)
+    def heads(x: str, shape: str) -> str:
+        return g.op("Transpose", g.op("Reshape", g.op("Reshape", x, shape), split), perm=(0, 2, 1, 3))
 
     def hidden_scores() -> str:
         kept = g.op("Cast", g.op("Unsqueeze", b.mask, g.constant([1, 2], np.int64)), to=1)
         gone = g.op("Sub", g.constant(1, np.float32), kept)
         return g.op("Mul", gone, g.constant(_HIDDEN, np.float32))  # (b, 1, 1, s)
 
-    scores = g.op("MatMul", heads(query, wanted.shape, (0, 2, 1, 3)), heads(key, b.shape, (0, 2, 3, 1)))
+    keys = g.op("Transpose", heads(key, b.shape), perm=(0, 1, 3, 2))  # in one step, OpenVINO would not fuse it
+    scores = g.op("MatMul", heads(query, wanted.shape), keys)
     scores = g.op("Add", scores, g.shared("hidden_scores", hidden_scores))
-    context = g.op("MatMul", g.op("Softmax", scores, axis=-1), heads(value, b.shape, (0, 2, 1, 3)))
+    context = g.op("MatMul", g.op("Softmax", scores, axis=-1), heads(value, b.shape))
     merged = g.op("Transpose", context, perm=(0, 2, 1, 3))
     return g.op("Reshape", merged, g.constant([-1, config.architecture.hidden_size], np.int64))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,17 +129,18 @@ def layer(
 
     linear = operators.linear
 
-    def project(value: str, *maps: Dense, absmax: Array | None = None, gelu: bool = False) -> list[str]:
-        return linear.project(g, Rows(value, wanted.rows), maps, absmax=absmax, gelu=gelu)
+    def project(value: str, *maps: Dense, rows: str = wanted.rows, **known: Any) -> list[str]:
+        return linear.project(g, Rows(value, rows), maps, **known)
 
     with g.scope("attention"):
-        absmax = ranges.attention if ranges else None
+        # Static scales cost no fidelity here; at the FFN's input they do (benchmarks/LOG.md).
+        known: dict[str, Any] = {"absmax": ranges.attention if ranges else None, "static": True}
         if wanted.which is None:
-            query, key, value = project(x, tensors.query, tensors.key, tensors.value, absmax=absmax)
+            query, key, value = project(x, tensors.query, tensors.key, tensors.value, **known)
         else:
-            key, value = linear.project(g, Rows(x, b.rows), (tensors.key, tensors.value), absmax=absmax)
+            key, value = project(x, tensors.key, tensors.value, rows=b.rows, **known)
             x = g.op("Gather", x, wanted.which)
-            (query,) = project(x, tensors.query, absmax=absmax)
+            (query,) = project(x, tensors.query, **known)
         (context,) = project(operators.attend(g, config, b, wanted, query, key, value), tensors.attention_out)
         x = _normalise(g, linear, g.op("Add", x, context), tensors.attention_norm, config)
     middle = x

@@ -46,9 +46,14 @@ class Linear(Protocol):
         maps: Sequence[Dense],
         *,
         absmax: Array | None = None,
+        static: bool = False,
         gelu: bool = False,
     ) -> list[str]:
-        """x through each map. absmax (k,): range of x's channels in calibration; gelu: x is >= -0.17."""
+        """x through each map.
+
+        absmax (k,): range of x's channels in calibration; static: let it stand for the range of every text; gelu:
+        x is >= -0.17.
+        """
         ...
 
 
@@ -69,6 +74,7 @@ class FloatLinear:
         maps: Sequence[Dense],
         *,
         absmax: Array | None = None,
+        static: bool = False,
         gelu: bool = False,
     ) -> list[str]:
         return [
@@ -83,12 +89,22 @@ class FloatLinear:
         ]
 
 
-class Int8Linear:
-    """u8 activations with a scale per row, s8 weights with a scale per column.
+class Quantized(NamedTuple):
+    """x as uint8 around `zero`. scale: what a step stands for, in each row (rows, 1) or, if static, everywhere."""
 
-    A row's scale depends on that row alone, so a text's result does not depend on its batch. Channels are
-    smoothed (SmoothQuant, arXiv:2211.10438) where calibration gives their range. After GELU, which is never
-    below -0.17, zero sits at 32 instead of 128, which nearly doubles the resolution of the positive side.
+    codes: str
+    scale: str
+    zero: int
+    static: bool
+
+
+class Int8Linear:
+    """u8 activations, s8 weights with a scale per column.
+
+    Activations have a scale per row, which depends on that row alone, or one from calibration: either way a text's
+    result does not depend on its batch. Channels are smoothed (SmoothQuant, arXiv:2211.10438) where calibration gives
+    their range. After GELU, which is never below -0.17, zero sits at 32 instead of 128, which nearly doubles the
+    resolution of the positive side.
     """
 
     dtype = np.dtype(np.float32)
@@ -108,6 +124,7 @@ class Int8Linear:
         maps: Sequence[Dense],
         *,
         absmax: Array | None = None,
+        static: bool = False,
         gelu: bool = False,
     ) -> list[str]:
         weights = [w for w, _ in maps]
@@ -115,15 +132,27 @@ class Int8Linear:
             factors = smoothing(absmax, weights)
             x = x._replace(value=g.op("Mul", x.value, g.weight(1 / factors)))
             weights = [w * factors for w in weights]
-        zero = self._GELU_ZERO if gelu else self._ZERO
-        scale = self._row_scales(g, x, zero)
-        quantized = self._quantized(g, x, scale, zero)
+        if static and absmax is not None:
+            quantized = self._by_tensor(g, x, float((absmax / factors).max()) / 127)
+        else:
+            quantized = self._by_row(g, x, self._GELU_ZERO if gelu else self._ZERO)
         results = []
         for weight, (_, bias) in zip(weights, maps, strict=True):
             columns, scales = quantize_columns(weight)
-            y = self._product(g, quantized, scale, g.weight(columns), g.weight(scales), zero)
-            results.append(y if bias is None else g.op("Add", y, g.weight(bias)))
+            added = None if bias is None else g.weight(bias)
+            results.append(self._product(g, quantized, g.weight(columns), g.weight(scales), added))
         return results
+
+    def _by_tensor(self, g: GraphBuilder, x: Rows, step: float) -> Quantized:
+        scale = g.constant(max(step, _TINY), np.float32)
+        codes = g.op("QuantizeLinear", x.value, scale, g.constant(self._ZERO, np.uint8))
+        return Quantized(codes, scale, self._ZERO, static=True)
+
+    def _by_row(self, g: GraphBuilder, x: Rows, zero: int) -> Quantized:
+        scale = self._row_scales(g, x, zero)
+        flat = g.op("Reshape", scale, g.constant([-1], np.int64))
+        zeros = g.shared((zero, x.number), lambda: g.op("Expand", g.constant([zero], np.uint8), x.number))
+        return Quantized(g.op("QuantizeLinear", x.value, flat, zeros, axis=0), scale, zero, static=False)
 
     def _row_scales(self, g: GraphBuilder, x: Rows, zero: int) -> str:
         """(rows, 1): what one step of uint8 stands for in each row; 0 for a row of zeros, which gives output 0."""
@@ -134,16 +163,15 @@ class Int8Linear:
         largest = g.op("ReduceMax", g.op("Abs", x.value), axis)
         return g.op("Mul", largest, g.constant(1 / 127, np.float32))
 
-    def _quantized(self, g: GraphBuilder, x: Rows, scale: str, zero: int) -> str:
-        """x as uint8."""
-        flat = g.op("Reshape", scale, g.constant([-1], np.int64))
-        zeros = g.shared((zero, x.number), lambda: g.op("Expand", g.constant([zero], np.uint8), x.number))
-        return g.op("QuantizeLinear", x.value, flat, zeros, axis=0)
-
-    def _product(self, g: GraphBuilder, x: str, scale: str, columns: str, scales: str, zero: int) -> str:
+    def _product(self, g: GraphBuilder, x: Quantized, columns: str, scales: str, bias: str | None) -> str:
         """uint8 rows times int8 columns, as float."""
-        # The operator's own bias is multiplied by the row's scale as well, so it cannot be used.
-        return g.op("MatMulIntegerToFloat", x, columns, scale, scales, g.constant(zero, np.uint8))
+        inputs = [x.codes, columns, x.scale, scales, g.constant(x.zero, np.uint8)]
+        if bias is None:
+            return g.op("MatMulIntegerToFloat", *inputs)
+        if x.static:
+            return g.op("MatMulIntegerToFloat", *inputs, "", bias)
+        # With a scale per row the operator multiplies its own bias by it as well.
+        return g.op("Add", g.op("MatMulIntegerToFloat", *inputs), bias)
 
 
 class StandardInt8Linear(Int8Linear):
@@ -160,10 +188,19 @@ class StandardInt8Linear(Int8Linear):
         # Not DequantizeLinear: OpenVINO would move it before the Gather and hold the table as float.
         return g.op("Mul", g.op("Cast", values, to=1), g.op("Unsqueeze", scale, g.constant([1], np.int64)))
 
-    def _quantized(self, g: GraphBuilder, x: Rows, scale: str, zero: int) -> str:
+    def _by_tensor(self, g: GraphBuilder, x: Rows, step: float) -> Quantized:
+        quantized = super()._by_tensor(g, x, step)
+        zero = g.constant(quantized.zero, np.uint8)
+        return quantized._replace(codes=g.op("DequantizeLinear", quantized.codes, quantized.scale, zero))
+
+    def _by_row(self, g: GraphBuilder, x: Rows, zero: int) -> Quantized:
+        scale = self._row_scales(g, x, zero)
         one, offset = g.constant(1, np.float32), g.constant(zero, np.uint8)
         steps = g.op("Mul", x.value, g.op("Reciprocal", g.op("Max", scale, g.constant(_TINY, np.float32))))
-        return g.op("DequantizeLinear", g.op("QuantizeLinear", steps, one, offset), one, offset)
+        codes = g.op("DequantizeLinear", g.op("QuantizeLinear", steps, one, offset), one, offset)
+        return Quantized(codes, scale, zero, static=False)
 
-    def _product(self, g: GraphBuilder, x: str, scale: str, columns: str, scales: str, zero: int) -> str:
-        return g.op("Mul", g.op("MatMul", x, g.op("DequantizeLinear", columns, scales, axis=1)), scale)
+    def _product(self, g: GraphBuilder, x: Quantized, columns: str, scales: str, bias: str | None) -> str:
+        y = g.op("MatMul", x.codes, g.op("DequantizeLinear", columns, scales, axis=1))
+        y = y if x.static else g.op("Mul", y, x.scale)
+        return y if bias is None else g.op("Add", y, bias)

@@ -14,7 +14,7 @@ from ..bundle import Bundle
 from ..cpu import has_vnni
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..threads import available_cpus
-from .base import Heads, Outputs
+from .base import Heads, Outputs, Ports
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # On a CPU the fused operators are slower than their parts (benchmarks/LOG.md).
@@ -37,30 +37,15 @@ class OnnxRuntimeEngine:
         self.device = device
         self.batch_tokens, self.pass_tokens = _BATCHES.get((device, bundle.manifest.precision), _GPU_BATCHES)
         self._session = session
-        self._names = [p.name for p in bundle.manifest.graph.outputs]
-        self._switches = {p.name for p in bundle.manifest.graph.inputs if p.name not in ("input_ids", "attention_mask")}
+        self._ports = Ports(bundle.manifest.graph)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
-        asked = {
-            "return_dense": heads.dense,
-            "return_sparse": heads.sparse,
-            "return_colbert_vecs": heads.colbert,
-        }
-        feeds = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            **{name: np.array(asked[name]) for name in self._switches},
-        }
         try:
-            arrays = self._session.run(self._names, feeds, self._options(input_ids.size))
+            feeds = self._ports.feeds(input_ids, attention_mask, heads)
+            arrays = self._session.run(self._ports.outputs, feeds, self._options(input_ids.size))
         except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
             raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {_line(error)}") from None
-        out = dict(zip(self._names, arrays, strict=True))
-        return Outputs(
-            out["dense_vecs"] if heads.dense else None,
-            out["token_weights"] if heads.sparse else None,
-            out["colbert_vecs"] if heads.colbert else None,
-        )
+        return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), heads)
 
     def _options(self, tokens: int) -> Any:
         import onnxruntime as ort
