@@ -108,6 +108,13 @@ def check_search(found: tuple[Array, Array], expected: Array, k: int, alive: Arr
         assert alive is None or alive[own].all()
 
 
+def test_every_float16_scores_as_the_float32_of_its_value() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[~np.isnan(halves)]
+    docs, scores = dense_top_k(np.ones((1, 1), np.float32), halves[:, None], len(halves))
+    np.testing.assert_array_equal(scores[0], halves[docs[0]].astype(np.float32))
+
+
 def test_equal_rows_rank_by_their_number() -> None:
     docs, _ = dense_top_k(np.ones((1, 16), np.float32), np.ones((50, 16), np.float32), 5)
     assert docs.tolist() == [[0, 1, 2, 3, 4]]

@@ -16,7 +16,8 @@ from .top_k import best
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 _GROUP = 16  # queries whose scores of all rows are kept at a time
-_ROWS = 256  # turned to float32 at a time, to stay in the second cache
+_ROWS = 256  # turned to float32 at a time without numba, to stay in the second cache
+_HALVES = 8  # rows turned to float32 at a time with it, to stay in the first
 _SHARE = 1 << 20  # bytes of vectors that are worth a thread
 
 
@@ -147,18 +148,19 @@ def _search(
 
 def _dots(queries: NDArray[np.float32], rows: NDArray[Any], out: NDArray[np.float32], threads: int) -> None:
     """out (nq, n) = queries times rows."""
-    if available() and rows.dtype != np.float16:
-        _spread(lambda begin, end: _add_dots(queries, readonly(rows[begin:end]), out, begin), rows, threads, len(rows))
-        return
+    half = rows.dtype == np.float16
+    add = _add_half_dots if half else _add_dots
 
-    def work(begin: int, end: int) -> None:
-        block = rows[begin:end].astype(np.float32)
-        if available():
-            _add_dots(queries, readonly(block), out, begin)
-        else:
-            out[:, begin:end] = queries @ block.T
+    def native(begin: int, end: int) -> None:
+        add(queries, readonly(rows[begin:end].view(np.uint16) if half else rows[begin:end]), out, begin)
 
-    _spread(work, rows, threads, _ROWS)
+    def plain(begin: int, end: int) -> None:
+        out[:, begin:end] = queries @ rows[begin:end].astype(np.float32).T
+
+    if available():
+        _spread(native, rows, threads, len(rows))
+    else:
+        _spread(plain, rows, threads, _ROWS)
 
 
 def _spread(work: Callable[[int, int], None], rows: NDArray[Any], threads: int, step: int) -> None:
@@ -186,6 +188,25 @@ def _add_dots(queries, rows, out, first):  # type: ignore[no-untyped-def]
             for j in range(len(row)):
                 total += queries[q, j] * np.float32(row[j])
             out[q, first + i] = total
+
+
+@jit
+def _add_half_dots(queries, rows, out, first):  # type: ignore[no-untyped-def]
+    """_add_dots of float16 rows, given as uint16, which numba can convert only by their bits."""
+    bits = np.empty((_HALVES, rows.shape[1]), np.uint32)
+    floats = bits.view(np.float32)
+    for begin in range(0, len(rows), _HALVES):
+        count = min(_HALVES, len(rows) - begin)
+        for i in range(count):
+            for j in range(rows.shape[1]):
+                half = np.uint32(rows[begin + i, j])
+                # Infinities and NaN have the largest exponent, 31 there and 255 here.
+                most = np.uint32(224 << 23) if half & np.uint32(0x7C00) == np.uint32(0x7C00) else np.uint32(0)
+                bits[i, j] = (half & np.uint32(0x8000)) << np.uint32(16) | (half & np.uint32(0x7FFF)) << np.uint32(13)
+                bits[i, j] += most
+            for j in range(rows.shape[1]):
+                floats[i, j] *= np.float32(2.0**112)
+        _add_dots(queries, floats[:count], out, first + begin)
 
 
 def _sign_dots(queries: NDArray[np.float32], bits: NDArray[np.uint8], out: NDArray[np.float32], threads: int) -> None:

@@ -132,15 +132,14 @@ def _add_tile(keys, places, table, indptr, indices, values, scores, begin, end):
         last = min(first + _ROWS, end)
         sums[:] = 0
         for row in range(first, last):
-            into = sums[row - first]
             for p in range(indptr[row], indptr[row + 1]):
                 h = _hash(indices[p], len(keys))
                 while keys[h] >= 0 and keys[h] != indices[p]:
                     h = (h + 1) & (len(keys) - 1)
                 if keys[h] >= 0:
-                    value, weights = values[p], table[places[h]]
+                    value, place = values[p], places[h]
                     for q in range(width):
-                        into[q] += value * weights[q]
+                        sums[row - first, q] += value * table[place, q]
         for q in range(width):
             for row in range(first, last):
                 scores[q, row] = sums[row - first, q]
