@@ -10,7 +10,8 @@ from .jit import available, jit
 from .parallel import run_ranges, split, thread_count
 
 _TILE = 128  # rows of a at a time: their weights for one term are eight vectors of 512 bits
-_ROWS = 16  # rows of b whose scores are kept before they are written as columns
+_ROWS = 64  # rows of b whose scores are kept before they are written as columns
+_LARGEST = 1 << 24  # id that a table of places may reach
 _FEW = 1 << 14  # indices that are not worth a thread
 _CSR = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 
@@ -88,58 +89,51 @@ def _tile_dot(
 ) -> None:
     """scores (width, n) = the rows times table (terms, width), whose rows belong to the sorted `terms`."""
     indptr, indices, values = rows
-    if available():
-        keys, places = _hashed(terms)
-
-        def work(begin: int, end: int) -> None:
-            _add_tile(keys, places, table, indptr, indices, values, scores, begin, end)
-
-        run_ranges(work, split(len(indptr) - 1, min(threads, 1 + len(indices) // _FEW)), threads)
+    if not available():
+        places = _places(terms, indices)
+        known = places >= 0
+        owners = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))[known]
+        for q in range(len(scores)):
+            scores[q] = np.bincount(owners, values[known] * table[places[known], q], len(indptr) - 1)
         return
-    found = np.minimum(np.searchsorted(terms, indices), len(terms) - 1)
-    known = terms[found] == indices
-    found, values = found[known], values[known]
-    owners = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))[known]
-    for q in range(len(scores)):
-        scores[q] = np.bincount(owners, values * table[found, q], len(indptr) - 1)
+    if terms[-1] > _LARGEST:
+        indices, terms = readonly(_places(terms, indices)), np.arange(len(terms), dtype=np.int32)
+    places = np.full(terms[-1] + 2, -1, np.int32)
+    places[terms] = np.arange(len(terms))
+
+    def work(begin: int, end: int) -> None:
+        _add_tile(places, table, indptr, indices, values, scores, begin, end)
+
+    run_ranges(work, split(len(indptr) - 1, min(threads, 1 + len(indices) // _FEW)), threads)
 
 
-@jit
-def _hashed(terms):  # type: ignore[no-untyped-def]
-    """An open-addressed table at most half full: a term and its place, -1 where there is none."""
-    size = 2
-    while size < 2 * len(terms):
-        size *= 2
-    keys, places = np.full(size, -1, np.int32), np.full(size, -1, np.int32)
-    for place in range(len(terms)):
-        h = _hash(terms[place], size)
-        while keys[h] >= 0:
-            h = (h + 1) & (size - 1)
-        keys[h], places[h] = terms[place], place
-    return keys, places
-
-
-@jit
-def _hash(term, size):  # type: ignore[no-untyped-def]
-    return ((term * 0x9E3779B1) >> 15) & (size - 1)  # Knuth's multiplier: neighbours spread
+def _places(terms: NDArray[np.int32], ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Where each id is in the sorted `terms`, -1 where it is not."""
+    places = np.minimum(np.searchsorted(terms, ids), len(terms) - 1)
+    return np.where(terms[places] == ids, places, -1).astype(np.int32)
 
 
 @jit(fastmath={"contract"})
-def _add_tile(keys, places, table, indptr, indices, values, scores, begin, end):  # type: ignore[no-untyped-def]
-    width = table.shape[1]
+def _add_tile(places, table, indptr, indices, values, scores, begin, end):  # type: ignore[no-untyped-def]
+    width, unknown = table.shape[1], np.uint32(len(places) - 1)  # -1, as an unsigned number, is unknown too
     sums = np.empty((_ROWS, width), np.float32)
+    longest = 0
+    for row in range(begin, end):
+        longest = max(longest, indptr[row + 1] - indptr[row])
+    shared = np.empty(longest + 1, np.int64)
     for first in range(begin, end, _ROWS):
         last = min(first + _ROWS, end)
         sums[:] = 0
         for row in range(first, last):
-            for p in range(indptr[row], indptr[row + 1]):
-                h = _hash(indices[p], len(keys))
-                while keys[h] >= 0 and keys[h] != indices[p]:
-                    h = (h + 1) & (len(keys) - 1)
-                if keys[h] >= 0:
-                    value, place = values[p], places[h]
-                    for q in range(width):
-                        sums[row - first, q] += value * table[place, q]
+            n = 0
+            for p in range(indptr[row], indptr[row + 1]):  # no branch: whether a term is shared is a toss
+                shared[n] = p
+                n += places[min(np.uint32(indices[p]), unknown)] >= 0
+            for i in range(n):
+                p = shared[i]
+                value, place = values[p], places[indices[p]]
+                for q in range(width):
+                    sums[row - first, q] += value * table[place, q]
         for q in range(width):
             for row in range(first, last):
                 scores[q, row] = sums[row - first, q]
