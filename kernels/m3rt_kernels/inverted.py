@@ -14,9 +14,22 @@ from .checks import check_alive, check_array, check_csr, check_k, readonly
 from .heap import ranked
 from .jit import available
 from .parallel import run_ranges, split, thread_count
-from .postings import LEVELS, SHIFT, Postings, block_tables, quantize, term_slots, transpose
+from .postings import (
+    LEVELS,
+    SHIFT,
+    Postings,
+    block_tables,
+    column_maxima,
+    n_blocks_of,
+    quantize,
+    split_columns,
+    term_slots,
+    transpose,
+)
 from .top_k import best
 
+_COLUMN = 0.25  # a term in more of the documents than this is a column, at least _FEW of them
+_FEW = 64
 _TABLE = 0.25  # a term in more of the blocks than this is common: its table costs less than its postings
 _SHARE = 4096  # blocks that are worth a thread
 
@@ -29,7 +42,8 @@ class InvertedIndex:
 
     size (1,) int64: the number of documents; terms (n_terms,) int32: sorted ids; indptr (n_terms + 1,) int64, docs
     (nnz,) int32 and impacts (nnz,) float32 or uint8: term t's postings; scales (n_terms,) float32: its largest impact
-    / 255; common (n_common,) int64, block_max, block_start: see `Postings`. Raises ValueError when they do not fit.
+    / 255; common (n_common,) and frequent (n_columns,) int64: the terms that have rows in block_max and block_start, or
+    in columns and column_max, see `Postings`. Raises ValueError when they do not fit.
     """
 
     size: NDArray[np.int64]
@@ -41,18 +55,24 @@ class InvertedIndex:
     common: NDArray[np.int64]
     block_max: NDArray[np.uint8]
     block_start: NDArray[np.int32]
+    frequent: NDArray[np.int64]
+    columns: NDArray[Any]
+    column_max: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
         for name, (dtype, ndim) in _ARRAYS.items():
             array = getattr(self, name)
             check_array(name, array, dtype, ndim)
             object.__setattr__(self, name, readonly(array))
-        n_blocks = (self.n_docs + (1 << SHIFT) - 1) >> SHIFT
+        n_blocks = n_blocks_of(self.n_docs)
         expected = {
             "size": (1,), "indptr": (len(self.terms) + 1,), "scales": (len(self.terms),),
             "impacts": self.docs.shape, "block_max": (len(self.common), n_blocks),
-            "block_start": (len(self.common), n_blocks + 1),
+            "block_start": (len(self.common), n_blocks + 1), "columns": (len(self.frequent), n_blocks << SHIFT),
+            "column_max": (len(self.frequent), n_blocks),
         }  # fmt: skip
+        if self.columns.dtype != self.impacts.dtype:
+            raise ValueError(f"columns are {self.columns.dtype} and impacts {self.impacts.dtype}, expected the same")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} of the inverted index is {getattr(self, name).shape}, expected {shape}")
@@ -81,9 +101,13 @@ class InvertedIndex:
         scales = np.nextafter(largest / np.float32(LEVELS), np.float32(np.inf), dtype=np.float32)
         stored = quantize(found, np.repeat(scales, np.diff(starts))) if impacts == "uint8" else found
         n_docs = len(indptr) - 1
-        common = np.flatnonzero(np.diff(starts) > max(1, _TABLE * (n_docs >> SHIFT)))
+        frequent = np.flatnonzero(np.diff(starts) > max(_FEW, _COLUMN * n_docs))
+        starts, docs, stored, columns = split_columns(starts, docs, stored, frequent, n_docs)
+        common = np.flatnonzero(np.diff(starts) > max(1, _TABLE * n_blocks_of(n_docs)))
         tables = block_tables(starts, docs, stored, scales, common, n_docs)
-        return cls(np.array([n_docs]), terms, starts, docs, stored, scales, common, *tables)
+        maxima = column_maxima(columns, scales[frequent])
+        size = np.array([n_docs], np.int64)
+        return cls(size, terms, starts, docs, stored, scales, common, *tables, frequent, columns, maxima)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, read-only views; from_arrays makes the same index of them."""
@@ -104,9 +128,7 @@ class InvertedIndex:
         return self.n_docs
 
     def __repr__(self) -> str:
-        return (
-            f"<InvertedIndex {self.n_docs} documents, {len(self.terms)} terms, {len(self.docs)} {self.impacts.dtype}>"
-        )
+        return f"<InvertedIndex {self.n_docs} documents, {len(self.terms)} terms, impacts {self.impacts.dtype}>"
 
     def search(
         self,
@@ -176,16 +198,17 @@ class InvertedIndex:
         exact = limits if self.impacts.dtype == np.uint8 else weights
         if not len(slots) or not available():
             return self._search_plain(slots, exact, k, alive)
-        rows, common = _places(self.common, slots)
-        rows[~common] = -1
+        rows, columns = _rows(self.common, slots), _rows(self.frequent, slots)
         # Two float32 products may round down; 2**-21 is more than both can lose.
         return self._search_pruned(
-            pruning.Query(slots, rows, exact, limits * np.float32(1 + 2**-21)), k, alive, threads
+            pruning.Query(slots, rows, columns, exact, limits * np.float32(1 + 2**-21)), k, alive, threads
         )
 
     def _search_pruned(self, query: pruning.Query, k: int, alive: NDArray[np.bool_] | None, threads: int) -> Found:
         n_blocks = self.block_max.shape[1]
-        index = Postings(self.indptr, self.docs, self.impacts, self.block_max, self.block_start)
+        index = Postings(
+            self.indptr, self.docs, self.impacts, self.block_max, self.block_start, self.columns, self.column_max
+        )
         allowed = readonly(np.zeros(0, np.bool_) if alive is None else alive)
         parts: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
 
@@ -201,7 +224,9 @@ class InvertedIndex:
         self, slots: NDArray[np.int64], weights: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None
     ) -> Found:
         sums = np.zeros(self.n_docs, np.float32)
-        for slot, weight in zip(slots, weights, strict=True):
+        for slot, weight, column in zip(slots, weights, _rows(self.frequent, slots), strict=True):
+            if column >= 0:
+                sums += weight * self.columns[column, : self.n_docs].astype(np.float32)
             own = slice(self.indptr[slot], self.indptr[slot + 1])
             sums[self.docs[own]] += weight * self.impacts[own].astype(np.float32)
         docs, scores = best(sums, k, alive)
@@ -211,7 +236,8 @@ class InvertedIndex:
 _ARRAYS: dict[str, tuple[Any, int]] = {
     "size": (np.int64, 1), "terms": (np.int32, 1), "indptr": (np.int64, 1), "docs": (np.int32, 1),
     "impacts": ((np.float32, np.uint8), 1), "scales": (np.float32, 1), "common": (np.int64, 1),
-    "block_max": (np.uint8, 2), "block_start": (np.int32, 2),
+    "block_max": (np.uint8, 2), "block_start": (np.int32, 2), "frequent": (np.int64, 1),
+    "columns": ((np.float32, np.uint8), 2), "column_max": (np.uint8, 2),
 }  # fmt: skip
 
 
@@ -221,6 +247,12 @@ def _places(ordered: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.int
     found = places < len(ordered)
     found[found] = ordered[places[found]] == wanted[found]
     return places, found
+
+
+def _rows(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where `wanted` values are in the sorted distinct `ordered`, -1 where they are not."""
+    places, found = _places(ordered, wanted)
+    return np.where(found, places, -1)
 
 
 def _check_rows(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32]) -> None:

@@ -1,4 +1,4 @@
-"""Posting lists by term from CSR rows, and bounds of the common terms over blocks of documents."""
+"""Posting lists by term from CSR rows; columns of the most frequent terms; bounds over blocks of documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .jit import available, jit
 
-SHIFT = 4  # a block is 16 documents: 8 prunes no better, 64 scores three times the documents
+SHIFT = 4  # a block is 16 documents: one vector of float32, and small enough that its bound is near its scores
 LEVELS = 255
 
 Csr = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
@@ -20,7 +20,8 @@ class Postings(NamedTuple):
 
     docs int32, rising in each term; impacts float32, or uint8 in steps of the term's scale. Row c of block_max uint8
     (n_common, n_blocks) and block_start int32 (n_common, n_blocks + 1) belong to a common term: no impact in the block
-    exceeds block_max * scale, and its postings begin at indptr[t] + block_start.
+    exceeds block_max * scale, and its postings begin at indptr[t] + block_start. The most frequent terms have no
+    postings but a row of columns (n_columns, n_blocks * 16), the impacts of all documents, and one of column_max.
     """
 
     indptr: NDArray[np.int64]
@@ -28,6 +29,8 @@ class Postings(NamedTuple):
     impacts: NDArray[Any]
     block_max: NDArray[np.uint8]
     block_start: NDArray[np.int32]
+    columns: NDArray[Any]
+    column_max: NDArray[np.uint8]
 
 
 def term_slots(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -76,6 +79,36 @@ def quantize(values: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArra
     return steps.astype(np.uint8)
 
 
+def split_columns(
+    indptr: NDArray[np.int64],
+    docs: NDArray[np.int32],
+    impacts: NDArray[Any],
+    frequent: NDArray[np.int64],
+    n_docs: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any], NDArray[Any]]:
+    """The postings without those of the frequent terms, and the columns of these."""
+    columns = np.zeros((len(frequent), n_blocks_of(n_docs) << SHIFT), impacts.dtype)
+    for row, term in enumerate(frequent):
+        own = slice(indptr[term], indptr[term + 1])
+        columns[row, docs[own]] = impacts[own]
+    counts = np.diff(indptr)
+    kept = np.ones(len(counts), np.bool_)
+    kept[frequent] = False
+    stay = np.repeat(kept, counts)
+    rest = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts * kept)])
+    return rest, docs[stay], impacts[stay], columns
+
+
+def column_maxima(columns: NDArray[Any], scales: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The largest impact of each block in steps of each column's scale, float32 ones rounded up."""
+    largest = columns.reshape(len(columns), columns.shape[1] >> SHIFT, 1 << SHIFT).max(axis=2)
+    return largest if columns.dtype == np.uint8 else _rounded_up(largest, scales[:, None])
+
+
+def n_blocks_of(n_docs: int) -> int:
+    return (n_docs + (1 << SHIFT) - 1) >> SHIFT
+
+
 def block_tables(
     indptr: NDArray[np.int64],
     docs: NDArray[np.int32],
@@ -85,7 +118,7 @@ def block_tables(
     n_docs: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """block_max and block_start of the common terms; float32 impacts are rounded up to whole scales."""
-    n_blocks = (n_docs + (1 << SHIFT) - 1) >> SHIFT
+    n_blocks = n_blocks_of(n_docs)
     largest = np.zeros((len(common), n_blocks), np.uint8)
     starts = np.zeros((len(common), n_blocks + 1), np.int32)
     edges = np.arange(n_blocks + 1) << SHIFT
@@ -98,7 +131,7 @@ def block_tables(
     return largest, starts
 
 
-def _rounded_up(values: NDArray[np.float32], scale: np.float32) -> NDArray[np.uint8]:
+def _rounded_up(values: NDArray[np.float32], scale: Any) -> NDArray[np.uint8]:
     steps: NDArray[np.float32] = np.ceil(values / scale)
     steps += steps * scale < values
     return np.minimum(steps, LEVELS).astype(np.uint8)

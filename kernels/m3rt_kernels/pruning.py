@@ -19,15 +19,17 @@ from .postings import SHIFT
 _SIZE = 1 << SHIFT
 _GROUP = 64  # blocks that share one maximum, so that most blocks are passed over 64 at a time
 _FIRST = 32  # groups whose best blocks are scored first
+_MANY = 32  # terms whose bounds add up to so much that no block is passed over
 _CHUNK = 4096  # blocks whose scores, 256 KB, stay in the second cache when all are scored
 _LOOKUP = 24  # postings that are added in the time it takes to find a block's in one term
 
 
 class Query(NamedTuple):
-    """Terms of one query: places in the index, rows of the block tables or -1, weights for scores and for bounds."""
+    """Terms of one query: places in the index, rows of tables and of columns or -1, weights for scores and bounds."""
 
     terms: NDArray[np.int64]
     rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
     weights: NDArray[np.float32]
     limits: NDArray[np.float32]
 
@@ -36,7 +38,9 @@ class Query(NamedTuple):
 def search_blocks(query, index, alive, k, begin, end, n_docs):  # type: ignore[no-untyped-def]
     """Scores and documents of the k best of blocks begin:end, in no order; an empty `alive` allows all."""
     starts, ends = _spans(query, index, begin, end)
-    postings = np.sum(ends - starts)
+    if len(starts) > _MANY:
+        return _search_all(query, index, alive, starts, ends, k, begin, end, n_docs)
+    work = np.sum(ends - starts) + np.sum(query.columns >= 0) * (end - begin)
     bounds = _block_bounds(query, index, starts, ends, begin, end)
     peaks = _group_maxima(bounds)
     ladder = np.sort(peaks)
@@ -48,7 +52,7 @@ def search_blocks(query, index, alive, k, begin, end, n_docs):  # type: ignore[n
         if want < len(ladder):
             lower = max(lower, ladder[len(ladder) - want])
         n = _blocks_between(bounds, peaks, lower, upper, blocks)
-        if n * len(starts) * _LOOKUP > postings:
+        if n * len(starts) * _LOOKUP > work:
             return _search_all(query, index, alive, starts, ends, k, begin, end, n_docs)
         found = _score_blocks(query, index, starts, ends, begin, blocks[:n])
         for i in range(n):
@@ -68,10 +72,16 @@ def _search_all(query, index, alive, starts, ends, k, begin, end, n_docs):  # ty
         first, last = chunk << SHIFT, min(chunk + _CHUNK, end) << SHIFT
         sums[:] = 0
         for i in range(len(at)):
-            until = _first_at(index.docs, at[i], ends[i], last)
-            for p in range(at[i], until):
-                sums[index.docs[p] - first] += query.weights[i] * np.float32(index.impacts[p])
-            at[i] = until
+            weight, column = query.weights[i], query.columns[i]
+            if column >= 0:
+                for d in range(last - first):
+                    sums[d] += weight * np.float32(index.columns[column, first + d])
+            else:
+                until = _first_at(index.docs, at[i], ends[i], last)
+                for p in range(at[i], until):
+                    # Unsigned, since numba looks whether a signed index is negative.
+                    sums[np.uint64(index.docs[p] - first)] += weight * np.float32(index.impacts[p])
+                at[i] = until
         size = _collect(sums[: last - first], first, n_docs, alive, scores, docs, size)
     return scores[:size], docs[:size]
 
@@ -111,14 +121,20 @@ def _block_bounds(query, index, starts, ends, begin, end):  # type: ignore[no-un
     bounds = np.zeros((end - begin + _GROUP - 1) // _GROUP * _GROUP, np.float32)
     for i in range(len(starts)):
         if query.rows[i] >= 0:
-            limit, largest = query.limits[i], index.block_max[query.rows[i], begin:end]
-            for b in range(len(largest)):
-                bounds[b] += limit * np.float32(largest[b])
+            _add_bounds(bounds, query.limits[i], index.block_max[query.rows[i], begin:end])
+        elif query.columns[i] >= 0:
+            _add_bounds(bounds, query.limits[i], index.column_max[query.columns[i], begin:end])
         else:  # few postings share a block, so their sum bounds them nearly as well as their maximum
             weight = query.weights[i]
             for p in range(starts[i], ends[i]):
-                bounds[(index.docs[p] >> SHIFT) - begin] += weight * np.float32(index.impacts[p])
+                bounds[np.uint64((index.docs[p] >> SHIFT) - begin)] += weight * np.float32(index.impacts[p])
     return bounds
+
+
+@jit
+def _add_bounds(bounds, limit, largest):  # type: ignore[no-untyped-def]
+    for b in range(len(largest)):
+        bounds[b] += limit * np.float32(largest[b])
 
 
 @jit
@@ -150,10 +166,14 @@ def _blocks_between(bounds, peaks, lower, upper, blocks):  # type: ignore[no-unt
 def _score_blocks(query, index, starts, ends, begin, blocks):  # type: ignore[no-untyped-def]
     sums = np.zeros(len(blocks) << SHIFT, np.float32)
     for i in range(len(starts)):
-        weight, row, p = query.weights[i], query.rows[i], starts[i]
+        weight, row, column, p = query.weights[i], query.rows[i], query.columns[i], starts[i]
         term = index.indptr[query.terms[i]]
         for j in range(len(blocks)):
             block = begin + blocks[j]
+            if column >= 0:
+                for d in range(_SIZE):
+                    sums[(j << SHIFT) + d] += weight * np.float32(index.columns[column, (block << SHIFT) + d])
+                continue
             if row >= 0:
                 p, until = term + index.block_start[row, block], term + index.block_start[row, block + 1]
             else:
