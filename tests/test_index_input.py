@@ -130,9 +130,9 @@ def test_options_that_do_not_fit_are_refused(options: Any, message: str, index: 
     [
         (embeddings(DOCS[:2]), "embeddings hold 2 queries, expected one"),
         (embeddings([]), "embeddings hold 0 queries"),
-        (dataclasses.replace(QUERY, dense_vecs=None), "no dense output, which this search needs"),
+        (dataclasses.replace(QUERY, dense_vecs=None), "query 0 has no dense output, which this search needs"),
         (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs[:, :8]), "8 components, expected 16"),  # type: ignore[index]
-        (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs * np.nan), "dense vector of query 0 are not finite"),  # type: ignore[operator]
+        (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs * np.nan), "dense output of query 0 is not finite"),  # type: ignore[operator]
         ("text", "made from embeddings: give embeddings"),
         ("", "query 0 is empty"),
         (7, "text 0 is a int, expected str"),

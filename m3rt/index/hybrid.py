@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..embeddings import Embeddings
-from ..errors import InputError
+from ..errors import InputError, whole_number
 from ..tokenizer import check_texts
 from . import directory, models
 from .checks import check_embeddings
+from .documents import read_row
 from .facets import Scalar
 from .incoming import Added, Incoming
 from .info import faults, info
 from .keys import check_ids
-from .lexical import shared_terms
+from .lexical import SparseQuery
 from .manifest import Manifest, Settings
 from .options import WEIGHTS, Mode, Options
-from .query import Query
+from .query import HEADS, Query, query_of
 from .ranking import Clock, Ranking, rank
 from .result import Hit, SearchResult
 from .snapshot import Snapshot, open_snapshot
@@ -36,7 +37,8 @@ class HybridIndex:
     path: its directory, see create(). model: the bundle, or the M3Encoder, that embeds texts; by default the bundle
     that the index records, loaded at the first text. Every add, delete and compact is one commit: readers see all of
     it or nothing, and a process that is killed loses only the call that it was in. An instance sees its own commits,
-    and those of others that were there when it was opened or refreshed.
+    and those of others that were there when it was opened or refreshed. threads: CPU threads of a search, and of a
+    model that is loaded; default what affinity and cgroup allow.
     Raises HybridIndexError when there is no index or another model made it. Segments with damaged files are left out,
     with a warning that names them.
 
@@ -45,8 +47,11 @@ class HybridIndex:
     >>> [hit.id for hit in index.search("text", k=5, filter={"lang": "en"})]    # doctest: +SKIP
     """
 
-    def __init__(self, path: str | Path, model: str | Path | M3Encoder | None = None) -> None:
+    def __init__(
+        self, path: str | Path, model: str | Path | M3Encoder | None = None, *, threads: int | None = None
+    ) -> None:
         self.path = Path(path)
+        self._threads = None if threads is None else whole_number("threads", threads, 1, 1 << 16)
         self._model = model
         self._lock = threading.RLock()
         self._loaded: M3Encoder | None = None
@@ -114,7 +119,7 @@ class HybridIndex:
         """The model, loaded when first used. Raises InputError for an index without one, BundleError, EngineError."""
         with self._lock:
             if self._loaded is None:
-                self._loaded = models.load(self.path, self._snapshot.manifest.model, self._model)
+                self._loaded = models.load(self.path, self._snapshot.manifest.model, self._model, self._threads)
             return self._loaded
 
     def add(
@@ -226,14 +231,11 @@ class HybridIndex:
         views = options.views(settings)
         if not isinstance(queries, Embeddings):
             _check_queries(queries)
-            heads = {f"return_{head}": view in views for view, head in _HEADS.items()}
-            queries = self.encoder.encode_queries(queries, **heads)
+            queries = self.encoder.encode_queries(queries, **{head: view in views for view, head in HEADS.items()})
             clock.lap("encode")
         found = []
         for i in range(len(queries)):
-            query = Query.of(queries, i)
-            for view in views:
-                query.check(view, settings)
+            query = query_of(queries, i, views, settings, self._threads)
             ranking = rank(snapshot, query, options, clock)
             hits = tuple(_hits(snapshot, query, ranking, explain))
             clock.lap("read")
@@ -255,9 +257,6 @@ class HybridIndex:
             self.refresh()
 
 
-_HEADS = {"dense": "dense", "sparse": "sparse", "colbert": "colbert_vecs"}
-
-
 def _check_queries(queries: Sequence[str]) -> None:
     if isinstance(queries, str):
         raise InputError("queries is a str, expected a list of str; search takes one")
@@ -270,9 +269,8 @@ def _check_queries(queries: Sequence[str]) -> None:
 def _hits(snapshot: Snapshot, query: Query, ranking: Ranking, explain: bool) -> Iterator[Hit]:
     for i, row in enumerate(ranking.rows.tolist()):
         segment, place = snapshot.place(row)
-        found = snapshot.row(row)
-        terms = None
-        if explain and query.sparse is not None and snapshot.manifest.settings.sparse:
-            terms = shared_terms(segment.arrays, query.sparse, place)
+        found = read_row(segment.arrays, place)
+        lexical = query.get("sparse") if explain else None
+        terms = lexical.shared(segment, place) if isinstance(lexical, SparseQuery) else None
         scores = {view: float(values[i]) for view, values in ranking.by_view.items()}
         yield Hit(found.id, float(ranking.scores[i]), scores, found.text, found.metadata or {}, found.span, terms)

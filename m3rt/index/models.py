@@ -51,20 +51,20 @@ def check_same(path: Path, made_by: Model | None, given: Bundle) -> None:
         )
 
 
-def load(path: Path, made_by: Model | None, given: str | Path | M3Encoder | None) -> M3Encoder:
+def load(path: Path, made_by: Model | None, given: str | Path | M3Encoder | None, threads: int | None) -> M3Encoder:
     """The encoder of an index: `given`, or the bundle that the index names."""
     from ..encoder import M3Encoder
 
     if isinstance(given, M3Encoder):
         return given
     if given is not None:
-        return M3Encoder(given)
+        return M3Encoder(given, threads=threads)
     if made_by is None:
         raise InputError(f"{path} was made from embeddings: give embeddings, it knows no model to embed a text with")
     if not Path(made_by.path).is_dir():
         raise InputError(
             f"{path} was made by {made_by}, which is not at {made_by.path} any more; say where with model="
         )
-    encoder = M3Encoder(made_by.path)
+    encoder = M3Encoder(made_by.path, threads=threads)
     check_same(path, made_by, open_bundle(made_by.path))
     return encoder

@@ -49,9 +49,11 @@ class Options:
         return None if self.fusion == "rrf" else dict(zip(VIEWS, map(float, self.fusion), strict=True))
 
     def views(self, settings: Settings) -> list[str]:
-        """The views that a search looks at; the first stage's before ColBERT."""
+        """The views that a search looks at, ColBERT last. Raises InputError for a mode that is not stored."""
         stored = [name for name in VIEWS if getattr(settings, name)]
         if self.mode != "hybrid":
+            if self.mode not in stored:
+                raise InputError(f"the index stores no {self.mode} vectors, only {', '.join(stored)}; use one of those")
             return [self.mode]
         first = [name for name in stored if name != "colbert"]
         return stored if self.rerank or not first else first

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from m3rt_kernels import rrf
@@ -15,7 +14,6 @@ from .options import Options
 from .query import Query
 from .snapshot import Snapshot
 from .vectors import Alive, Found
-from .views import VIEWS
 
 Weights = Mapping[str, float] | None  # of each view; None: reciprocal rank fusion
 
@@ -78,7 +76,7 @@ def _ranked(
     first = [view for view in views if view != "colbert"] or views
     found: dict[str, Found] = {}
     for view in first:
-        found[view] = snapshot.search(partial(VIEWS[view].find, query), depth, masks)
+        found[view] = snapshot.search(query[view].find, depth, masks)
         clock.lap(view)
     if len(views) == 1:
         rows, scores = found[views[0]]
@@ -109,7 +107,7 @@ def _reranked(
     snapshot: Snapshot, query: Query, fused: Ranking, found: Mapping[str, Found], weights: Weights
 ) -> Ranking:
     """The same rows by all three views."""
-    colbert = snapshot.scores(partial(VIEWS["colbert"].score, query), fused.rows)
+    colbert = snapshot.scores(query["colbert"].score, fused.rows)
     by_view = {**fused.by_view, "colbert": colbert}
     if weights is not None:
         return _by_weights(fused.rows, by_view, weights)
@@ -142,5 +140,5 @@ def _completed(
     scores[order[np.searchsorted(rows, found[0][known], sorter=order)]] = found[1][known]
     missing = np.flatnonzero(np.isnan(scores))
     if len(missing):
-        scores[missing] = snapshot.scores(partial(VIEWS[view].score, query), rows[missing])
+        scores[missing] = snapshot.scores(query[view].score, rows[missing])
     return scores

@@ -18,7 +18,7 @@ from .arrays import map_array, write_array
 from .columns import Arrays, Source, columns, write_columns
 from .documents import key_order
 from .facets import invert_facets
-from .lexical import invert, inverted
+from .inverted import invert, inverted
 from .manifest import SegmentRecord, Settings
 
 
@@ -51,7 +51,11 @@ def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segme
     alive = found.pop(record.alive) if record.alive else None
     arrays = {name.removesuffix(".npy"): array for name, array in found.items()}
     _check(folder, record, settings, arrays)
-    return Segment(record, arrays, inverted(arrays) if settings.sparse else None, alive)
+    try:
+        lexical = inverted(arrays) if settings.sparse else None
+    except ValueError as error:
+        raise HybridIndexError(f"{folder}: {error}") from None
+    return Segment(record, arrays, lexical, alive)
 
 
 def write_segment(path: Path, name: str, settings: Settings, sources: Sequence[Source]) -> SegmentRecord | None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..errors import HybridIndexError, InputError
 from . import directory
-from .documents import Row, read_row
 from .facets import Scalar, filter_rows, has_field
 from .manifest import Manifest
 from .segment import Segment, open_segment
@@ -71,11 +70,6 @@ class Snapshot:
     def keys(self, rows: NDArray[np.int64]) -> list[int]:
         """The key of each row's document; rows of one document share it."""
         return [int(s.arrays["keys"][r]) for s, r in map(self.place, rows.tolist())]
-
-    def row(self, row: int) -> Row:
-        """What is stored of a row."""
-        segment, place = self.place(row)
-        return read_row(segment.arrays, place)
 
     def faults(self) -> Iterator[str]:
         """A line for each segment that cannot be read."""

@@ -1,0 +1,24 @@
+"""The inverted index of a segment, as arrays among the segment's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from m3rt_kernels import InvertedIndex
+from numpy.typing import NDArray
+
+from .columns import Arrays
+
+_PREFIX = "inverted."
+
+
+def invert(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The arrays of the inverted index over a segment's rows."""
+    built = InvertedIndex.build(arrays["sparse.offsets"], arrays["sparse.indices"], arrays["sparse.values"])
+    return {_PREFIX + name: array for name, array in built.arrays().items()}
+
+
+def inverted(arrays: Arrays) -> InvertedIndex:
+    """The inverted index that invert() made. Raises ValueError when it is none."""
+    parts = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
+    return InvertedIndex.from_arrays(parts)
