@@ -28,8 +28,7 @@ from .postings import (
 )
 from .top_k import best
 
-_COLUMN = 0.25  # a term in more of the documents than this is a column, at least _FEW of them
-_FEW = 64
+_FEW = 64  # documents below which a term is no column
 _TABLE = 0.25  # a term in more of the blocks than this is common: its table costs less than its postings
 _SHARE = 4096  # blocks that are worth a thread
 
@@ -101,7 +100,9 @@ class InvertedIndex:
         scales = np.nextafter(largest / np.float32(LEVELS), np.float32(np.inf), dtype=np.float32)
         stored = quantize(found, np.repeat(scales, np.diff(starts))) if impacts == "uint8" else found
         n_docs = len(indptr) - 1
-        frequent = np.flatnonzero(np.diff(starts) > max(_FEW, _COLUMN * n_docs))
+        # A column where it is smaller than the postings: memory is what a long query waits for.
+        share = stored.itemsize / (docs.itemsize + stored.itemsize)
+        frequent = np.flatnonzero(np.diff(starts) > max(_FEW, share * n_docs))
         starts, docs, stored, columns = split_columns(starts, docs, stored, frequent, n_docs)
         common = np.flatnonzero(np.diff(starts) > max(1, _TABLE * n_blocks_of(n_docs)))
         tables = block_tables(starts, docs, stored, scales, common, n_docs)

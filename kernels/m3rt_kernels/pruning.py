@@ -74,13 +74,10 @@ def _search_all(query, index, alive, starts, ends, k, begin, end, n_docs):  # ty
         for i in range(len(at)):
             weight, column = query.weights[i], query.columns[i]
             if column >= 0:
-                for d in range(last - first):
-                    sums[d] += weight * np.float32(index.columns[column, first + d])
+                _add(sums, weight, index.columns[column, first:last])
             else:
                 until = _first_at(index.docs, at[i], ends[i], last)
-                for p in range(at[i], until):
-                    # Unsigned, since numba looks whether a signed index is negative.
-                    sums[np.uint64(index.docs[p] - first)] += weight * np.float32(index.impacts[p])
+                _scatter(sums, weight, index.docs[at[i] : until], index.impacts[at[i] : until], first, 0)
                 at[i] = until
         size = _collect(sums[: last - first], first, n_docs, alive, scores, docs, size)
     return scores[:size], docs[:size]
@@ -121,20 +118,26 @@ def _block_bounds(query, index, starts, ends, begin, end):  # type: ignore[no-un
     bounds = np.zeros((end - begin + _GROUP - 1) // _GROUP * _GROUP, np.float32)
     for i in range(len(starts)):
         if query.rows[i] >= 0:
-            _add_bounds(bounds, query.limits[i], index.block_max[query.rows[i], begin:end])
+            _add(bounds, query.limits[i], index.block_max[query.rows[i], begin:end])
         elif query.columns[i] >= 0:
-            _add_bounds(bounds, query.limits[i], index.column_max[query.columns[i], begin:end])
+            _add(bounds, query.limits[i], index.column_max[query.columns[i], begin:end])
         else:  # few postings share a block, so their sum bounds them nearly as well as their maximum
-            weight = query.weights[i]
-            for p in range(starts[i], ends[i]):
-                bounds[np.uint64((index.docs[p] >> SHIFT) - begin)] += weight * np.float32(index.impacts[p])
+            own = slice(starts[i], ends[i])
+            _scatter(bounds, query.weights[i], index.docs[own], index.impacts[own], begin << SHIFT, SHIFT)
     return bounds
 
 
 @jit
-def _add_bounds(bounds, limit, largest):  # type: ignore[no-untyped-def]
-    for b in range(len(largest)):
-        bounds[b] += limit * np.float32(largest[b])
+def _add(sums, weight, values):  # type: ignore[no-untyped-def]
+    for i in range(len(values)):
+        sums[i] += weight * np.float32(values[i])
+
+
+@jit
+def _scatter(sums, weight, docs, impacts, first, shift):  # type: ignore[no-untyped-def]
+    for p in range(len(docs)):
+        # Unsigned: numba asks of every signed index whether it is negative.
+        sums[np.uint32(docs[p] - first) >> np.uint32(shift)] += weight * np.float32(impacts[p])
 
 
 @jit
@@ -172,7 +175,8 @@ def _score_blocks(query, index, starts, ends, begin, blocks):  # type: ignore[no
             block = begin + blocks[j]
             if column >= 0:
                 for d in range(_SIZE):
-                    sums[(j << SHIFT) + d] += weight * np.float32(index.columns[column, (block << SHIFT) + d])
+                    doc = np.uint64((block << SHIFT) + d)
+                    sums[np.uint64((j << SHIFT) + d)] += weight * np.float32(index.columns[column, doc])
                 continue
             if row >= 0:
                 p, until = term + index.block_start[row, block], term + index.block_start[row, block + 1]
