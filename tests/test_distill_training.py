@@ -19,15 +19,18 @@ torch: Any = pytest.importorskip("torch")
 
 # They need PyTorch, which is why these imports come after it.
 from m3rt_distill import checkpoint, losses, training  # noqa: E402
+from m3rt_distill.bag import Bag  # noqa: E402
 from m3rt_distill.batches import TogetherBatches, WarmupBatches, padded, thinned  # noqa: E402
 from m3rt_distill.lessons import Lessons  # noqa: E402
 from m3rt_distill.recipe import Recipe, Stage  # noqa: E402
-from m3rt_distill.start import initialise  # noqa: E402
+from m3rt_distill.start import initialise, starting_table  # noqa: E402
 from m3rt_distill.student import Shape, Student  # noqa: E402
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
 SHAPE = Shape(vocab=xlm_roberta_tokenizer().get_vocab_size(), hidden=32, layers=2, heads=2, ffn=64, positions=130)
+
+RARE = np.ones(SHAPE.vocab, np.float32)
 
 
 def lessons(passages: int = 12) -> Lessons:
@@ -52,13 +55,31 @@ def recipe(steps: int = 6) -> Recipe:
     stage = Stage(steps, tokens=300, rate=1e-3, warmup=2)
     even = losses.Weights(1.0, 0.3, 1.0)
     return Recipe(
-        {}, ("en",), SHAPE.vocab, 32, 2, 2, 64, 130, 1, (1, 2), stage, stage, losses.Weights(0.05, 0.5, 0.05), even
+        {},
+        ("en",),
+        SHAPE.vocab,
+        32,
+        2,
+        2,
+        64,
+        130,
+        1,
+        (1, 2),
+        stage,
+        stage,
+        stage,
+        losses.Weights(0.05, 0.5, 0.05),
+        even,
     )
+
+
+def table() -> Any:
+    return starting_table(lessons().pieces, np.linspace(0, 9, SHAPE.vocab, dtype=np.float32))
 
 
 @pytest.fixture
 def student() -> Student:
-    return initialise(SHAPE, lessons().pieces, np.linspace(0, 9, SHAPE.vocab, dtype=np.float32))
+    return initialise(SHAPE, table())
 
 
 def views(student: Student, texts: list[str]) -> Any:
@@ -100,13 +121,11 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
         checkpoint.load(write_checkpoint(tmp_path / "bert", kind="bert"))
 
 
-def test_a_student_starts_as_the_mean_of_its_pieces(student: Student) -> None:
-    pieces = torch.from_numpy(lessons().pieces)
+def test_a_student_starts_as_the_bag_that_its_table_was_trained_in(student: Student) -> None:
     with torch.no_grad():
         found = views(student, sentences()[:30])
-        lexical = (found.ids > 3)[..., None]
-        mean = torch.nn.functional.normalize((pieces[found.ids] * lexical).sum(1), dim=-1)
-    assert (found.dense * mean).sum(-1).mean() > 0.6
+        bag = Bag(table())(found.ids)
+    assert (found.dense * bag).sum(-1).mean() > 0.8
 
 
 # ---- scores and losses
@@ -181,8 +200,8 @@ def test_an_epoch_has_every_item_once_and_no_batch_beyond_its_tokens() -> None:
 def test_no_pair_is_its_own_negative_and_the_diagonal_is_the_answer() -> None:
     batches = TogetherBatches(lessons(), 300, seed=0)
     for step in range(6):
-        queries, passages, same = batches.batch(step)
-        assert len(queries) == len(passages) == len(same)
+        queries, passages, same, target = batches.batch(step)
+        assert len(queries) == len(passages) == len(same) == len(target)
         assert not same.diagonal().any()
 
 
@@ -207,12 +226,12 @@ def test_an_interrupted_stage_ends_like_one_that_was_not(stage: str, tmp_path: P
     torch.set_num_threads(1)
 
     def run(path: Path, steps: int, stop: int | None = None) -> Student:
-        student = initialise(SHAPE, lessons().pieces, np.linspace(0, 9, SHAPE.vocab, dtype=np.float32))
+        student = initialise(SHAPE, table())
         plan = recipe(steps)
         if stage == "warmup":
-            step = training.warmup_losses(student, lessons(), plan, np.ones(SHAPE.vocab, np.float32), "cpu")
+            step = training.warmup_losses(student, lessons(), plan, RARE, "cpu")
         else:
-            step = training.together_losses(student, lessons(), plan, "cpu")
+            step = training.together_losses(student, lessons(), plan, RARE, "cpu")
 
         def losses_until(number: int) -> Any:
             if number == stop:
@@ -231,7 +250,7 @@ def test_an_interrupted_stage_ends_like_one_that_was_not(stage: str, tmp_path: P
 
 
 def test_training_lowers_the_loss_of_every_head(tmp_path: Path, student: Student) -> None:
-    step = training.together_losses(student, lessons(), recipe(), "cpu")
+    step = training.together_losses(student, lessons(), recipe(), RARE, "cpu")
     run = training.train(student, Stage(60, 300, 3e-3, 5), step, tmp_path / "run.pt", "together")
     for name in ("dense", "sparse", "colbert"):
         start, end = (np.mean([row[name] for row in part]) for part in (run.history[:9], run.history[-9:]))
@@ -242,7 +261,7 @@ def test_heads_alone_leave_the_encoder_as_it_was(tmp_path: Path) -> None:
     student = checkpoint.load(write_checkpoint(tmp_path / "tiny"))
     student.backbone.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    step = training.together_losses(student, lessons(), recipe(), "cpu")
+    step = training.together_losses(student, lessons(), recipe(), RARE, "cpu")
     training.train(student, Stage(4, 300, 1e-3, 1), step, tmp_path / "run.pt", "heads")
     changed = {name for name, tensor in student.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"sparse_linear.weight", "sparse_linear.bias", "colbert_linear.weight", "colbert_linear.bias"}

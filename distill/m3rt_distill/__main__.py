@@ -13,11 +13,12 @@ import torch
 from m3rt.errors import M3rtError
 
 from . import checkpoint
+from .bag import Bag, bag_losses
 from .data import Corpus, read_corpus
 from .lessons import Lessons, prepare
 from .plot import plot
 from .recipe import Recipe
-from .start import initialise
+from .start import initialise, starting_table
 from .student import Shape, Student
 from .teacher import Teacher
 from .training import Run, together_losses, train, warmup_losses
@@ -61,9 +62,13 @@ def train_command(
         checkpoint.save(student, vocabulary.tokenizer, out / "warm")
     student.to(device)
     run = train(
-        student, wanted.together, together_losses(student, lessons, wanted, device), out / "together.pt", "together"
+        student,
+        wanted.together,
+        together_losses(student, lessons, wanted, vocabulary.rarity, device),
+        out / "together.pt",
+        "together",
     )
-    _finish(run, vocabulary, out / "student")
+    _finish(run, student, vocabulary, out / "student")
 
 
 def _vocabulary(recipe: Recipe, data: Path, teacher: Path, heads_only: Path | None, kept: Path) -> Vocabulary:
@@ -97,7 +102,11 @@ def _lessons(
 
 def _warm(recipe: Recipe, lessons: Lessons, vocabulary: Vocabulary, out: Path, device: str) -> Student:
     shape = Shape(len(vocabulary.kept), recipe.hidden, recipe.layers, recipe.heads, recipe.ffn, recipe.positions)
-    student = initialise(shape, lessons.pieces, vocabulary.rarity, recipe.seed)
+    bag = Bag(starting_table(lessons.pieces, vocabulary.rarity))
+    bag.to(device)
+    run = train(bag, recipe.bag, bag_losses(bag, lessons, recipe, device), out / "bag.pt", "bag")
+    plot(run.history, out / "bag.svg")
+    student = initialise(shape, bag.table.weight.detach().cpu(), recipe.seed)
     student.to(device)
     losses = warmup_losses(student, lessons, recipe, vocabulary.rarity, device)
     run = train(student, recipe.warmup, losses, out / "warmup.pt", "warm-up")
@@ -105,9 +114,9 @@ def _warm(recipe: Recipe, lessons: Lessons, vocabulary: Vocabulary, out: Path, d
     return student
 
 
-def _finish(run: Run, vocabulary: Vocabulary, directory: Path) -> None:
+def _finish(run: Run, student: Student, vocabulary: Vocabulary, directory: Path) -> None:
     plot(run.history, directory.with_name("together.svg"))
-    checkpoint.save(run.student, vocabulary.tokenizer, directory)
+    checkpoint.save(student, vocabulary.tokenizer, directory)
     click.echo(directory)
 
 

@@ -26,11 +26,15 @@ class Warmup(NamedTuple):
 
 
 class Together(NamedTuple):
-    """queries and passages (b, s) int64, row by row true pairs; same (b, b): passages as good as the query's own."""
+    """queries and passages (b, s) int64, row by row true pairs.
+
+    same: (b, b) bool, passages as good as the query's own. target: (b, h) the teacher's vectors of the passages.
+    """
 
     queries: Tensor
     passages: Tensor
     same: Tensor
+    target: Tensor
 
 
 def padded(rows: Sequence[NDArray[np.int32]]) -> Tensor:
@@ -49,6 +53,8 @@ class WarmupBatches:
         items = np.stack([lessons.pairs.ravel(), lessons.target.repeat(2)], axis=1)
         self._items = np.unique(items, axis=0)  # a text that is its own translation counts once
         self._lengths = np.diff(lessons.offsets)[self._items[:, 0]]
+        self._drawn: list[NDArray[np.int64]] = []
+        self._epochs = 0
 
     def epoch(self, number: int) -> list[NDArray[np.int64]]:
         """Rows of the items of each batch, every item once."""
@@ -58,6 +64,13 @@ class WarmupBatches:
         full = np.cumsum(self._lengths[order]) // self._tokens
         batches = np.split(order, np.flatnonzero(np.diff(full)) + 1)
         return [batches[i] for i in random.permutation(len(batches))]
+
+    def numbered(self, step: int) -> Warmup:
+        """Batch number `step`, counted through the epochs."""
+        while len(self._drawn) <= step:
+            self._drawn += self.epoch(self._epochs)
+            self._epochs += 1
+        return self.batch(self._drawn[step])
 
     def batch(self, rows: NDArray[np.int64]) -> Warmup:
         """The tensors of one batch."""
@@ -89,7 +102,7 @@ class TogetherBatches:
         pairs = [self._pair(row, passages, random) for row in rows]
         space = self._space[rows]
         same = torch.from_numpy((space @ space.T > _SAME) & ~np.eye(len(rows), dtype=bool))
-        return Together(padded([q for q, _ in pairs]), padded([p for _, p in pairs]), same)
+        return Together(padded([q for q, _ in pairs]), padded([p for _, p in pairs]), same, torch.from_numpy(space))
 
     def _with_neighbours(self, pool: NDArray[np.int64], wanted: int, random: np.random.Generator) -> list[int]:
         seeds = pool[random.permutation(len(pool))[: max(1, wanted // self._group)]]

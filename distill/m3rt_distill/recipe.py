@@ -36,7 +36,8 @@ class Recipe:
 
     sets: {data set: most pairs of it}. langs: pairs of other languages are left out. passages: for each set and
     language. characters: shortest and longest passage. temperatures: what each view's scores are divided by.
-    weights: of the views in the ensemble. distillation: share of the term that follows the ensemble.
+    weights: of the views in the ensemble. distillation: share of the term that follows the ensemble. anchor: of stage
+    1's targets in stage 2.
     """
 
     sets: dict[str, int]
@@ -49,11 +50,13 @@ class Recipe:
     positions: int
     passages: int
     characters: tuple[int, int]
+    bag: Stage
     warmup: Stage
     together: Stage
     temperatures: Weights
     weights: Weights
     distillation: float = 1.0
+    anchor: float = 1.0
     seed: int = 0
 
     @classmethod
@@ -66,7 +69,7 @@ class Recipe:
         names = {field.name for field in fields(cls)}
         if unknown := sorted(raw.keys() - names):
             raise InputError(f"{path} has {unknown[0]!r}, expected only {', '.join(sorted(names))}")
-        kinds = {"warmup": Stage, "together": Stage, "temperatures": Weights, "weights": Weights}
+        kinds = {"bag": Stage, "warmup": Stage, "together": Stage, "temperatures": Weights, "weights": Weights}
         try:
             values = {key: kinds[key](**value) if key in kinds else _frozen(value) for key, value in raw.items()}
             return cls(**values)

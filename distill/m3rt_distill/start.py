@@ -14,19 +14,33 @@ from m3rt.errors import InputError
 from .student import FIRST_POSITION, SPECIAL, Shape, Student
 
 _TABLE = 0.1  # standard deviation of the embedding table: a step of Adam then moves a row by about a hundredth
-_SHARPNESS = 1.0  # attention goes as exp(sharpness * standardised rarity)
+_SHARPNESS = 1.0  # attention goes as exp(sharpness * last channel), which is what Bag does
 _MIX = 0.2  # how much of the weighted mean a layer adds to each token
 
 
-def initialise(shape: Shape, pieces: NDArray[np.float32], rarity: NDArray[np.float32], seed: int = 0) -> Student:
-    """A student whose dense view is at once a rarity-weighted mean of teacher vectors.
+def starting_table(pieces: NDArray[np.float32], rarity: NDArray[np.float32]) -> Tensor:
+    """The teacher's projected vectors of all pieces as an embedding table (vocab, hidden).
 
-    pieces: (vocab, hidden) the teacher's projected unit vector of each piece alone. rarity: (vocab,). The last channel
-    of the table, the least principal component, gives way to the rarity: attention and the sparse head read it there.
+    The last channel, the least principal component, gives way to the rarity (vocab,), which attention and the sparse
+    head read there.
+    """
+    if rarity.shape != pieces.shape[:1]:
+        raise InputError(f"rarity is {rarity.shape}, expected {pieces.shape[:1]}: one number a piece")
+    table = torch.from_numpy(pieces) * math.sqrt(pieces.shape[1])
+    spread = torch.from_numpy((rarity - rarity[4:].mean()) / max(float(rarity[4:].std()), 1e-6))
+    table[:, -1] = spread
+    table[list(SPECIAL), :] = 0
+    table[list(SPECIAL[1:]), -1] = spread.min()
+    return table * _TABLE
+
+
+def initialise(shape: Shape, table: Tensor, seed: int = 0) -> Student:
+    """A student whose dense view is at once the weighted mean of `table`'s rows (vocab, hidden), as bag.Bag's is.
+
     <s> starts as zeros, so that only what attention gathers fills it, while other tokens stay close to themselves.
     """
-    if pieces.shape != (shape.vocab, shape.hidden) or rarity.shape != (shape.vocab,):
-        raise InputError(f"pieces {pieces.shape}, rarity {rarity.shape}: expected ({shape.vocab}, {shape.hidden})")
+    if table.shape != (shape.vocab, shape.hidden):
+        raise InputError(f"the table is {tuple(table.shape)}, expected ({shape.vocab}, {shape.hidden})")
     torch.manual_seed(seed)
     student = Student(shape)
     with torch.no_grad():
@@ -34,27 +48,19 @@ def initialise(shape: Shape, pieces: NDArray[np.float32], rarity: NDArray[np.flo
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        _start_table(student, pieces, rarity)
+        tables = student.backbone.embeddings
+        tables.word_embeddings.weight.copy_(table)
+        tables.word_embeddings.weight[0] = 0
+        places = _waves(shape)
+        places[FIRST_POSITION] = 0
+        tables.position_embeddings.weight.copy_(places * _TABLE * 0.1)
+        nn.init.zeros_(tables.token_type_embeddings.weight)
         for layer in student.backbone.encoder["layer"]:
             _start_attention(layer.attention, shape)
         student.colbert_linear.weight.add_(torch.eye(shape.hidden))
         student.sparse_linear.weight[0, -1] = 0.2
         student.sparse_linear.bias.fill_(0.4)
     return student
-
-
-def _start_table(student: Student, pieces: NDArray[np.float32], rarity: NDArray[np.float32]) -> None:
-    tables, hidden = student.backbone.embeddings, student.shape.hidden
-    table = torch.from_numpy(pieces) * math.sqrt(hidden)
-    spread = torch.from_numpy((rarity - rarity[4:].mean()) / max(float(rarity[4:].std()), 1e-6))
-    table[:, -1] = spread
-    table[list(SPECIAL), :] = 0
-    table[list(SPECIAL[1:]), -1] = spread.min()
-    places = _waves(student.shape)
-    places[FIRST_POSITION] = 0
-    tables.word_embeddings.weight.copy_(table * _TABLE)
-    tables.position_embeddings.weight.copy_(places * _TABLE * 0.1)
-    nn.init.zeros_(tables.token_type_embeddings.weight)
 
 
 def _start_attention(attention: nn.ModuleDict, shape: Shape) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -32,7 +33,7 @@ Losses = dict[str, Tensor]
 class Run:
     """A stage under way: `step` steps done, their losses, all of it kept in `path`."""
 
-    student: Student
+    model: nn.Module
     optimizer: Any
     path: Path
     step: int = 0
@@ -41,26 +42,27 @@ class Run:
     def save(self) -> None:
         """Write model, optimizer and history aside and rename."""
         aside = self.path.with_suffix(".part")
-        state = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         torch.save({**state, "step": self.step, "history": self.history}, aside)
         os.replace(aside, self.path)
+        self.path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.history), "utf-8")
 
     def resume(self) -> None:
         """Go on from `path` if there is one."""
         if self.path.is_file():
             state = torch.load(self.path, weights_only=True)
-            self.student.load_state_dict(state["student"])
+            self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.history = state["step"], state["history"]
 
 
-def train(student: Student, stage: Stage, losses: Callable[[int], Losses], path: Path, name: str) -> Run:
+def train(model: nn.Module, stage: Stage, losses: Callable[[int], Losses], path: Path, name: str) -> Run:
     """Minimise the "loss" of losses(step) for the stage's steps; what is trainable is what requires a gradient."""
-    trained = [p for p in student.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-    run = Run(student, optimizer, path)
+    run = Run(model, optimizer, path)
     run.resume()
-    student.train()
+    model.train()
     with tqdm(range(run.step, stage.steps), name, initial=run.step, total=stage.steps, disable=None) as progress:
         for step in progress:
             for group in optimizer.param_groups:
@@ -83,14 +85,10 @@ def warmup_losses(
 ) -> Callable[[int], Losses]:
     """Stage 1: the dense view follows the teacher, the lexical weights follow BM25's."""
     batches = WarmupBatches(lessons, recipe.warmup.tokens, recipe.seed)
-    order = _endless(batches)
     rare = torch.from_numpy(rarity).to(device)
-    drawn: list[NDArray[np.int64]] = []
 
     def losses(step: int) -> Losses:
-        while len(drawn) <= step:
-            drawn.append(next(order))
-        ids, target = (tensor.to(device) for tensor in batches.batch(drawn[step]))
+        ids, target = (tensor.to(device) for tensor in batches.numbered(step))
         views = half_views(student, ids)
         dense = dense_warmup(views.dense, target, _TEMPERATURE)
         lexical = functional.mse_loss(views.weights, bm25_weights(ids, rare))
@@ -116,21 +114,23 @@ def bm25_weights(ids: Tensor, rarity: Tensor) -> Tensor:
     return _LEXICAL_SCALE * rarity[ids].sqrt() * saturated * lexical
 
 
-def together_losses(student: Student, lessons: Lessons, recipe: Recipe, device: str) -> Callable[[int], Losses]:
-    """Stage 2: every head by InfoNCE and by following the ensemble of the three."""
+def together_losses(
+    student: Student, lessons: Lessons, recipe: Recipe, rarity: NDArray[np.float32], device: str
+) -> Callable[[int], Losses]:
+    """Stage 2: every head by InfoNCE and by following the ensemble; passages stay anchored to stage 1."""
     batches = TogetherBatches(lessons, recipe.together.tokens, recipe.seed)
+    rare = torch.from_numpy(rarity).to(device)
+    anchored = any(p.requires_grad for p in student.backbone.parameters())
 
     def losses(step: int) -> Losses:
-        queries, passages, same = (tensor.to(device) for tensor in batches.batch(step))
+        queries, passages, same, target = (tensor.to(device) for tensor in batches.batch(step))
         asked, found = half_views(student, queries), half_views(student, passages)
         scored = Scores(*(s.masked_fill(same, -1e4) for s in scores(asked, found, student.shape.vocab)))
-        return self_distillation(scored, recipe.temperatures, recipe.weights, recipe.distillation)
+        named = self_distillation(scored, recipe.temperatures, recipe.weights, recipe.distillation)
+        if not anchored:
+            return named
+        lexical = functional.mse_loss(found.weights, bm25_weights(passages, rare))
+        anchor = 1 - (found.dense * target).sum(dim=-1).mean() + 2 * lexical
+        return {**named, "anchor": anchor, "loss": named["loss"] + recipe.anchor * anchor}
 
     return losses
-
-
-def _endless(batches: WarmupBatches) -> Iterator[NDArray[np.int64]]:
-    number = 0
-    while True:
-        yield from batches.epoch(number)
-        number += 1

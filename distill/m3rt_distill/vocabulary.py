@@ -71,9 +71,11 @@ def prune(tokenizer: dict[str, Any], texts: Iterable[tuple[str, str]], size: int
 
     A piece's use is the mean of its share of the texts, every language counting alike, and of its share of the web,
     which its unigram score tells; pieces of scripts that the texts do not use are left out. The texts' own characters
-    come first, so that nothing in them turns into <unk>. Raises CheckpointError for another kind of tokenizer.
+    come first, so that nothing in them turns into <unk>. The tokenizer that is left ignores case, which saves pieces
+    and lets words match wherever they stand. Raises CheckpointError for another kind of tokenizer.
     """
     vocab = _pieces(tokenizer)
+    tokenizer = {**tokenizer, "normalizer": _lowercased(tokenizer.get("normalizer"))}
     if not _SPECIAL + 1 < size <= len(vocab):
         raise InputError(f"the vocabulary is to have {size} pieces, expected {_SPECIAL + 2}..{len(vocab)}")
     by_lang: dict[str, list[str]] = {}
@@ -86,10 +88,10 @@ def prune(tokenizer: dict[str, Any], texts: Iterable[tuple[str, str]], size: int
     use = share + web / web.sum()
     seen = Counter(_SPACE)
     for group in by_lang.values():
-        seen.update(c for text in group for c in text)
+        seen.update(c for text in group for c in text.lower())
     scripts = _scripts(seen)
     for i, (piece, _) in enumerate(vocab):
-        if not all(_script(c) in scripts for c in piece):
+        if piece != piece.lower() or not all(_script(c) in scripts for c in piece):
             use[i] = 0
         elif len(piece) == 1:  # without its characters a word cannot be spelled at all
             use[i] += 1 if piece in seen else 20 * use[i]
@@ -107,6 +109,11 @@ def _pieces(tokenizer: dict[str, Any]) -> list[tuple[str, float]]:
             "the tokenizer is not XLM-R's, expected a Unigram model that starts with <s> <pad> </s> <unk>"
         )
     return pieces
+
+
+def _lowercased(normalizer: dict[str, Any] | None) -> dict[str, Any]:
+    steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
+    return {"type": "Sequence", "normalizers": [*steps, {"type": "Lowercase"}]}
 
 
 def _renumbered(tokenizer: dict[str, Any], vocab: list[tuple[str, float]]) -> dict[str, Any]:

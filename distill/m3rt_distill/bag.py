@@ -1,0 +1,49 @@
+"""The student without its layers: a weighted mean of token vectors, a hundred times cheaper to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .batches import WarmupBatches
+from .lessons import Lessons
+from .losses import contrast
+from .recipe import Recipe
+from .student import SPECIAL
+
+_TEMPERATURE = 0.05
+
+
+class Bag(nn.Module):
+    """What <s> holds after the first attention of a student that starts: see start.initialise.
+
+    table: (vocab, hidden); its last channel, normalised with the row, decides how much a token weighs.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.table = nn.Embedding.from_pretrained(table, freeze=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Unit vectors (b, hidden) of token ids (b, s) int64; special tokens count for nothing."""
+        x = functional.layer_norm(self.table(ids), self.table.weight.shape[1:])
+        special = torch.isin(ids, ids.new_tensor(SPECIAL))
+        weights = x[..., -1].masked_fill(special, -100.0).softmax(dim=1)
+        return functional.normalize((weights[:, None, :] @ x)[:, 0], dim=-1)
+
+
+def bag_losses(bag: Bag, lessons: Lessons, recipe: Recipe, device: str) -> Callable[[int], dict[str, Tensor]]:
+    """Follow the teacher's vectors, and tell them apart within large batches."""
+    batches = WarmupBatches(lessons, recipe.bag.tokens, recipe.seed)
+
+    def losses(step: int) -> dict[str, Tensor]:
+        ids, target = (tensor.to(device) for tensor in batches.numbered(step))
+        found = bag(ids)
+        cosine = found @ target.T
+        dense, apart = 1 - cosine.diagonal().mean(), contrast(cosine / _TEMPERATURE)
+        return {"dense": dense, "contrast": apart, "loss": dense + 0.1 * apart}
+
+    return losses
