@@ -79,7 +79,7 @@ def test_help_names_every_command(args: list[str], capsys: Captured) -> None:
         ),
         ("info", ["MODEL", "--json", "M3RT_MODEL"]),
         ("bench", ["MODEL", "--quick", "M3RT_MODEL", *CONTAINER, *CONTAINER.values(), "JSON"]),
-        ("tune", ["MODEL", "--seconds", "--no-prepack", "M3RT_MODEL", "M3RT_CACHE", "M3RT_TUNE"]),
+        ("tune", ["MODEL", "--seconds", "--no-save-session", "M3RT_MODEL", "M3RT_CACHE", "M3RT_TUNE"]),
         ("verify", ["MODEL", "--json", "M3RT_MODEL", *CONTAINER, *CONTAINER.values()]),
     ],
 )

@@ -15,13 +15,15 @@ from m3rt_export import export
 from m3rt import M3Encoder, OutputError, machine, trials, tuning
 from m3rt.bundle import Bundle, open_bundle
 from m3rt.cli import main
-from m3rt.engines import load_engine, onnxruntime, prepacked
+from m3rt.cpu import has_vnni
+from m3rt.engines import load_engine, onnxruntime, openvino, saved
 from m3rt.trials import Trial, pick, pick_budget, thread_counts
 from m3rt.tuning import Choice, Profile, Setting
 
 NAME = "onnxruntime"
 PROFILE = Profile(NAME, {NAME: Setting(1, 77), "openvino": Setting(1, None)}, ({"engine": NAME, "query_ms": 1.5},))
 Captured = pytest.CaptureFixture[str]
+needs_vnni = pytest.mark.skipif(not has_vnni(), reason="int8 without VNNI is not saved")
 
 
 @pytest.fixture(autouse=True)
@@ -169,23 +171,32 @@ def test_versions_are_those_that_importlib_finds() -> None:
 # ---- the saved session
 
 
-@pytest.fixture(params=["bundle_fp32", "bundle_aligned"])
-def saved(request: pytest.FixtureRequest) -> tuple[Bundle, Choice]:
+SESSIONS = [("onnxruntime", "bundle_fp32"), ("onnxruntime", "bundle_aligned"), ("openvino", "bundle_int8")]
+MODULES: dict[str, Any] = {"onnxruntime": onnxruntime, "openvino": openvino}
+
+
+@pytest.fixture(params=SESSIONS, ids=lambda p: "-".join(p))
+def kept(request: pytest.FixtureRequest) -> tuple[Bundle, Choice]:
     """A bundle with a profile and a saved session."""
-    bundle = open_bundle(request.getfixturevalue(request.param))
-    if not prepacked.supported(bundle):
+    engine, name = request.param
+    bundle = open_bundle(request.getfixturevalue(name))
+    if bundle.manifest.precision == "int8" and not has_vnni():
         pytest.skip("int8 without VNNI is not saved")
     tuning.make_folder(bundle)
-    files = prepacked.save(bundle, tuning.prepared_folder(bundle, NAME))
-    tuning.save(bundle, Profile(NAME, {NAME: Setting(1, None, files)}, ()))
+    files = saved.save(bundle, engine, tuning.prepared_folder(bundle, engine), 1)
+    tuning.save(bundle, Profile(engine, {engine: Setting(1, None, files)}, ()))
     return bundle, tuning.choose(bundle, device="cpu")
 
 
-def test_a_saved_session_gives_the_same_bits(saved: tuple[Bundle, Choice]) -> None:
-    bundle, choice = saved
-    assert choice.prepared == tuning.prepared_folder(bundle, NAME)
+def load(bundle: Bundle, engine: str, **options: Any) -> Any:
+    return MODULES[engine].load(bundle, device="cpu", **options)
+
+
+def test_a_saved_session_gives_the_same_bits(kept: tuple[Bundle, Choice]) -> None:
+    bundle, choice = kept
+    assert choice.prepared == tuning.prepared_folder(bundle, choice.engine)
     plain, fast = (
-        M3Encoder.with_engine(bundle, onnxruntime.load(bundle, device="cpu", **options)).encode(
+        M3Encoder.with_engine(bundle, load(bundle, choice.engine, **options)).encode(
             sentences(), return_sparse=True, return_colbert_vecs=True
         )
         for options in ({"threads": 1}, choice.options)
@@ -196,48 +207,69 @@ def test_a_saved_session_gives_the_same_bits(saved: tuple[Bundle, Choice]) -> No
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs Linux")
-def test_a_saved_session_is_mapped_from_the_cache(saved: tuple[Bundle, Choice]) -> None:
-    bundle, choice = saved
-    engine = onnxruntime.load(bundle, device="cpu", **choice.options)
+def test_a_saved_session_is_mapped_from_the_cache(kept: tuple[Bundle, Choice]) -> None:
+    bundle, choice = kept
+    engine = load(bundle, choice.engine, **choice.options)
     assert str(choice.prepared) in Path("/proc/self/maps").read_text()
     del engine
 
 
-def test_a_truncated_session_is_ignored_with_one_line(saved: tuple[Bundle, Choice]) -> None:
-    bundle, choice = saved
+def test_a_truncated_session_is_ignored_with_one_line(kept: tuple[Bundle, Choice]) -> None:
+    bundle, choice = kept
     assert choice.prepared
-    path = choice.prepared / "prepacked.bin"
+    path = next(p for p in choice.prepared.iterdir() if p.suffix in (".bin", ".blob"))
     os.truncate(path, path.stat().st_size - 1)
-    with pytest.warns(UserWarning, match=r"prepacked\.bin has \d+ bytes, expected \d+; .* run: m3rt tune") as caught:
-        assert tuning.choose(bundle, device="cpu") == Choice(NAME, 1)
+    with pytest.warns(UserWarning, match=r" has \d+ bytes, expected \d+; .* run: m3rt tune") as caught:
+        assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, 1)
     assert len(caught) == 1
 
 
-def test_a_session_that_does_not_load_is_ignored_with_one_line(saved: tuple[Bundle, Choice]) -> None:
-    bundle, choice = saved
+def test_a_session_that_does_not_load_is_ignored(kept: tuple[Bundle, Choice], recwarn: Any) -> None:
+    bundle, choice = kept
     assert choice.prepared
-    graph = choice.prepared / "model.onnx"
-    graph.write_bytes(b"\xff" * graph.stat().st_size)
-    with pytest.warns(UserWarning, match="cannot be loaded: .* loading without it; run: m3rt tune") as caught:
-        engine = onnxruntime.load(bundle, device="cpu", **tuning.choose(bundle, device="cpu").options)
-    assert len(caught) == 1
+    for path in choice.prepared.iterdir():
+        if path.name != "prepacked.bin":
+            path.chmod(0o600)
+            path.write_bytes(b"\xff" * path.stat().st_size)
+    engine = load(bundle, choice.engine, **tuning.choose(bundle, device="cpu").options)
+    told = [str(w.message) for w in recwarn]
+    assert all("cannot be loaded: " in t and "loading without it; run: m3rt tune" in t for t in told)
+    assert len(told) == (choice.engine == "onnxruntime")  # OpenVINO compiles anew without a word
     assert M3Encoder.with_engine(bundle, engine).encode("x").dense_vecs.shape == (1, 32)
+
+
+@needs_vnni
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_compiled_model_is_used_for_its_own_threads_and_place_only(
+    bundle_int8: Path, tmp_path: Path, threads: int
+) -> None:
+    bundle = open_bundle(bundle_int8)
+    folder = tuning.make_folder(bundle) / "openvino-x"
+    files = saved.save(bundle, "openvino", folder, 1)
+    assert sorted(Path(name).suffix for name in files) == [".blob", ".json"]
+    shutil.copytree(bundle_int8, tmp_path / "moved")
+    for place in (bundle, open_bundle(tmp_path / "moved")):
+        engine = openvino.load(place, device="cpu", threads=threads, prepared=folder)
+        used = engine._compiled.get_property("LOADED_FROM_CACHE")
+        assert used == (threads == 1 and place is bundle)
+        assert {p.name: p.stat().st_size for p in folder.iterdir()} == files  # nothing is added
 
 
 def test_weights_that_would_crash_a_kernel_are_not_saved(bundle_int8: Path) -> None:
     bundle = open_bundle(bundle_int8)
     folder = tuning.make_folder(bundle)
-    files = prepacked.save(bundle, folder / "onnxruntime-x")
+    files = saved.save(bundle, "onnxruntime", folder / "onnxruntime-x", 1)
     assert bool(files) == (folder / "onnxruntime-x").exists()
     assert not list(folder.glob(".*"))
 
 
-def test_a_session_that_cannot_be_written_leaves_nothing(bundle: Bundle) -> None:
+@pytest.mark.parametrize("engine", MODULES)
+def test_a_session_that_cannot_be_written_leaves_nothing(bundle: Bundle, engine: str) -> None:
     folder = tuning.make_folder(bundle)
-    blocked = folder / "onnxruntime-x"
+    blocked = folder / f"{engine}-x"
     blocked.write_bytes(b"")  # a file where the directory must go
-    with pytest.raises(OutputError, match="--no-prepack"):
-        prepacked.save(bundle, blocked)
+    with pytest.raises(OutputError, match="--no-save-session"):
+        saved.save(bundle, engine, blocked, 1)
     assert list(folder.iterdir()) == [blocked]
 
 
@@ -278,14 +310,15 @@ def test_the_command_leaves_a_profile_that_holds(bundle: Bundle, capsys: Capture
     assert out.splitlines()[-1] == str(tuning.folder(bundle) / "profile.json")
     assert "another" not in err
     assert {row["engine"] for row in profile.measured} >= {profile.engine}
-    assert profile.settings[NAME].prepared.keys() == {"model.onnx", "prepacked.bin"}
-    assert "of packed weights saved; --no-prepack does without" in err
+    files = profile.settings[profile.engine].prepared
+    assert files.keys() == {p.name for p in tuning.prepared_folder(bundle, profile.engine).iterdir()} != set()
+    assert f"of {profile.engine}'s session saved; --no-save-session does without" in err
 
 
-def test_no_prepack_saves_no_weights(bundle: Bundle, capsys: Captured) -> None:
-    assert main(["tune", str(bundle.path), "--seconds", "1", "--no-prepack"]) == 0
+def test_a_session_is_not_saved_if_not_wanted(bundle: Bundle, capsys: Captured) -> None:
+    assert main(["tune", str(bundle.path), "--seconds", "1", "--no-save-session"]) == 0
     assert [p.name for p in tuning.folder(bundle).iterdir()] == ["profile.json"]
-    assert "packed" not in capsys.readouterr().err
+    assert "saved" not in capsys.readouterr().err
 
 
 def test_an_unusable_cache_is_one_line_before_any_work(bundle: Bundle, cache: Path, capsys: Captured) -> None:

@@ -14,16 +14,16 @@ from .options import model_argument
 @click.command("tune")
 @model_argument
 @click.option("--seconds", type=click.IntRange(1, 600), default=60, help="How long to measure, about.")
-@click.option("--prepack/--no-prepack", default=True, help="Save onnxruntime's packed weights, 1.5 times the bundle.")
-def command(model: str, seconds: int, prepack: bool) -> None:
+@click.option("--save-session/--no-save-session", default=True, help="Save what the fastest engine makes at its start.")
+def command(model: str, seconds: int, save_session: bool) -> None:
     """Find the fastest engine, threads and batches for this machine, and keep them.
 
     The result is a profile in M3RT_CACHE, by default ~/.cache/m3rt, that every later load of this bundle on the CPU
     uses for what is not given explicitly. Another machine, m3rt, engine or bundle makes it stale: it is then ignored
     with a warning until tune runs again. M3RT_TUNE=0 ignores it. The profile's path is printed on stdout.
 
-    With --prepack the weights are saved too as onnxruntime's kernels want them, so that later processes map and
-    share them instead of packing a private copy.
+    With --save-session what the fastest engine makes of the weights at its start is saved too (onnxruntime: 1.5 times
+    the bundle, mapped and shared by processes; openvino: once), so that later processes start faster.
 
     MODEL is a bundle's directory  [env var: M3RT_MODEL].
     """
@@ -31,7 +31,7 @@ def command(model: str, seconds: int, prepack: bool) -> None:
 
     from .. import tuning
     from ..bundle import open_bundle
-    from ..engines import prepacked
+    from ..engines import saved
     from ..trials import tune
 
     bundle = open_bundle(model)
@@ -44,17 +44,16 @@ def command(model: str, seconds: int, prepack: bool) -> None:
             progress.set_description_str(what)
 
         profile = tune(bundle, seconds, progress=show)
-    name = prepacked.NAME
-    if prepack and name in profile.settings and prepacked.supported(bundle):
-        files = prepacked.save(bundle, tuning.prepared_folder(bundle, name))
-        settings = {**profile.settings, name: replace(profile.settings[name], prepared=files)}
-        profile = replace(profile, settings=settings)
-        saved = f"{size(sum(files.values()))} of packed weights saved; --no-prepack does without"
-        say(saved if files else "this bundle's packed weights cannot be saved (alignment); loading is as before")
-    path = tuning.save(bundle, profile)
-    prepacked.remove_others(tuning.prepared_folder(bundle, name))
-    emit_text(_table(profile.measured))
     best = profile.settings[profile.engine]
+    directory = tuning.prepared_folder(bundle, profile.engine)
+    if save_session and saved.supported(bundle, profile.engine):
+        files = saved.save(bundle, profile.engine, directory, best.threads)
+        profile = replace(profile, settings={**profile.settings, profile.engine: replace(best, prepared=files)})
+        told = f"{size(sum(files.values()))} of {profile.engine}'s session saved; --no-save-session does without"
+        say(told if files else "this bundle's session cannot be saved (alignment); loading is as before")
+    path = tuning.save(bundle, profile)
+    saved.remove_others(directory)
+    emit_text(_table(profile.measured))
     batch = f"batches of {best.batch_tokens} tokens" if best.batch_tokens else "the engine's own batches"
     say(f"{profile.engine}, {best.threads} threads, {batch}: used from now on, unless told otherwise")
     emit_text(str(path))

@@ -59,7 +59,7 @@ class OnnxRuntimeEngine:
 def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | None = None) -> OnnxRuntimeEngine:
     """Open a session on the best device; EngineMissing without the package, DeviceMissing where it cannot run.
 
-    prepared: the folder of a session that prepacked.save() made here; used on the CPU, if it loads.
+    prepared: the folder of a session that saved.save() made here; used on the CPU, if it loads.
     """
     device = _choose(device, bundle, _onnxruntime().get_available_providers())
     if prepared is not None and device == "cpu":

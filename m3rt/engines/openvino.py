@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -20,6 +22,7 @@ from .base import Heads, Outputs, Ports
 _BATCHES = {"int8": (384, 20), "fp32": (1024, 20)}
 # A pass over more tokens than this gives its scratch memory back; 40 ms beside the seconds that it took.
 _RELEASE_TOKENS = 2048
+SAVED = "session.json"  # in the folder of a compiled model: what it is of
 
 
 class OpenVinoEngine:
@@ -52,30 +55,52 @@ class OpenVinoEngine:
         return self._ports.result({name: out[name] for name in self._ports.outputs}, heads)
 
 
-def load(bundle: Bundle, *, device: str, threads: int | None) -> OpenVinoEngine:
-    """Compile the bundle's graph for the CPU; EngineMissing without the package, DeviceMissing where it cannot run."""
+def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | None = None) -> OpenVinoEngine:
+    """Compile the bundle's graph for the CPU; EngineMissing without the package, DeviceMissing where it cannot run.
+
+    prepared: the folder of a compiled model that saved.save() made here; used if it is of this graph and thread count.
+    """
     if device == "cuda":
         raise DeviceMissing("openvino runs on CPUs only; use engine='onnxruntime' for cuda")
     if bundle.manifest.precision == "int8" and not has_vnni():
         raise DeviceMissing("this CPU has no VNNI, where openvino's int8 saturates; use engine='onnxruntime'")
-    return open_session(bundle, "cpu", threads)
+    return open_session(bundle, "cpu", threads, prepared)
 
 
-def open_session(bundle: Bundle, device: str, threads: int | None = None) -> OpenVinoEngine:
+def open_session(
+    bundle: Bundle, device: str, threads: int | None = None, prepared: Path | None = None
+) -> OpenVinoEngine:
     """Compile the bundle's graph, however slow it will be. Raises BundleError."""
     ov = _openvino()
     graph = bundle.graph("openvino")
+    threads = threads or available_cpus()
     options = {
-        "INFERENCE_NUM_THREADS": threads or available_cpus(),
+        "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         # Beside int8 products the rounding of bf16 is not seen; fp32 is for those who want all of it.
         "INFERENCE_PRECISION_HINT": "bf16" if bundle.manifest.precision == "int8" and has_bf16() else "f32",
     }
+    # Its cache knows a model by its path, and would add one that it does not know.
+    if prepared is not None and _saved_key(prepared) == saved_key(bundle, threads):
+        options["CACHE_DIR"] = str(prepared)
     try:
         compiled = ov.Core().compile_model(str(graph), "CPU", options)
     except Exception as error:
         raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
     return OpenVinoEngine(compiled, bundle)
+
+
+def saved_key(bundle: Bundle, threads: int) -> dict[str, str | int]:
+    """What OpenVINO's cache tells models apart by, beside the versions and the processor of a tuning profile."""
+    graph = bundle.graph("openvino")
+    return {"graph": str(graph.resolve()), "written": graph.stat().st_mtime_ns, "threads": threads}
+
+
+def _saved_key(directory: Path) -> object:
+    try:
+        return json.loads((directory / SAVED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _openvino() -> Any:
