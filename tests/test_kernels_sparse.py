@@ -118,9 +118,10 @@ def test_search_equals_scoring_every_document(
 
 @pytest.mark.parametrize("impacts", ["float32", "uint8"])
 @pytest.mark.parametrize("terms", [2, 8, 60])
-def test_pruning_loses_no_document(storey: str, impacts: Any, terms: int) -> None:
+def test_pruning_loses_no_document(storey: str, impacts: Any, terms: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if storey == "plain":
         pytest.skip("nothing is pruned without numba")
+    monkeypatch.setattr(inverted, "_SHARE", 1000)  # so few documents would be searched on one thread
     documents, queries = zipf(70_000, 12, 0), zipf(30, terms, 1)
     index = InvertedIndex.build(*documents, impacts=impacts)
     assert len(index.frequent)

@@ -30,7 +30,7 @@ from .top_k import best
 
 _FEW = 64  # documents below which a term is no column
 _TABLE = 0.25  # a term in more of the blocks than this is common: its table costs less than its postings
-_SHARE = 4096  # blocks that are worth a thread
+_SHARE = 500_000  # postings that are worth a thread
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -216,7 +216,8 @@ class InvertedIndex:
         def work(begin: int, end: int) -> None:
             parts.append(pruning.search_blocks(query, index, allowed, min(k, self.n_docs), begin, end, self.n_docs))
 
-        run_ranges(work, split(n_blocks, min(threads, 1 + n_blocks // _SHARE)), threads)
+        postings = int((self.indptr[query.terms + 1] - self.indptr[query.terms]).sum())
+        run_ranges(work, split(n_blocks, min(threads, 1 + postings // _SHARE)), threads)
         scores, docs = (np.concatenate(found) for found in zip(*parts, strict=True))
         docs, scores = ranked(scores, docs)
         return docs[:k], scores[:k]
