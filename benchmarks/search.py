@@ -78,10 +78,8 @@ def main() -> None:
 def _index(path: Path, corpus: Corpus) -> HybridIndex:
     """The index at `path`, gone on with where an earlier run stopped."""
     index = HybridIndex(path) if path.exists() else HybridIndex.create(path, dim=1024, colbert="int8")
-    done = len(index)
-    for first, out in tqdm(corpus.batches(), desc="m3rt"):
-        if first >= done:
-            index.add([str(first + i) for i in range(len(out))], embeddings=out)
+    for first, out in tqdm(corpus.batches(len(index)), desc="m3rt"):
+        index.add([str(first + i) for i in range(len(out))], embeddings=out)
     index.compact()
     return index
 

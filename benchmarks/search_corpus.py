@@ -46,9 +46,9 @@ class Corpus:
         dense = _unit(random.standard_normal((self._size(first), DIM), np.float32))
         return dense, _sparse([_terms(random) for _ in range(len(dense))])
 
-    def batches(self) -> Iterator[tuple[int, Embeddings]]:
-        """Every document, BATCH at a time, after the number of the first."""
-        for first in range(0, self.documents, BATCH):
+    def batches(self, done: int = 0) -> Iterator[tuple[int, Embeddings]]:
+        """The documents from number `done` on, BATCH at a time, after the number of the first."""
+        for first in range(done, self.documents, BATCH):
             dense, sparse = self.texts(first)
             yield first, _embeddings(dense, sparse, self.pool[self.tokens(first).ravel()], TOKENS)
 

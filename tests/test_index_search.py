@@ -1,5 +1,7 @@
 """HybridIndex.search: what plain loops over the documents find, in every mode, whatever the segments."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -230,3 +232,21 @@ def test_texts_are_found_by_their_model(fp32: M3Encoder, bundle_int8: Path, tmp_
     assert HybridIndex(tmp_path / "index", bundle_int8).search(texts[0])[0].id == "s0"
     batch = HybridIndex(tmp_path / "index").search_batch(texts[:5], 3, mode="dense")
     assert [result[0].id for result in batch] == ids[:5]
+
+
+def test_without_numba_the_same_documents_are_found(index: HybridIndex) -> None:
+    script = f"""
+import sys
+sys.modules["numba"] = None
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from corpus import documents, embeddings
+from m3rt import HybridIndex
+index = HybridIndex({str(index.path)!r})
+for query in documents(12, seed=7):
+    found = [index.search(embeddings([query]), mode=mode) for mode in ("hybrid", "dense", "sparse", "colbert")]
+    print(*(hit.id for result in found for hit in result))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modes = ("hybrid", "dense", "sparse", "colbert")
+    wanted = [" ".join(hit.id for mode in modes for hit in search(index, query, mode=mode)) for query in QUERIES]
+    assert done.stdout.splitlines() == wanted

@@ -113,11 +113,10 @@ def _reranked(
         return _by_weights(fused.rows, by_view, weights)
     best = fused.rows[np.argsort(-colbert, kind="stable")]
     rows, scores = rrf([*(rows for rows, _ in found.values()), best])
-    order = np.argsort(fused.rows)
-    kept = np.isin(rows, best, assume_unique=True)  # what was cut off before ColBERT stays out
-    rows, scores = rows[kept], scores[kept]
-    places = order[np.searchsorted(fused.rows, rows, sorter=order)]
-    return Ranking(rows, scores, {view: values[places] for view, values in by_view.items()})
+    places = _places(fused.rows, rows)
+    kept = places >= 0  # what was cut off before ColBERT stays out
+    by_view = {view: values[places[kept]] for view, values in by_view.items()}
+    return Ranking(rows[kept], scores[kept], by_view)
 
 
 def _by_weights(
@@ -134,11 +133,19 @@ def _completed(
     snapshot: Snapshot, query: Query, view: str, rows: NDArray[np.int64], found: Found
 ) -> NDArray[np.float32]:
     """The scores of `rows` by `view`: found already, or computed now."""
-    order = np.argsort(rows)
+    places = _places(rows, found[0])
     scores = np.full(len(rows), np.nan, np.float32)
-    known = np.isin(found[0], rows, assume_unique=True)
-    scores[order[np.searchsorted(rows, found[0][known], sorter=order)]] = found[1][known]
+    scores[places[places >= 0]] = found[1][places >= 0]
     missing = np.flatnonzero(np.isnan(scores))
     if len(missing):
         scores[missing] = snapshot.scores(query[view].score, rows[missing])
     return scores
+
+
+def _places(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of `wanted` is in `rows`, which are distinct; -1 where it is not."""
+    if not len(rows):
+        return np.full(len(wanted), -1)
+    order = np.argsort(rows)
+    places = order[np.minimum(np.searchsorted(rows, wanted, sorter=order), len(rows) - 1)]
+    return np.where(rows[places] == wanted, places, -1)
