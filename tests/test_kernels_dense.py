@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from m3rt_kernels import (
-    dense,
     dense_scores,
     dense_top_k,
     dense_top_k_binary,
     dense_top_k_int8,
+    dots,
     rrf,
     top_k,
     weighted_fusion,
@@ -28,7 +28,7 @@ def storey(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "compiled":
         pytest.importorskip("numba")
     else:
-        monkeypatch.setattr(dense, "available", lambda: False)
+        monkeypatch.setattr(dots, "available", lambda: False)
 
 
 def rows(seed: int, n: int, dim: int) -> Array:
