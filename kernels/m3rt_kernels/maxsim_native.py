@@ -34,35 +34,37 @@ def _folder(tile: Any) -> Any:
     one2, one1 = tile(_isa, _ONE, 2), tile(_isa, _ONE, 1)
 
     @njit(nogil=True)
-    def fold(panel, panel_bytes, panels, rows, row_bytes, count, bias, scales, best):  # type: ignore[no-untyped-def]
+    def fold(panel, panel_bytes, panels, rows, row_bytes, count, bias, scales, best, ahead, ahead_bytes):  # type: ignore[no-untyped-def]
         steps = row_bytes // 4
+        tall_stride, short_stride = _TALL * ahead_bytes // steps, _SHORT * ahead_bytes // steps
         done = 0
         while done < count:
             left = count - done
             if left >= _TALL or (count >= _TALL and left > 2 * _SHORT):
-                height = _TALL
+                height, stride = _TALL, tall_stride
             elif left >= _SHORT or (count >= _SHORT and left > 1):
-                height = _SHORT
+                height, stride = _SHORT, short_stride
             else:
-                height = _ONE
+                height, stride = _ONE, 0
             at = min(done, count - height)
             here, scale = rows + at * row_bytes, scales + at * 4
+            soon = ahead + at * ahead_bytes
             for p in range(0, panels, 2):
                 lane = p * LANES * 4
                 query, start, top = panel + p * panel_bytes, bias + lane, best + lane
                 if p + 1 < panels:
                     if height == _TALL:
-                        tall2(query, panel_bytes, here, row_bytes, steps, start, scale, top)
+                        tall2(query, panel_bytes, here, row_bytes, steps, start, scale, top, soon, stride)
                     elif height == _SHORT:
-                        short2(query, panel_bytes, here, row_bytes, steps, start, scale, top)
+                        short2(query, panel_bytes, here, row_bytes, steps, start, scale, top, soon, stride)
                     else:
-                        one2(query, panel_bytes, here, row_bytes, steps, start, scale, top)
+                        one2(query, panel_bytes, here, row_bytes, steps, start, scale, top, soon, stride)
                 elif height == _TALL:
-                    tall1(query, panel_bytes, here, row_bytes, steps, start, scale, top)
+                    tall1(query, panel_bytes, here, row_bytes, steps, start, scale, top, soon, stride)
                 elif height == _SHORT:
-                    short1(query, panel_bytes, here, row_bytes, steps, start, scale, top)
+                    short1(query, panel_bytes, here, row_bytes, steps, start, scale, top, soon, stride)
                 else:
-                    one1(query, panel_bytes, here, row_bytes, steps, start, scale, top)
+                    one1(query, panel_bytes, here, row_bytes, steps, start, scale, top, soon, stride)
             done = at + height
 
     return fold
@@ -85,12 +87,18 @@ def _scorer(fold: Any, convert: Any = None) -> Any:
             best[:] = -np.inf
             if convert is None:
                 here = rows + begin * row_bytes
-                fold(query, panel_bytes, panels, here, row_bytes, end - begin, start, scales + begin * scale_bytes, top)
+                fold(
+                    query, panel_bytes, panels, here, row_bytes, end - begin, start, scales + begin * scale_bytes, top,
+                    here + _TALL * row_bytes, row_bytes,
+                )  # fmt: skip
             else:
                 for t in range(begin, end, MOST_ROWS):
                     count = min(MOST_ROWS, end - t)
                     convert(rows + t * row_bytes, wide, count * row_bytes)
-                    fold(query, panel_bytes, panels, wide, wide_bytes, count, start, scales + t * scale_bytes, top)
+                    fold(
+                        query, panel_bytes, panels, wide, wide_bytes, count, start, scales + t * scale_bytes, top,
+                        rows + (t + MOST_ROWS) * row_bytes, row_bytes,
+                    )  # fmt: skip
             for j in range(len(segments)):
                 out[segments[j], d] += best[j] * factors[j]
 

@@ -24,11 +24,11 @@ _ADDRESS = types.intp
 
 
 def float_tile(isa: InstructionSet, height: int, width: int) -> Any:
-    """tile(query, query_stride, rows, row_bytes, steps, bias, scales, best) of float32; addresses and bytes.
+    """tile(query, query_stride, rows, row_bytes, steps, bias, scales, best, ahead, stride) of float32; in bytes.
 
     query: `width` panels `query_stride` apart, each (steps, lanes) units of four bytes. rows: `height` of them,
     row_bytes apart, of `steps` units. best (width, lanes) float32: updated with the maximum. A product that is NaN is
-    passed over. bias and scales are for integers.
+    passed over. bias and scales are for integers. ahead: memory that is needed next, fetched `stride` bytes a step.
     """
     vector = ir.VectorType(_F32, isa.lanes)
     fma = f"llvm.fma.v{isa.lanes}f32"
@@ -80,7 +80,7 @@ def _tile(
     cells = [(i, j) for i in range(height) for j in range(width)]
 
     def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        query, query_stride, rows, row_bytes, steps, bias, scales, best = args
+        query, query_stride, rows, row_bytes, steps, bias, scales, best, ahead, stride = args
         before, loop, after = b.block, b.append_basic_block("step"), b.append_basic_block("maximum")
         starts = [start(b, bias, j) for j in range(width)]
         b.branch(loop)
@@ -99,8 +99,7 @@ def _tile(
             token = _broadcast(b, load(b, b.add(along, _times(b, row_bytes, i))), isa.lanes)
             for j in range(width):
                 sums[i, j] = product(b, totals[i, j], panels[j], token)
-        ahead = b.add(b.add(rows, _times(b, row_bytes, height)), b.mul(step, ir.Constant(_I64, 4 * height)))
-        _prefetch(b, ahead)  # the next tile's rows, which follow these
+        _prefetch(b, b.add(ahead, b.mul(step, stride)))
         following = b.add(step, ir.Constant(_I64, 1))
         step.add_incoming(following, loop)
         for cell, total in totals.items():
@@ -117,7 +116,7 @@ def _tile(
             b.store(highest, b.inttoptr(address, highest.type.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return _intrinsic(codegen, 8)
+    return _intrinsic(codegen, 10)
 
 
 def half_to_float(count: int) -> Any:
@@ -154,7 +153,10 @@ def _intrinsic(codegen: Any, count: int) -> Any:
     if count == 2:
         return intrinsic(lambda context, source, target: (signature, codegen))
     return intrinsic(
-        lambda context, query, query_stride, rows, row_bytes, steps, bias, scales, best: (signature, codegen)
+        lambda context, query, query_stride, rows, row_bytes, steps, bias, scales, best, ahead, stride: (
+            signature,
+            codegen,
+        )
     )
 
 
