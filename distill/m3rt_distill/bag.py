@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .batches import WarmupBatches
+from .batches import TogetherBatches, WarmupBatches
 from .lessons import Lessons
 from .losses import contrast
 from .recipe import Recipe
@@ -36,14 +36,17 @@ class Bag(nn.Module):
 
 
 def bag_losses(bag: Bag, lessons: Lessons, recipe: Recipe, device: str) -> Callable[[int], dict[str, Tensor]]:
-    """Follow the teacher's vectors, and tell them apart within large batches."""
+    """Follow the teacher's vectors, tell them apart, and find passages by sentences of theirs, in large batches."""
     batches = WarmupBatches(lessons, recipe.bag.tokens, recipe.seed)
+    pairs = TogetherBatches(lessons, recipe.bag.tokens, recipe.seed, group=1, most=1024)
 
     def losses(step: int) -> dict[str, Tensor]:
         ids, target = (tensor.to(device) for tensor in batches.numbered(step))
-        found = bag(ids)
-        cosine = found @ target.T
+        cosine = bag(ids) @ target.T
         dense, apart = 1 - cosine.diagonal().mean(), contrast(cosine / _TEMPERATURE)
-        return {"dense": dense, "contrast": apart, "loss": dense + 0.1 * apart}
+        queries, passages, same, _ = (tensor.to(device) for tensor in pairs.batch(step))
+        found = (bag(queries) @ bag(passages).T).masked_fill(same, -1.0)
+        search = contrast(found / _TEMPERATURE)
+        return {"dense": dense, "contrast": apart, "search": search, "loss": dense + 0.1 * apart + 0.1 * search}
 
     return losses

@@ -80,10 +80,13 @@ class WarmupBatches:
 
 
 class TogetherBatches:
-    """Queries with their passages, each beside near neighbours of both as hard negatives."""
+    """Queries with their passages, `group` by group near neighbours, which are each other's hard negatives.
 
-    def __init__(self, lessons: Lessons, tokens: int, seed: int, group: int = 4) -> None:
-        self._lessons, self._tokens, self._seed, self._group = lessons, tokens, seed, group
+    Batches have about `tokens` tokens of passages and at most `most` pairs.
+    """
+
+    def __init__(self, lessons: Lessons, tokens: int, seed: int, *, group: int = 4, most: int = 128) -> None:
+        self._lessons, self._tokens, self._seed, self._group, self._most = lessons, tokens, seed, group, most
         self._space = lessons.vectors[lessons.target].astype(np.float32)
         self._first_passage = len(lessons.pairs) - lessons.passages
 
@@ -97,7 +100,7 @@ class TogetherBatches:
         lengths = np.diff(self._lessons.offsets)[self._lessons.pairs[pool]].max(axis=1)
         middle = lengths[random.integers(len(pool))]
         pool = pool[(lengths <= middle * 1.15) & (lengths >= middle / 1.15)]
-        wanted = int(np.clip(self._tokens // middle, 8, 128))
+        wanted = int(np.clip(self._tokens // middle, 8, self._most))
         rows = self._with_neighbours(pool, wanted, random)
         pairs = [self._pair(row, passages, random) for row in rows]
         space = self._space[rows]
@@ -105,6 +108,8 @@ class TogetherBatches:
         return Together(padded([q for q, _ in pairs]), padded([p for _, p in pairs]), same, torch.from_numpy(space))
 
     def _with_neighbours(self, pool: NDArray[np.int64], wanted: int, random: np.random.Generator) -> list[int]:
+        if self._group == 1:
+            return [int(i) for i in random.permutation(pool)[:wanted]]
         seeds = pool[random.permutation(len(pool))[: max(1, wanted // self._group)]]
         ranks = np.argsort(-(self._space[seeds] @ self._space[pool].T), axis=1)[:, _NEAR[0] : _NEAR[1]]
         near = [pool[random.permutation(row)[: self._group - 1]] for row in ranks]
