@@ -10,11 +10,15 @@ import sys
 import sysconfig
 import time
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from checkpoints import sentences
+from pyarrow import parquet
 
 from m3rt import HybridIndex, M3Encoder
 from m3rt.cli import main
@@ -129,6 +133,11 @@ def test_a_terminal_shows_matched_words_bold_unless_it_must_not(index: Path) -> 
     assert "\x1b" not in on_terminal("search", index, text, "-k", 1, NO_COLOR="1")
 
 
+def test_a_query_that_is_too_long_is_told(index: Path, capsys: Captured) -> None:
+    run("search", index, "word " * 300, "-k", 1)
+    assert capsys.readouterr().err == "m3rt: the query was cut to 128 tokens\n"
+
+
 def test_nothing_found_is_said(index: Path, capsys: Captured) -> None:
     run("search", index, "word", "--filter", "lang=xx")
     assert capsys.readouterr().out == "nothing found\n"
@@ -145,6 +154,15 @@ def test_build_numbers_texts_without_ids_and_chunks_long_ones(tmp_path: Path, ca
     hit = found(capsys, tmp_path / "chunks", sentences()[99], "-k", 1)["hits"][0]
     assert hit["id"] == "2"
     assert hit["text"] == " ".join(sentences())[slice(*hit["span"])]
+
+
+def test_parquet_columns_are_kept_as_metadata(tmp_path: Path, capsys: Captured) -> None:
+    rows = [{"_id": 7, "text": "a text", "on": date(2026, 1, 2), "price": Decimal("1.50"), "tags": ["x", "y"]}]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "docs.parquet")
+    run("index", "build", tmp_path / "index", "-i", tmp_path / "docs.parquet", "--id-field", "_id")
+    capsys.readouterr()
+    (hit,) = found(capsys, tmp_path / "index", "text", "--filter", "on=2026-01-02", "--filter", "price=1.50")["hits"]
+    assert (hit["id"], hit["metadata"]) == ("7", {"on": "2026-01-02", "price": "1.50", "tags": ["x", "y"]})
 
 
 def test_add_replaces_and_delete_deletes(index: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -53,6 +53,7 @@ def test_ids_that_are_none_are_refused(ids: Any, message: str, index: HybridInde
     ("given", "message"),
     [
         ({"texts": ["one"]}, "1 texts for 2 ids"),
+        ({"texts": ["one", 2]}, "text 1 is a int, expected str"),
         ({"texts": "ab"}, "texts is a str, expected a list"),
         ({"metadata": [{}]}, "1 metadata for 2 ids"),
         ({"metadata": {"c": 1}}, "metadata is a dict, expected a list"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ..errors import InputError
-from .console import emit_text
+from .console import emit_text, say
 from .options import runtime_options
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def command(
     if rrf or weights:
         options["fusion"] = "rrf" if rrf else _weights(str(weights))
     result = found.search(query, k, **options)
+    if result.truncated:
+        say(f"the query was cut to {found.encoder.manifest.max_tokens} tokens")
     if as_json:
         emit_text(json.dumps(_plain(query, result, found.encoder), ensure_ascii=False))
     else:

@@ -54,6 +54,7 @@ class HybridIndex:
         self._threads = None if threads is None else whole_number("threads", threads, 1, 1 << 16)
         self._model = model
         self._lock = threading.RLock()
+        self._loading = threading.Lock()  # not the writers': a search must not wait for an add
         self._loaded: M3Encoder | None = None
         self._snapshot = open_snapshot(self.path)
         if model is not None:
@@ -117,7 +118,7 @@ class HybridIndex:
     @property
     def encoder(self) -> M3Encoder:
         """The model, loaded when first used. Raises InputError for an index without one, BundleError, EngineError."""
-        with self._lock:
+        with self._loading:
             if self._loaded is None:
                 self._loaded = models.load(self.path, self._snapshot.manifest.model, self._model, self._threads)
             return self._loaded
@@ -142,11 +143,12 @@ class HybridIndex:
         """
         ids = check_ids(ids)
         incoming = Incoming(ids, texts, metadata, self.settings)
+        if texts is not None:
+            check_texts(texts)
         if embeddings is not None:
             check_embeddings(embeddings, len(ids), self.settings)
             sources = incoming.given(embeddings)
         elif texts is not None:
-            check_texts(texts)
             sources = incoming.embedded(self.encoder, show_progress)
         else:
             raise InputError("nothing to embed: give texts or embeddings")
@@ -239,7 +241,7 @@ class HybridIndex:
             ranking = rank(snapshot, query, options, clock)
             hits = tuple(_hits(snapshot, query, ranking, explain))
             clock.lap("read")
-            found.append(SearchResult(hits, clock.seconds()))
+            found.append(SearchResult(hits, clock.seconds(), bool(queries.truncated[i])))
             clock = Clock()
         return found
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .columns import Arrays
 
-_PREFIX = "inverted."
+_PREFIX = "inverted."  # The kernel's arrays are part of the index's format: FORMAT_VERSION changes with them.
 
 
 def invert(arrays: Arrays) -> dict[str, NDArray[Any]]:

@@ -27,10 +27,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first, and `seconds` by stage: encode, dense, sparse, fuse, colbert, read, and their total."""
+    """Hits, best first, `seconds` by stage (encode, dense, sparse, fuse, colbert, read, total), and whether the query
+    was longer than the model takes and cut off.
+    """
 
     hits: tuple[Hit, ...]
     seconds: Mapping[str, float]
+    truncated: bool = False
 
     def __len__(self) -> int:
         return len(self.hits)
