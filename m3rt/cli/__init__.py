@@ -19,6 +19,7 @@ _COMMANDS = {
     "info": "Show what a bundle holds.",
     "index": "Build an index of documents, change it, look at it.",
     "search": "Search an index.",
+    "eval": "Measure how well a bundle retrieves, on labelled data sets.",
     "bench": "Measure latency, throughput, memory and cold start on this machine.",
     "tune": "Find the fastest settings for this machine and keep them.",
     "verify": "Check a bundle's files, and that it computes here what it should.",

@@ -1,0 +1,118 @@
+"""m3rt eval: how well a bundle retrieves, on labelled data sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .console import emit_text, say
+from .meter import Meter
+from .options import model_argument, runtime_options
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder
+    from ..evaluation import Evaluation, Task
+
+
+@click.command("eval")
+@model_argument
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
+@click.option("--split", default="test", help="Which of several qrels/SPLIT.tsv.")
+@click.option(
+    "--against", metavar="BUNDLE", help="Another bundle: nDCG@10 difference with a paired bootstrap interval."
+)
+@click.option("--bm25", is_flag=True, help="Rank by BM25 too: does the model beat words?")
+@click.option("--cross-lingual", is_flag=True, help="Search each query among the documents of other languages.")
+@click.option(
+    "--max-queries", type=click.IntRange(min=1), help="Draw so many queries of each data set, always the same."
+)
+@click.option(
+    "--tune-weights", metavar="DEV", help="Find fusion weights on this data set (its split dev) and use them."
+)
+@click.option("--chart", metavar="FILE", help="Draw nDCG@10 by data set and mode: .svg, .png or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@runtime_options
+def command(
+    model: str,
+    datasets: tuple[str, ...],
+    split: str,
+    against: str | None,
+    bm25: bool,
+    cross_lingual: bool,
+    max_queries: int | None,
+    tune_weights: str | None,
+    chart: str | None,
+    as_json: bool,
+    **runtime: Any,
+) -> None:
+    """Measure nDCG@10, Recall@100 and MRR@10 on labelled data sets, in every mode.
+
+    A DATASET is a directory in BEIR's layout: corpus.jsonl, queries.jsonl, and qrels.tsv or qrels/SPLIT.tsv. Modes
+    are each view alone, and dense+sparse and all three fused by weights (1, 0.3, 1) and by reciprocal ranks. Every
+    document is scored, without an index; ColBERT scores the best 200 of dense+sparse where all would take too long,
+    and the table says so.
+
+    Where rows have a "lang", a query is searched among the documents of its language, unless documents in other
+    languages are relevant to it. With --cross-lingual it is searched among all documents of other languages, and
+    those of its "group" are relevant; without groups, what the judgements say.
+
+    What is wrong with a data set is told on stderr, a line for each kind, and what is left is measured.
+
+    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    """
+    from ..encoder import M3Encoder
+    from ..evaluation import read_dataset, task
+    from ..evaluation.chart import chart as draw
+    from ..evaluation.chart import check
+    from ..evaluation.report import conditions, languages, table, to_json
+
+    if chart:
+        check(chart)
+    tasks = [
+        task(read_dataset(path, split=split, note=say), cross_lingual=cross_lingual, most=max_queries, note=say)
+        for path in datasets
+    ]
+    encoder = M3Encoder(model, **runtime)
+    other = M3Encoder(against, **runtime) if against else None
+    weights = _tuned(encoder, tune_weights, cross_lingual, max_queries) if tune_weights else None
+    ones: list[Evaluation] = []
+    others: list[Evaluation] = []
+    for each in tasks:
+        ones.append(_evaluated(encoder, each, weights, bm25))
+        others += [_evaluated(other, each, weights, False)] if other else []
+        if not as_json:
+            text = [conditions(ones[-1]), "", table(ones[-1:], others[-1:]), languages(ones[-1])]
+            emit_text("\n".join(part for part in text if part) + "\n")
+    if as_json:
+        result = {"model": model, "against": against, "cross_lingual": cross_lingual, "weights": weights}
+        emit_text(json.dumps(result | to_json(ones, others or None), ensure_ascii=False, indent=2))
+    elif len(ones) > 1:
+        emit_text(f"mean of {len(ones)} data sets\n{table(ones, others or None)}")
+    if chart:
+        draw(ones, chart)
+        say(f"{chart} written")
+
+
+def _evaluated(encoder: M3Encoder, task: Task, weights: Mapping[str, float] | None, words: bool) -> Evaluation:
+    from ..evaluation import evaluate
+    from ..evaluation.modes import WEIGHTS
+
+    with Meter(len(task.data.corpus) + len(task.data.queries), 0) as meter:
+        return evaluate(encoder, task, weights=weights or WEIGHTS, words=words, progress=meter.ran)
+
+
+def _tuned(encoder: M3Encoder, path: str, cross_lingual: bool, most: int | None) -> dict[str, float]:
+    from ..evaluation import read_dataset, task
+    from ..evaluation.views import embed
+    from ..evaluation.weights import tune
+
+    dev = task(read_dataset(path, split="dev", note=say), cross_lingual=cross_lingual, most=most, note=say)
+    with Meter(len(dev.data.corpus) + len(dev.data.queries), 0) as meter:
+        views = embed(encoder, dev, meter.ran)
+    weights, reached, default = tune(views, dev)
+    shown = ", ".join(f"{view} {weight:g}" for view, weight in weights.items())
+    say(f"weights {shown}: nDCG@10 {reached:.4f} on {path}, of which they were found; {default:.4f} by default")
+    return weights

@@ -1,0 +1,52 @@
+"""A chart of evaluations: nDCG@10 by data set and mode, readable on light and on dark pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, OutputError
+from .evaluate import Evaluation
+from .measures import MAIN
+from .report import modes
+
+_TEXT = "#7d8590"  # grey that both a white and a black page show
+_COLOURS = ("#8c959f", "#1f83e0", "#e8820c", "#2da44e", "#8250df", "#a475f9", "#cf222e", "#f47067")
+SUFFIXES = (".svg", ".png", ".pdf")
+
+
+def chart(ones: list[Evaluation], path: str | Path) -> None:
+    """Draw to a file whose name ends in one of SUFFIXES; its background is transparent.
+
+    Raises InputError for another name or when matplotlib is not installed, OutputError when it cannot be written.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(f'a chart needs {error.name}, which is not installed; run: pip install "m3rt[eval]"') from None
+    shown, names = modes(ones), [one.task.data.name for one in ones]
+    width = 0.85 / len(shown)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9}):
+        figure = Figure(figsize=(max(4.5, 0.18 * len(shown) * len(names) + 1.5), 3.2))
+        axis = figure.subplots()
+        for i, (mode, colour) in enumerate(zip(shown, _COLOURS, strict=False)):
+            places = np.arange(len(names)) + (i - (len(shown) - 1) / 2) * width
+            axis.bar(places, [one.mean(mode) for one in ones], width, label=mode, color=colour)
+        axis.set_xticks(range(len(names)), names, color=_TEXT, rotation=20 if len(names) > 4 else 0)
+        axis.set_ylabel(MAIN, color=_TEXT)
+        axis.tick_params(colors=_TEXT)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(_TEXT)
+        axis.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, labelcolor=_TEXT)
+        try:
+            figure.savefig(path, transparent=True, bbox_inches="tight", dpi=160)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def check(path: str) -> None:
+    """Raise InputError for a file name that no chart can have, before hours of work."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise InputError(f"the chart is {path!r:.80}, expected a name that ends in {', '.join(SUFFIXES)}")

@@ -1,0 +1,153 @@
+"""A labelled data set: a directory of documents, queries and judgements, read with what is wrong with it told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..texts import Record, TextFile
+
+CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
+_HEADER = {"query-id", "query_id", "query", "qid"}
+
+Note = Callable[[str], object]
+Relevant = Mapping[int, int]  # index of a document -> grade > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Documents or queries: id, text, and the language and group of each where the data set gives them."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    langs: tuple[str | None, ...]
+    groups: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, places: list[int]) -> Texts:
+        """Those at `places`, in that order."""
+        columns = (self.ids, self.texts, self.langs, self.groups)
+        return Texts(*(tuple(column[i] for i in places) for column in columns))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Documents, queries, and for each query the documents that are relevant to it, by their place."""
+
+    name: str
+    corpus: Texts
+    queries: Texts
+    relevant: tuple[Relevant, ...]
+
+    def take(self, places: list[int]) -> Dataset:
+        """The same documents with the queries at `places`."""
+        return Dataset(self.name, self.corpus, self.queries.take(places), tuple(self.relevant[i] for i in places))
+
+
+def read_dataset(directory: str | Path, *, split: str = "test", note: Note = lambda line: None) -> Dataset:
+    """Read a directory in BEIR's layout (arXiv:2104.08663), or with ids in "id" and judgements in qrels.tsv.
+
+    corpus.jsonl: "_id" or "id", "text", and if there "title" (put before the text), "lang" and "group".
+    queries.jsonl: the same. qrels/SPLIT.tsv, the only file of qrels/, or qrels.tsv: query, document, grade by tabs,
+    with or without a header. note: called with a line for each kind of flaw that leaves the rest usable: unknown or
+    repeated ids, empty documents, queries without a relevant document. Raises InputError for all else.
+    """
+    path = Path(directory)
+    for name in (CORPUS, QUERIES):
+        if not (path / name).is_file():
+            raise InputError(f"{path} has no {name}; expected a data set with {CORPUS}, {QUERIES} and {QRELS}.tsv")
+    corpus = _texts(path / CORPUS, "document", note)
+    queries = _texts(path / QUERIES, "query", note)
+    if empty := [key for key, text in zip(corpus.ids, corpus.texts, strict=True) if not text.strip()]:
+        note(f"{path / CORPUS}: {_count(empty, 'document')} empty; kept, as any ranking may return them")
+    judged = _judgements(_qrels(path, split), corpus, queries, note)
+    places = [i for i in range(len(queries)) if judged.get(i)]
+    if not places:
+        raise InputError(f"{path}: no query has a relevant document, so there is nothing to measure; mend its qrels")
+    if lost := [queries.ids[i] for i in range(len(queries)) if not judged.get(i)]:
+        note(f"{path}: {_count(lost, 'query')} without a relevant document; left out")
+    return Dataset(path.resolve().name, corpus, queries.take(places), tuple(judged[i] for i in places))
+
+
+def _texts(path: Path, what: str, note: Note) -> Texts:
+    rows: dict[str, Record] = {}
+    repeated = []
+    for number, row in enumerate(TextFile(str(path), "jsonl", metadata=True), 1):
+        rest = row.metadata or {}
+        key = rest.get("_id") if row.id is None else row.id
+        if not isinstance(key, str | int):
+            raise InputError(f"{path}: {what} {number} has neither '_id' nor 'id', expected a string; mend it")
+        if str(key) in rows:
+            repeated.append(str(key))
+        rows.setdefault(str(key), row)
+    if repeated:
+        note(f"{path}: {_count(repeated, 'row')} with an id of an earlier one; the first of each is kept")
+    found = [(row.text, row.metadata or {}) for row in rows.values()]
+    return Texts(
+        tuple(rows),
+        tuple(" ".join(filter(None, [_string(rest, "title"), text])) for text, rest in found),
+        tuple(_string(rest, "lang") for _, rest in found),
+        tuple(_string(rest, "group") for _, rest in found),
+    )
+
+
+def _string(row: Mapping[str, Any], name: str) -> str | None:
+    value = row.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _qrels(path: Path, split: str) -> Path:
+    folder = path / QRELS
+    files = sorted(folder.glob("*.tsv"))
+    for file in (folder / f"{split}.tsv", path / f"{QRELS}.tsv"):
+        if file.is_file():
+            return file
+    if len(files) == 1:
+        return files[0]
+    found = ", ".join(file.name for file in files) or f"neither {QRELS}.tsv nor {QRELS}/{split}.tsv"
+    raise InputError(f"{path} has {found}, expected judgements of the split {split!r}")
+
+
+def _judgements(path: Path, corpus: Texts, queries: Texts, note: Note) -> dict[int, dict[int, int]]:
+    """Relevant documents of each query that has some."""
+    documents = {key: i for i, key in enumerate(corpus.ids)}
+    asked = {key: i for i, key in enumerate(queries.ids)}
+    relevant: dict[int, dict[int, int]] = {}
+    unknown: dict[str, list[str]] = {"query": [], "document": []}
+    for query, document, grade in _rows(path):
+        if query not in asked:
+            unknown["query"].append(query)
+        elif document not in documents:
+            unknown["document"].append(document)
+        elif grade > 0:
+            relevant.setdefault(asked[query], {})[documents[document]] = grade
+    for what, keys in unknown.items():
+        if keys:
+            note(f"{path}: {_count(keys, 'judgement')} of an unknown {what}; left out")
+    return relevant
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, int]]:
+    for number, record in enumerate(TextFile(str(path), "txt"), 1):
+        columns = record.text.split("\t")
+        if not record.text.strip() or (number == 1 and columns[0].lower() in _HEADER):
+            continue
+        if len(columns) == 4:  # as TREC has it, with a constant second column
+            del columns[1]
+        try:
+            query, document, grade = columns
+            yield query, document, int(float(grade))
+        except (ValueError, OverflowError):
+            raise InputError(
+                f"{path}, line {number}: {record.text!r:.80}, expected query, document and grade by tabs; mend it"
+            ) from None
+
+
+def _count(keys: list[str], what: str) -> str:
+    plural = {"query": "queries"}.get(what, f"{what}s")
+    return f"{len(keys):,} {what if len(keys) == 1 else plural}, such as {keys[0]!r:.60},"

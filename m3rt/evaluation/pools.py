@@ -1,0 +1,68 @@
+"""A task: a data set, and which documents each query is searched among."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .dataset import Dataset, Note, Relevant, _count
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A data set and, for each of its queries, a mask (documents,) bool of its candidates; queries share masks."""
+
+    data: Dataset
+    pools: tuple[NDArray[np.bool_], ...]
+
+
+def task(
+    data: Dataset, *, cross_lingual: bool = False, most: int | None = None, note: Note = lambda line: None
+) -> Task:
+    """What is searched among what.
+
+    A query whose relevant documents are all of its own language is searched among the documents of that language, any
+    other among all. cross_lingual: it is searched among the documents of every other language, and those of its own
+    group are relevant, or where it has none, those of its judgements. most: queries kept, drawn with a fixed seed.
+    note: called with a line about queries that are left out. Raises InputError when none is left.
+    """
+    if cross_lingual:
+        data = _crossed(data, note)
+    if most is not None and most < len(data.queries):
+        note(f"{data.name}: {most:,} of {len(data.queries):,} queries, drawn with a fixed seed")
+        data = data.take(sorted(np.random.default_rng(0).choice(len(data.queries), most, replace=False).tolist()))
+    langs = np.array([lang or "" for lang in data.corpus.langs])
+    masks: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(langs), np.bool_)}
+    pools = []
+    for lang, relevant in zip(data.queries.langs, data.relevant, strict=True):
+        own = cross_lingual or (lang and all(data.corpus.langs[d] == lang for d in relevant))
+        key = lang if own else None
+        if key not in masks:
+            masks[key] = langs != key if cross_lingual else langs == key
+        pools.append(masks[key])
+    return Task(data, tuple(pools))
+
+
+def _crossed(data: Dataset, note: Note) -> Dataset:
+    members: dict[str | None, list[int]] = {}
+    for i, group in enumerate(data.corpus.groups):
+        members.setdefault(group, []).append(i)
+    relevant: list[Relevant] = []
+    for lang, group, judged in zip(data.queries.langs, data.queries.groups, data.relevant, strict=True):
+        grades = dict.fromkeys(members.get(group, []), 1) if group else judged
+        foreign = {d: grade for d, grade in grades.items() if lang and data.corpus.langs[d] not in (None, lang)}
+        # A group of the queries that no document has leaves what people judged.
+        relevant.append(
+            foreign or {d: g for d, g in judged.items() if lang and data.corpus.langs[d] not in (None, lang)}
+        )
+    kept = [i for i, found in enumerate(relevant) if found]
+    if not kept:
+        raise InputError(
+            f"{data.name}: no query has a relevant document in another language; leave --cross-lingual out"
+        )
+    if lost := [data.queries.ids[i] for i, found in enumerate(relevant) if not found]:
+        note(f"{data.name}: {_count(lost, 'query')} without a relevant document in another language; left out")
+    return Dataset(data.name, data.corpus, data.queries, tuple(relevant)).take(kept)
