@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from .errors import BundleError
+from .errors import BundleError, OutputError
 from .version import __version__
 
 FORMAT_VERSION = 1
@@ -112,7 +115,7 @@ class Manifest:
     files: Mapping[str, FileRecord]
     prompts: Mapping[str, str] = field(default_factory=dict)
     matryoshka_dims: tuple[int, ...] = ()
-    fidelity: Mapping[str, Any] | None = None
+    fidelity: Mapping[str, Any] | None = None  # by engine: what `m3rt verify --against` found
     format_version: int = FORMAT_VERSION
     m3rt_version: str = __version__
 
@@ -179,6 +182,23 @@ class Manifest:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"{MANIFEST} is damaged: {error!r}; export the model again") from None
+
+
+def replace_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write the manifest of a bundle anew, aside and then over the old one. Raises OutputError."""
+    aside = directory / f".{MANIFEST}.{os.getpid()}"
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(manifest.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, directory / MANIFEST)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink()
+        raise OutputError(
+            f"{directory / MANIFEST} cannot be written: {error.strerror or error}; it is as it was"
+        ) from None
 
 
 def _conforms(value: Any, kind: Any) -> bool:

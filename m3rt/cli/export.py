@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ..bundle import Bundle
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..manifest import EngineName, Precision
 from .console import bar, emit_text, say, size
+
+if TYPE_CHECKING:
+    from ..evaluation import Gate
 
 _WEIGHTS = (".bin", ".pt", ".safetensors")
 
@@ -32,34 +38,67 @@ _WEIGHTS = (".bin", ".pt", ".safetensors")
 )
 @click.option("--revision", help="Branch, tag or commit of a Hub id.  [default: main]")
 @click.option("--dense-only", is_flag=True, help="Leave out the sparse and ColBERT heads.")
+@click.option("--verify", is_flag=True, help="Export fp32 too, for a while, and measure what is lost beside it.")
 def command(
-    source: str, out: str, precision: Precision, engine: EngineName | None, revision: str | None, dense_only: bool
+    source: str,
+    out: str,
+    precision: Precision,
+    engine: EngineName | None,
+    revision: str | None,
+    dense_only: bool,
+    verify: bool,
 ) -> None:
     """Turn a checkpoint into a bundle.
 
     SOURCE is a checkpoint's directory or a Hub id such as BAAI/bge-m3. OUT is the bundle's directory, which
     must not exist yet; its path is printed on stdout. The default precision, int8, takes a quarter of the
     size of fp32 and is what m3rt is for.
+
+    --verify does what m3rt verify --against does, on every engine of the bundle that is installed. The bundle is
+    kept, and exit status 1 says that a check failed.
     """
+    if verify and precision == "fp32":
+        raise InputError("--verify compares with fp32, which this export is; leave it out")
     try:
         from m3rt_export.exporter import export
     except ImportError as error:
         raise CheckpointError(
             f'an export needs {error.name}, which is not installed; run: pip install "m3rt[export]"'
         ) from None
+    options: dict[str, Any] = {"engine": engine, "revision": revision, "dense_only": dense_only}
+
+    def exported(path: str, precision: Precision) -> Bundle:
+        with bar(bar_format="{desc} [{elapsed}]") as progress:
+            return export(source, path, precision=precision, progress=progress.set_description_str, **options)
+
     start = time.perf_counter()
-    with bar(bar_format="{desc} [{elapsed}]") as progress:
-        bundle = export(
-            source,
-            out,
-            precision=precision,
-            engine=engine,
-            revision=revision,
-            dense_only=dense_only,
-            progress=progress.set_description_str,
-        )
+    bundle = exported(out, precision)
     say(_summary(bundle, time.perf_counter() - start))
+    gates = _gates(bundle, exported) if verify else []
     emit_text(str(bundle.path))
+    if gates:
+        from .gate import refuse
+
+        refuse(bundle, gates)
+
+
+def _gates(bundle: Bundle, exported: Callable[[str, Precision], Bundle]) -> list[Gate]:
+    """Each engine's outputs beside those of a float32 export, which is removed afterwards."""
+    from ..bundle import open_bundle
+    from ..engines import usable
+    from .gate import pass_through, table
+
+    target = bundle.path.resolve()
+    gates = []
+    # A name of which the next export to the same place removes what a killed one left.
+    prefix = f".{target.name}.partial-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent, ignore_cleanup_errors=True) as aside:
+        reference = exported(os.path.join(aside, "fp32"), "fp32")
+        for engine in usable(bundle):
+            gates.append(pass_through(open_bundle(target), reference, {"engine": engine}))
+            for line in table(gates[-1]).splitlines():
+                say(line)
+    return gates
 
 
 def _summary(bundle: Bundle, seconds: float) -> str:

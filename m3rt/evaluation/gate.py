@@ -1,0 +1,131 @@
+"""The quality gate: is a bundle near enough to the float32 bundle of the same checkpoint?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..bundle import Bundle
+from ..embeddings import Embeddings
+from ..encoder import M3Encoder, Progress
+from ..errors import InputError
+from ..version import __version__
+from .bootstrap import Difference, difference
+from .evaluate import Evaluation, evaluate
+from .fidelity import Fidelity, built_in_texts, check_same_model, comparable, fidelity
+from .measures import MAIN
+from .pools import Task
+
+# The least that is good enough, except for errors and losses, of which it is the most.
+LIMITS: Mapping[str, float] = {
+    "cosine_mean": 0.9995,
+    "cosine_min": 0.998,
+    "overlap": 0.95,
+    "sparse_agreement": 0.95,
+    "colbert_error": 0.02,
+    "ndcg_loss": 0.003,
+}
+_MOST = ("colbert_error", "ndcg_loss")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One number, its limit, and whether it is within it."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a bundle loses beside its reference, on one engine.
+
+    changes: of nDCG@10, by mode and over `datasets`, model minus reference; empty without data sets.
+    """
+
+    engine: str
+    reference: str
+    fidelity: Fidelity
+    datasets: tuple[str, ...]
+    changes: Mapping[str, Difference]
+    limits: Mapping[str, float]
+
+    @property
+    def checks(self) -> list[Check]:
+        """Every number that has a limit. nDCG@10 fails where its loss is beyond the limit and beyond chance too."""
+        found = [
+            Check(name, value, limit := self.limits[name], value <= limit if name in _MOST else value >= limit)
+            for name, value in self.fidelity.values().items()
+        ]
+        most = self.limits["ndcg_loss"]
+        return found + [
+            Check(f"ndcg_loss {mode}", -change.mean, most, -change.mean <= most or change.high >= 0)
+            for mode, change in self.changes.items()
+        ]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the manifest keeps."""
+        result: dict[str, Any] = {"reference": self.reference, **_rounded(asdict(self.fidelity))}
+        if self.datasets:
+            changes = {mode: _rounded(asdict(change)) for mode, change in self.changes.items()}
+            result |= {"datasets": list(self.datasets), "ndcg_change": changes}
+        return result | {"limits": dict(self.limits), "passed": self.passed, "m3rt_version": __version__}
+
+
+def gate(
+    load: Callable[[Bundle], tuple[str, M3Encoder]],
+    model: Bundle,
+    reference: Bundle,
+    *,
+    tasks: Sequence[Task] = (),
+    limits: Mapping[str, float] | None = None,
+    progress: Progress = lambda texts, tokens: None,
+) -> Gate:
+    """Compare two bundles of one checkpoint on the texts of data sets, or without any on built-in sentences.
+
+    load: from a bundle to the name of the engine that runs it and the encoder; one is in memory at a time. limits:
+    in the place of some of LIMITS. Raises InputError for an unknown limit or bundles that cannot be compared.
+    """
+    check_same_model(model.manifest, reference.manifest)
+    texts = comparable([text for task in tasks for text in task.data.corpus.texts]) if tasks else built_in_texts()
+    if len(texts) < 2:
+        raise InputError(f"the data sets hold {len(texts)} distinct texts, expected two or more to compare")
+
+    def outputs(bundle: Bundle) -> tuple[str, Embeddings, list[Evaluation]]:
+        engine, encoder = load(bundle)
+        heads = bundle.manifest.kind == "m3"
+        found = encoder.encode_corpus(texts, return_sparse=heads, return_colbert_vecs=heads, show_progress=progress)
+        return engine, found, [evaluate(encoder, task, progress=progress) for task in tasks]
+
+    _, expected, others = outputs(reference)
+    engine, found, ones = outputs(model)
+    changes = {
+        mode: difference([one.modes[mode][MAIN] for one in ones], [other.modes[mode][MAIN] for other in others])
+        for mode in (ones[0].modes if ones else ())
+    }
+    return Gate(
+        engine,
+        reference.manifest.precision,
+        fidelity(found, expected),
+        tuple(task.data.name for task in tasks),
+        changes,
+        checked_limits(limits or {}),
+    )
+
+
+def checked_limits(limits: Mapping[str, float]) -> dict[str, float]:
+    """LIMITS with some replaced. Raises InputError for a name that is none."""
+    if unknown := set(limits) - set(LIMITS):
+        raise InputError(f"{sorted(unknown)[0]!r:.40} has no limit, expected one of {', '.join(LIMITS)}")
+    return {**LIMITS, **limits}
+
+
+def _rounded(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 6) for name, value in numbers.items()}
