@@ -112,8 +112,15 @@ def test_a_profile_of_other_conditions_is_ignored_and_says_which(bundle: Bundle,
 def test_a_profile_goes_stale_when_its_bundle_is_exported_again(bundle: Bundle, tmp_path: Path) -> None:
     tuning.save(bundle, PROFILE)
     other = shutil.copytree(bundle.path, tmp_path / "other")
-    (other / "m3rt.json").write_text((other / "m3rt.json").read_text("utf-8") + "\n", "utf-8")
+    edit(other / "m3rt.json", source__id="another")
     assert tuning.load(open_bundle(other)) is None
+
+
+def test_a_profile_outlives_what_verify_notes_in_the_manifest(bundle: Bundle, tmp_path: Path) -> None:
+    tuning.save(bundle, PROFILE)
+    other = shutil.copytree(bundle.path, tmp_path / "other")
+    edit(other / "m3rt.json", fidelity={"onnxruntime": {"passed": True}})
+    assert tuning.load(open_bundle(other)) == PROFILE
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 1}', "[" * 100_000, "\ud800"])

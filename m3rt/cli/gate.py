@@ -81,5 +81,5 @@ def parsed(limits: Sequence[str]) -> dict[str, float]:
         try:
             found[name] = float(value)
         except ValueError:
-            raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.95") from None
+            raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96") from None
     return checked_limits(found)

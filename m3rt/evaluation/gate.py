@@ -21,7 +21,7 @@ from .pools import Task
 LIMITS: Mapping[str, float] = {
     "cosine_mean": 0.9995,
     "cosine_min": 0.998,
-    "overlap": 0.95,
+    "overlap": 0.96,
     "sparse_agreement": 0.95,
     "colbert_error": 0.02,
     "ndcg_loss": 0.003,
