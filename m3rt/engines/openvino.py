@@ -22,6 +22,7 @@ from .base import Heads, Outputs, Ports
 _BATCHES = {"int8": (384, 20), "fp32": (1024, 20)}
 # A pass over more tokens than this gives its scratch memory back; 40 ms beside the seconds that it took.
 _RELEASE_TOKENS = 2048
+_KERNELS = 256
 SAVED = "session.json"  # in the folder of a compiled model: what it is of
 
 
@@ -77,6 +78,8 @@ def open_session(
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
+        # Kernels kept for the shapes that were seen; by default 5,000, which texts of any length fill for hours.
+        "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS,
         # Beside int8 products the rounding of bf16 is not seen; fp32 is for those who want all of it.
         "INFERENCE_PRECISION_HINT": "bf16" if bundle.manifest.precision == "int8" and has_bf16() else "f32",
     }
