@@ -19,6 +19,9 @@ from m3rt.errors import CheckpointError, InputError
 TOKENIZER = "tokenizer.json"
 _SPECIAL = 4  # XLM-R starts with <s> <pad> </s> <unk>
 _SPACE = "▁"
+_BEFORE_WORDS = (
+    "_([{\"'/=-<>*#@’“‘«.:"  # what follows one starts a word: is_iterable matches "iterable", dell'arte "arte"
+)
 _SEEN = 100  # characters of a script in the training texts, from which on it counts as covered
 
 
@@ -71,11 +74,12 @@ def prune(tokenizer: dict[str, Any], texts: Iterable[tuple[str, str]], size: int
 
     A piece's use is the mean of its share of the texts, every language counting alike, and of its share of the web,
     which its unigram score tells; pieces of scripts that the texts do not use are left out. The texts' own characters
-    come first, so that nothing in them turns into <unk>. The tokenizer that is left ignores case, which saves pieces
-    and lets words match wherever they stand. Raises CheckpointError for another kind of tokenizer.
+    come first, so that nothing in them turns into <unk>. The tokenizer that is left ignores case and starts a word
+    after brackets, quotes and the like, so that words match wherever they stand. Raises CheckpointError for another
+    kind of tokenizer.
     """
     vocab = _pieces(tokenizer)
-    tokenizer = {**tokenizer, "normalizer": _lowercased(tokenizer.get("normalizer"))}
+    tokenizer = {**tokenizer, "normalizer": _normalizer(tokenizer.get("normalizer"))}
     if not _SPECIAL + 1 < size <= len(vocab):
         raise InputError(f"the vocabulary is to have {size} pieces, expected {_SPECIAL + 2}..{len(vocab)}")
     by_lang: dict[str, list[str]] = {}
@@ -111,9 +115,11 @@ def _pieces(tokenizer: dict[str, Any]) -> list[tuple[str, float]]:
     return pieces
 
 
-def _lowercased(normalizer: dict[str, Any] | None) -> dict[str, Any]:
-    steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
-    return {"type": "Sequence", "normalizers": [*steps, {"type": "Lowercase"}]}
+def _normalizer(first: dict[str, Any] | None) -> dict[str, Any]:
+    steps = [] if first is None else first.get("normalizers", [first])
+    apart = [{"type": "Replace", "pattern": {"String": sign}, "content": f"{sign} "} for sign in _BEFORE_WORDS]
+    strip = {"type": "Strip", "strip_left": False, "strip_right": True}
+    return {"type": "Sequence", "normalizers": [*apart, *steps, {"type": "Lowercase"}, strip]}
 
 
 def _renumbered(tokenizer: dict[str, Any], vocab: list[tuple[str, float]]) -> dict[str, Any]:
