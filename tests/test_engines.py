@@ -18,6 +18,7 @@ from m3rt.bundle import open_bundle
 from m3rt.cpu import has_vnni
 from m3rt.engines import Heads, load_engine, reference_engine
 from m3rt.engines.onnxruntime import OnnxRuntimeEngine
+from m3rt.threads import available_cpus
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 needs_vnni = pytest.mark.skipif(not has_vnni(), reason="openvino's int8 needs VNNI")
@@ -220,15 +221,23 @@ import sys
 import psutil, onnxruntime
 from m3rt.bundle import open_bundle
 from m3rt.engines import load_engine
+from m3rt.threads import available_cpus
 bundle, process = open_bundle(sys.argv[1]), psutil.Process()
 before = process.num_threads()
-engines = [load_engine(bundle, device="cpu", threads=n) for n in (1, 4)]
-print(process.num_threads() - before)
+engines = [load_engine(bundle, device="cpu", threads=n) for n in (1, available_cpus())]
+print(process.num_threads() - before - available_cpus())
 """
 
 
 def test_an_engine_starts_the_threads_it_is_given_and_no_more(bundle_fp32: Path) -> None:
-    assert run(COUNT_THREADS, bundle_fp32) == "3\n"  # the caller's own is the first of each
+    assert run(COUNT_THREADS, bundle_fp32) == "-1\n"  # the caller's own is the first of each
+
+
+def test_more_threads_than_cpus_are_not_started_and_told_in_one_line(bundle_fp32: Path) -> None:
+    granted = available_cpus()
+    with pytest.warns(UserWarning, match=f"threads is {granted + 1}, but {granted} CPUs are granted here") as told:
+        load_engine(open_bundle(bundle_fp32), device="cpu", threads=granted + 1)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("ids", [[[0, 10**6, 2]], [[0, -10_000, 2]], [[0] * 200]], ids=["vocab", "negative", "length"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, get_args
@@ -9,6 +10,7 @@ from typing import Any, get_args
 from ..bundle import Bundle
 from ..errors import EngineMissing, InputError, whole_number
 from ..manifest import EngineName
+from ..threads import available_cpus
 from ..tuning import Choice, choose
 from .base import Engine, Heads, Outputs
 
@@ -33,7 +35,7 @@ def load_engine(
     if device not in DEVICES:
         raise InputError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
     if threads is not None:
-        threads = whole_number("threads", threads, 1, 1024)
+        threads = _granted(whole_number("threads", threads, 1, 1024))
     choice = Choice(engine, threads)
     if tuned:
         choice = choose(bundle, engine=engine, device=device, threads=threads)
@@ -42,6 +44,14 @@ def load_engine(
     loaded: Engine = _module(name).load(bundle, device=device, **choice.options)
     loaded.batch_tokens = choice.batch_tokens or loaded.batch_tokens
     return loaded
+
+
+def _granted(threads: int) -> int:
+    """As many threads as were asked for, or as many CPUs as there are: more would wait for each other."""
+    granted = available_cpus()
+    if threads > granted:
+        warnings.warn(f"threads is {threads}, but {granted} CPUs are granted here; using {granted}", stacklevel=4)
+    return min(threads, granted)
 
 
 def reference_engine(bundle: Bundle) -> Engine:
