@@ -20,7 +20,7 @@ from m3rt.cli import main
 from m3rt.manifest import Manifest
 
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
-COMMANDS = ("export", "encode", "info", "bench", "tune", "verify")
+COMMANDS = ("export", "encode", "info", "eval", "bench", "tune", "verify")
 CONTAINER = {
     "M3RT_DEVICE": "--device",
     "M3RT_ENGINE": "--engine",
@@ -68,7 +68,7 @@ def test_help_names_every_command(args: list[str], capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("export", ["SOURCE", "OUT", "--precision", "int8", "--engine", "--revision", "--dense-only"]),
+        ("export", ["SOURCE", "OUT", "--precision", "int8", "--engine", "--revision", "--dense-only", "--verify"]),
         (
             "encode",
             [
@@ -80,7 +80,17 @@ def test_help_names_every_command(args: list[str], capsys: Captured) -> None:
         ("info", ["MODEL", "--json", "M3RT_MODEL"]),
         ("bench", ["MODEL", "--quick", "M3RT_MODEL", *CONTAINER, *CONTAINER.values(), "JSON"]),
         ("tune", ["MODEL", "--seconds", "--no-save-session", "M3RT_MODEL", "M3RT_CACHE", "M3RT_TUNE"]),
-        ("verify", ["MODEL", "--json", "M3RT_MODEL", *CONTAINER, *CONTAINER.values()]),
+        (
+            "verify",
+            ["MODEL", "--against", "--data", "--limit", "--json", "M3RT_MODEL", *CONTAINER, *CONTAINER.values()],
+        ),
+        (
+            "eval",
+            [
+                *("MODEL", "DATASET...", "--split", "--against", "--bm25", "--cross-lingual", "--max-queries"),
+                *("--tune-weights", "--chart", "--json", "M3RT_MODEL", *CONTAINER, *CONTAINER.values()),
+            ],
+        ),
     ],
 )
 def test_help_of_a_command_tells_its_options_and_variables(command: str, names: list[str], capsys: Captured) -> None:

@@ -67,8 +67,10 @@ def command(
     from ..evaluation import read_dataset, task
     from ..evaluation.chart import chart as draw
     from ..evaluation.chart import check
+    from ..evaluation.extra import need
     from ..evaluation.report import conditions, languages, table, to_json
 
+    need("ir_measures", *["bm25s"] * bm25)
     if chart:
         check(chart)
     tasks = [

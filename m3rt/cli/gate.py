@@ -67,7 +67,10 @@ def refuse(bundle: Bundle, found: Sequence[Gate]) -> None:
     """End with status 1, and one line, if a check of any failed."""
     failed = [f"{check.name} on {gate.engine}" for gate in found for check in gate.checks if not check.passed]
     if failed:
-        say(f"error: {', '.join(failed)}: {bundle.path} is too far from float32; see --limit, or use fp32")
+        say(
+            f"error: {', '.join(failed)}: {bundle.path} is too far from float32; use fp32, or allow more with "
+            "m3rt verify --limit"
+        )
         raise click.exceptions.Exit(1)
 
 

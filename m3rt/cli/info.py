@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -52,8 +53,15 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield f"{role}", repr(m.prompts[role]) + " goes before each" if m.prompts.get(role) else "no prompt"
     for label, ports in (("input", m.graph.inputs), ("output", m.graph.outputs)):
         yield from ((label, _port(port)) for port in ports)
-    yield "fidelity", json.dumps(m.fidelity, ensure_ascii=False) if m.fidelity else "not measured"
+    for engine, found in (m.fidelity or {"not measured": {}}).items():
+        yield "fidelity", engine + "".join(f", {name} {value}" for name, value in _numbers(found))
     yield "written by", f"m3rt {m.m3rt_version}, format {m.format_version}"
+
+
+def _numbers(found: Any) -> list[tuple[str, Any]]:
+    """What `m3rt verify` kept for people; the intervals and limits are in the JSON."""
+    kinds = str | float | int
+    return [(name, v) for name, v in found.items() if isinstance(v, kinds)] if isinstance(found, dict) else []
 
 
 def _port(port: Port) -> str:

@@ -96,8 +96,10 @@ def _gate(
 ) -> Gate:
     from ..bundle import open_bundle
     from ..evaluation import read_dataset, task
+    from ..evaluation.extra import need
     from .gate import parsed, pass_through
 
+    need(*["ir_measures"] * bool(data))
     numbers, reference = parsed(limits), open_bundle(against)
     tasks = [task(read_dataset(path, split=split, note=say), most=most, note=say) for path in data]
     return pass_through(bundle, reference, runtime, tasks=tasks, limits=numbers)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from m3rt_kernels import top_k
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from .extra import need
 from .modes import DEPTH
 from .pools import Task
 
@@ -38,11 +39,8 @@ def bm25(task: Task) -> list[NDArray[np.int64]]:
 
     Term statistics are of all documents. Raises InputError when bm25s is not installed.
     """
-    try:
-        import bm25s
-    except ImportError as error:
-        raise InputError(f'BM25 needs {error.name}, which is not installed; run: pip install "m3rt[eval]"') from None
-    from m3rt_kernels import top_k
+    need("bm25s")
+    import bm25s
 
     index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
     index.index([words(text) or [""] for text in task.data.corpus.texts], show_progress=False)

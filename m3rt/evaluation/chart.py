@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from .evaluate import Evaluation
+from .extra import need
 from .measures import MAIN
 from .report import modes
 
@@ -19,13 +20,12 @@ SUFFIXES = (".svg", ".png", ".pdf")
 def chart(ones: list[Evaluation], path: str | Path) -> None:
     """Draw to a file whose name ends in one of SUFFIXES; its background is transparent.
 
-    Raises InputError for another name or when matplotlib is not installed, OutputError when it cannot be written.
+    Raises InputError as check() does, OutputError when it cannot be written.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(f'a chart needs {error.name}, which is not installed; run: pip install "m3rt[eval]"') from None
+    check(str(path))
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     shown, names = modes(ones), [one.task.data.name for one in ones]
     width = 0.85 / len(shown)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9}):
@@ -47,6 +47,7 @@ def chart(ones: list[Evaluation], path: str | Path) -> None:
 
 
 def check(path: str) -> None:
-    """Raise InputError for a file name that no chart can have, before hours of work."""
+    """Raise InputError for a file name that no chart can have, or without matplotlib: before hours of work."""
+    need("matplotlib")
     if Path(path).suffix.lower() not in SUFFIXES:
         raise InputError(f"the chart is {path!r:.80}, expected a name that ends in {', '.join(SUFFIXES)}")

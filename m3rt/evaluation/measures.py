@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from .dataset import Relevant
+from .extra import need
 
 MAIN = "nDCG@10"
 MEASURES = {MAIN: "nDCG@10", "Recall@100": "R@100", "MRR@10": "RR@10"}  # and their names in ir-measures
@@ -21,12 +21,9 @@ def measure(
 
     Raises InputError when ir-measures is not installed.
     """
-    try:
-        import ir_measures
-    except ImportError as error:
-        raise InputError(
-            f'measuring needs {error.name}, which is not installed; run: pip install "m3rt[eval]"'
-        ) from None
+    need("ir_measures")
+    import ir_measures
+
     measures = {ir_measures.parse_measure(MEASURES[name]): name for name in names}
     qrels = {str(q): {str(d): grade for d, grade in found.items()} for q, found in enumerate(relevant)}
     # trec_eval sorts by score and breaks ties by id: falling numbers keep the order that is measured.
