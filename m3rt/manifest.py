@@ -121,7 +121,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(Manifest).items():
-            if not _conforms(value := getattr(self, name), kind):
+            if not conforms(value := getattr(self, name), kind):
                 raise BundleError(f"{MANIFEST}: {name} is {value!r:.80}, expected {_shown(kind)}")
         if not 2 < self.max_tokens < 2**20:
             raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
@@ -201,22 +201,22 @@ def replace_manifest(directory: Path, manifest: Manifest) -> None:
         ) from None
 
 
-def _conforms(value: Any, kind: Any) -> bool:
+def conforms(value: Any, kind: Any) -> bool:
     """Whether a value is what an annotation says, all the way down; whole numbers are never negative here."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
         return value in args
     if origin is UnionType:
-        return any(_conforms(value, arg) for arg in args)
+        return any(conforms(value, arg) for arg in args)
     if origin is tuple:
-        return isinstance(value, tuple) and all(_conforms(item, args[0]) for item in value)
+        return isinstance(value, tuple) and all(conforms(item, args[0]) for item in value)
     if origin is Mapping:
         return isinstance(value, Mapping) and all(
-            _conforms(key, args[0]) and _conforms(item, args[1]) for key, item in value.items()
+            conforms(key, args[0]) and conforms(item, args[1]) for key, item in value.items()
         )
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind).items()
-        return isinstance(value, kind) and all(_conforms(getattr(value, name), hint) for name, hint in hints)
+        return isinstance(value, kind) and all(conforms(getattr(value, name), hint) for name, hint in hints)
     if kind is int:
         return type(value) is int and 0 <= value < 2**63
     if kind is str:

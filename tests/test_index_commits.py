@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from m3rt import HybridIndex, HybridIndexError, OutputError
+from m3rt import HybridIndex, HybridIndexError, M3rtError, OutputError
 
 NAMES = [f"doc-{i}" for i in range(30)]
 DOCS = documents(30)
@@ -239,13 +240,67 @@ def test_a_damaged_segment_is_named_and_the_rest_is_read(name: str, harm: Callab
         index = HybridIndex(before)
     assert contents(index).keys() == set(NAMES[6:10])
     assert list(index.info()["damaged"]) == ["00000001"]
+    for change in CHANGES.values():  # its ids would be there twice once the file is restored
+        with pytest.raises(HybridIndexError, match=r"segment 00000001 is damaged: .*; restore it, or give it up: m3rt"):
+            change(index)
+    index.compact(drop_damaged=True)
+    add(index, 10, 12)
+    assert contents(HybridIndex(before)).keys() == set(NAMES[6:12])
+
+
+def test_a_restored_segment_is_as_it_was(before: Path, tmp_path: Path) -> None:
+    old, file = contents(HybridIndex(before)), damage(before, "00000001", "keys.npy")
+    kept = file.rename(tmp_path / "kept")
     with pytest.warns(UserWarning, match="left out"):
-        add(index, 10, 12)  # the rest can be written, too; the damaged segment stays for who can mend it
-    assert contents(index).keys() == set(NAMES[6:12])
-    with pytest.raises(HybridIndexError, match="segment 00000001 is damaged"):
+        index = HybridIndex(before)
+    with pytest.raises(HybridIndexError, match=r"keys.npy is missing; restore it"):
+        add(index, 0, 6)
+    kept.rename(file)
+    assert contents(HybridIndex(before)) == old
+
+
+@pytest.mark.parametrize("name", ["dense.codes.npy", "documents.bytes.npy", "sparse.indices.npy"])
+def test_what_a_merge_copies_is_what_was_written(name: str, before: Path) -> None:
+    index, file = HybridIndex(before), damage(before, "00000002", name)
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(HybridIndexError, match=rf"segment 00000002 is damaged: .*{name} has SHA-256"):
         index.compact()
     index.compact(drop_damaged=True)
-    assert contents(HybridIndex(before)).keys() == set(NAMES[6:12])
+    assert index.verify() == []
+    assert contents(index).keys() == {NAMES[0], *NAMES[2:6]}
+
+
+def bits_of(path: Path) -> list[tuple[Path, int]]:
+    """Every 17th bit of the arrays that say where things are."""
+    found = [file for name in PLACES for file in path.glob(f"segments/*/{name}.npy")]
+    return [(file, bit) for file in found for bit in range(8 * 128, 8 * file.stat().st_size, 17)]
+
+
+PLACES = ("*.offsets", "key_order", "facet_*", "inverted.indptr", "inverted.docs", "keys", "sparse.indices")
+
+
+def test_a_wrong_place_is_a_damaged_segment_or_another_place_and_never_a_crash(before: Path) -> None:
+    index = HybridIndex(before)
+    index.add(["facets"], embeddings=embeddings(DOCS[20:21]), metadata=[{"lang": "de", "n": 7}])
+    query, told = embeddings(DOCS[:1]), 0
+    for file, bit in bits_of(before):
+        data = bytearray(file.read_bytes())
+        data[bit // 8] ^= 1 << bit % 8
+        good, _ = file.read_bytes(), file.write_bytes(data)
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                index = HybridIndex(before)
+                told += len(caught)
+            for mode in ("dense", "sparse", "colbert"):
+                index.search(query, 100, mode=mode, explain=True)
+            index.search(query, filter={"lang": "de"})
+        except M3rtError as error:
+            assert "damaged" in str(error) or "which no document" in str(error)  # noqa: PT017
+        file.write_bytes(good)
+    assert told > 100
 
 
 def test_verify_finds_a_changed_bit(before: Path) -> None:

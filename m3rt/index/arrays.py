@@ -1,4 +1,4 @@
-"""Arrays as .npy files: streamed out with their hash, mapped in again."""
+"""Arrays as .npy files: streamed out with their hash, mapped in again, checked before anything follows them."""
 
 from __future__ import annotations
 
@@ -48,5 +48,21 @@ def map_array(path: Path, expected: FileRecord) -> NDArray[Any]:
     except HybridIndexError:
         raise
     except Exception as error:  # damaged headers raise whatever their Python text does
-        raise HybridIndexError(f"{path} is not an array: {error}") from None
+        raise HybridIndexError(f"{path} is not an array: {' '.join(str(error).split()):.200}") from None
     return np.asarray(mapped)  # slicing numpy's memmap class costs microseconds
+
+
+def check_offsets(name: str, offsets: NDArray[Any], rows: int, total: int) -> None:
+    """Raise ValueError unless `offsets` are (rows + 1,) int64 that rise from 0 to `total`."""
+    if offsets.dtype != np.int64 or offsets.shape != (rows + 1,):
+        raise ValueError(f"{name} is {offsets.dtype} {offsets.shape}, expected int64 ({rows + 1},)")
+    if offsets[0] != 0 or offsets[-1] != total or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"{name} does not rise from 0 to {total}")
+
+
+def check_places(name: str, places: NDArray[Any], end: int) -> None:
+    """Raise ValueError unless `places` (n,) are integers in 0..end - 1."""
+    if places.ndim != 1 or places.dtype.kind != "i":
+        raise ValueError(f"{name} is {places.dtype} {places.shape}, expected integers in one dimension")
+    if places.size and (places.min() < 0 or places.max() >= end):
+        raise ValueError(f"{name} points outside of 0..{end - 1}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,16 +23,19 @@ from .manifest import INDEX, Manifest
 
 SEGMENTS = "segments"
 _ASIDE = f".{INDEX}"
+_MADE = re.compile(r"\.?\d{8}")  # names of segments, and of those that are being written
 
 
 def create(path: Path, manifest: Manifest) -> None:
     """Make the directory of an empty index. Raises OutputError when something is there already."""
     with errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        if strange := [found.name for found in path.iterdir() if found.name != SEGMENTS and found.name[0] != "."]:
+        strange = [found.name for found in path.iterdir() if found.name != SEGMENTS and found.name[0] != "."]
+        (path / SEGMENTS).mkdir(exist_ok=True)
+        strange += [f"{SEGMENTS}/{found.name}" for found in (path / SEGMENTS).iterdir()]
+        if strange:
             what = "is an index already: open it" if INDEX in strange else f"exists and holds {strange[0]!r}"
             raise OutputError(f"{path} {what}, or choose another name")
-        (path / SEGMENTS).mkdir(exist_ok=True)
         publish(path, manifest)
 
 
@@ -71,14 +75,18 @@ def add_segment(path: Path, name: str, write: Callable[[Path], dict[str, FileRec
 
 
 def collect(path: Path, manifest: Manifest) -> None:
-    """Remove what the manifest does not name."""
+    """Remove what writers made and the manifest does not name. Raises OutputError for links: they lead elsewhere."""
     (path / _ASIDE).unlink(missing_ok=True)
     kept = {segment.name: segment.files for segment in manifest.segments}
-    for directory in (path / SEGMENTS).iterdir():
+    made = [found for found in (path / SEGMENTS).iterdir() if _MADE.fullmatch(found.name)]
+    for directory in (path / SEGMENTS, *made):
+        if directory.is_symlink() or not directory.is_dir():
+            raise OutputError(f"{directory} is no directory of the index's own; copy what it leads to in its place")
+    for directory in made:
         if directory.name not in kept:
             shutil.rmtree(directory)
             continue
-        for file in directory.iterdir():
+        for file in directory.glob("*.npy"):
             if file.name not in kept[directory.name]:
                 file.unlink()
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import check_offsets, check_places
 from .columns import Arrays
 from .keys import key
 
 Scalar = str | int | float | bool | None
+FACETS = ("facet_keys", "facet_starts", "facet_rows")  # what invert_facets() makes
 
 
 def invert_facets(arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -27,6 +29,12 @@ def invert_facets(arrays: Arrays) -> dict[str, NDArray[Any]]:
         "facet_starts": np.append(starts, len(order)).astype(np.int64),
         "facet_rows": owners[order],
     }
+
+
+def check_facets(arrays: Arrays, rows: int) -> None:
+    """Raise ValueError unless the arrays of invert_facets() fit together and a segment of so many rows."""
+    check_offsets("facet_starts.npy", arrays["facet_starts"], len(arrays["facet_keys"]), len(arrays["facet_rows"]))
+    check_places("facet_rows.npy", arrays["facet_rows"], rows)
 
 
 def filter_rows(arrays: Arrays, wanted: Mapping[str, Scalar]) -> NDArray[np.bool_]:
@@ -58,11 +66,11 @@ def facet_key(field: str, value: Scalar) -> int:
     """The key of a value, by its text: "2020" and 2020 are equal, so are true and "true"."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return key(f"{field}\0{value if isinstance(value, str) else json.dumps(value)}")
+    return key(json.dumps([field, value if isinstance(value, str) else json.dumps(value)]))
 
 
 def _field_key(field: str) -> int:
-    return key(f"{field}\0\0")
+    return key(json.dumps([field]))
 
 
 def simple(value: Any) -> Any:

@@ -16,7 +16,7 @@ from .checks import check_embeddings
 from .documents import read_row
 from .facets import Scalar
 from .incoming import Added, Incoming
-from .info import faults, info
+from .info import info, segment_faults
 from .keys import check_ids
 from .lexical import SparseQuery
 from .manifest import Manifest, Settings
@@ -138,8 +138,8 @@ class HybridIndex:
         ids: distinct, not empty. texts: stored, and embedded unless embeddings hold a row for each of them; texts may
         be left out then. metadata: a JSON object for each document, to show and to filter by. note: any JSON object,
         kept with the commit: whoever feeds an index can tell how far they got. show_progress: as M3Encoder.encode's.
-        Raises InputError, EngineError, or OutputError when another process writes or the disk is full: then the index
-        is as before.
+        Raises InputError, EngineError, HybridIndexError when a segment is damaged, or OutputError when another process
+        writes or the disk is full: then the index is as before.
         """
         ids = check_ids(ids)
         incoming = Incoming(ids, texts, metadata, self.settings)
@@ -171,10 +171,10 @@ class HybridIndex:
     def compact(self, *, drop_damaged: bool = False) -> None:
         """Rewrite the index as one segment, without what was deleted: smaller and a little faster.
 
-        drop_damaged: give up segments that cannot be read; else they are a HybridIndexError. Raises as add().
+        drop_damaged: give up segments with files that are not what they were. Raises as add().
         """
-        with self._writing() as writer:
-            if writer.compact(drop_damaged=drop_damaged):
+        with self._writing(drop_damaged=drop_damaged) as writer:
+            if writer.compact():
                 writer.commit(None)
 
     def refresh(self) -> bool:
@@ -225,7 +225,8 @@ class HybridIndex:
 
     def verify(self, progress: Callable[[int], object] = lambda n: None) -> list[str]:
         """Compare every file with its hash; returns a line for each that differs. progress is given the bytes read."""
-        return faults(self.path, self._snapshot.manifest, progress)
+        segments = self._snapshot.manifest.segments
+        return [fault for segment in segments for fault in segment_faults(self.path, segment, progress)]
 
     def _search(self, queries: Sequence[str] | Embeddings, options: Options, explain: bool) -> list[SearchResult]:
         clock, snapshot = Clock(), self._snapshot
@@ -246,12 +247,12 @@ class HybridIndex:
         return found
 
     @contextmanager
-    def _writing(self) -> Iterator[Writer]:
+    def _writing(self, *, drop_damaged: bool = False) -> Iterator[Writer]:
         """A writer on top of the last commit, whoever made it; afterwards this instance sees what it committed."""
         with self._lock, directory.writing(self.path):
             self.refresh()
             directory.collect(self.path, self._snapshot.manifest)
-            writer = Writer(self.path, self._snapshot)
+            writer = Writer(self.path, self._snapshot, drop_damaged=drop_damaged)
             try:
                 yield writer
             finally:

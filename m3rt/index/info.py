@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ..bundle import sha256
 from ..errors import BundleError
 from .directory import SEGMENTS
-from .manifest import Manifest
+from .manifest import SegmentRecord
 from .snapshot import Snapshot
 
 
@@ -34,17 +34,16 @@ def info(path: Path, snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def faults(path: Path, manifest: Manifest, progress: Callable[[int], object]) -> list[str]:
-    """A line for each file that is not what the manifest says."""
-    found = []
-    for segment in manifest.segments:
-        for name, record in segment.files.items():
-            file = path / SEGMENTS / segment.name / name
-            try:
-                digest = sha256(file, progress)
-            except BundleError as error:
-                found.append(str(error))
-                continue
-            if digest != record.sha256:
-                found.append(f"{file} has SHA-256 {digest}, expected {record.sha256}")
-    return found
+def segment_faults(
+    path: Path, segment: SegmentRecord, progress: Callable[[int], object] = lambda n: None
+) -> Iterator[str]:
+    """A line for each file of a segment that is not what its record says."""
+    for name, record in segment.files.items():
+        file = path / SEGMENTS / segment.name / name
+        try:
+            digest = sha256(file, progress)
+        except BundleError as error:
+            yield str(error)
+            continue
+        if digest != record.sha256:
+            yield f"{file} has SHA-256 {digest}, expected {record.sha256}"

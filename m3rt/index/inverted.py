@@ -7,6 +7,7 @@ from typing import Any
 from m3rt_kernels import InvertedIndex
 from numpy.typing import NDArray
 
+from .arrays import check_offsets, check_places
 from .columns import Arrays
 
 _PREFIX = "inverted."  # The kernel's arrays are part of the index's format: FORMAT_VERSION changes with them.
@@ -18,7 +19,13 @@ def invert(arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {_PREFIX + name: array for name, array in built.arrays().items()}
 
 
-def inverted(arrays: Arrays) -> InvertedIndex:
-    """The inverted index that invert() made. Raises ValueError when it is none."""
+def inverted(arrays: Arrays, rows: int) -> InvertedIndex:
+    """The inverted index that invert() made of so many rows. Raises ValueError when it is none."""
     parts = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
-    return InvertedIndex.from_arrays(parts)
+    found = InvertedIndex.from_arrays(parts)
+    if found.n_docs != rows:
+        raise ValueError(f"inverted.size.npy says {found.n_docs} rows, expected {rows}")
+    check_offsets("inverted.indptr.npy", found.indptr, len(found.terms), len(found.docs))
+    check_places("inverted.docs.npy", found.docs, rows)
+    check_places("inverted.frequent.npy", found.frequent, len(found.terms))
+    return found

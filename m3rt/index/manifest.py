@@ -6,15 +6,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from ..chunking import LEAST
 from ..errors import HybridIndexError, InputError, whole_number
-from ..manifest import FileRecord
+from ..manifest import FileRecord, conforms
 from ..version import __version__
 from .precisions import COLBERT, DENSE
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX = "index.json"
 _SEGMENT = re.compile(r"\d{8}")
 _FILE = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*\.npy")
@@ -86,6 +86,8 @@ class SegmentRecord:
     def __post_init__(self) -> None:
         if not _SEGMENT.fullmatch(self.name) or not all(map(_FILE.fullmatch, self.files)):
             raise HybridIndexError(f"{INDEX}: segment {self.name!r:.40} or a file of it has an unusable name")
+        if self.deleted + self.documents > self.rows:
+            raise HybridIndexError(f"{INDEX}: segment {self.name} counts more documents than its {self.rows} rows")
         if self.alive is not None and self.alive not in self.files:
             raise HybridIndexError(f"{INDEX}: {self.alive!r} is not among the files of segment {self.name}")
 
@@ -107,6 +109,19 @@ class Manifest:
     note: Mapping[str, Any] | None = None
     format_version: int = FORMAT_VERSION
     m3rt_version: str = field(default=__version__)
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(Manifest).items():
+            if not conforms(value := getattr(self, name), kind):
+                raise HybridIndexError(
+                    f"{INDEX}: {name} is {value!r:.80}, which no writer leaves; build the index again"
+                )
+        names = [segment.name for segment in self.segments]
+        if len({*names}) < len(names) or any(int(name) >= self.next_segment for name in names):
+            raise HybridIndexError(
+                f"{INDEX}: segments have the names {names!r:.80}, each expected once and below "
+                f"{self.next_segment}; build the index again"
+            )
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"

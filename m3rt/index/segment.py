@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from ..errors import HybridIndexError
 from ..manifest import FileRecord
 from . import directory
-from .arrays import map_array, write_array
+from .arrays import check_offsets, check_places, map_array, write_array
 from .columns import Arrays, Source, columns, write_columns
 from .documents import key_order
-from .facets import invert_facets
+from .facets import FACETS, check_facets, invert_facets
 from .inverted import invert, inverted
 from .manifest import SegmentRecord, Settings
 
@@ -50,12 +51,23 @@ def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segme
     found = {name: map_array(folder / name, file) for name, file in record.files.items()}
     alive = found.pop(record.alive) if record.alive else None
     arrays = {name.removesuffix(".npy"): array for name, array in found.items()}
-    _check(folder, record, settings, arrays)
     try:
-        lexical = inverted(arrays) if settings.sparse else None
+        _check(record, settings, arrays, alive)
+        lexical = inverted(arrays, record.rows) if settings.sparse else None
     except ValueError as error:
         raise HybridIndexError(f"{folder}: {error}") from None
     return Segment(record, arrays, lexical, alive)
+
+
+@contextmanager
+def reading(record: SegmentRecord) -> Iterator[None]:
+    """Name the segment whose numbers make no sense to who works with them; what is asked of it was checked before."""
+    try:
+        yield
+    except (ValueError, LookupError, OverflowError) as error:
+        raise HybridIndexError(
+            f"segment {record.name} is damaged: {error!s:.200}; m3rt index info --verify names the file"
+        ) from error
 
 
 def write_segment(path: Path, name: str, settings: Settings, sources: Sequence[Source]) -> SegmentRecord | None:
@@ -94,13 +106,26 @@ def _write(folder: Path, *, settings: Settings, sources: Sequence[Source], count
     return files
 
 
-def _check(folder: Path, record: SegmentRecord, settings: Settings, arrays: Arrays) -> None:
-    """Kernels trust shapes: those of an index that was put together wrongly must not reach them."""
+def _check(record: SegmentRecord, settings: Settings, arrays: Arrays, alive: NDArray[Any] | None) -> None:
+    """Kernels trust shapes and places: those of an index that was put together wrongly must not reach them."""
     for column in columns(settings):
-        array = arrays.get(column.name)
-        offsets = arrays.get(f"{column.group}.offsets") if column.group else None
-        count = record.rows if column.group is None else -1 if offsets is None else int(offsets[-1])
-        shape = (count, column.width) if column.width else (count,)
-        if array is None or array.dtype != np.dtype(column.dtype) or array.shape != shape:
-            got = "missing" if array is None else f"{array.dtype} {array.shape}"
-            raise HybridIndexError(f"{folder / column.name}.npy is {got}, expected {column.dtype} {shape}")
+        count = record.rows
+        if column.group is not None:
+            offsets = _named(arrays, f"{column.group}.offsets")
+            count = int(offsets[-1]) if offsets.shape == (record.rows + 1,) else 0
+            check_offsets(f"{column.group}.offsets.npy", offsets, record.rows, count)
+        array, shape = _named(arrays, column.name), (count, column.width) if column.width else (count,)
+        if array.dtype != np.dtype(column.dtype) or array.shape != shape:
+            raise ValueError(f"{column.name}.npy is {array.dtype} {array.shape}, expected {column.dtype} {shape}")
+    if alive is not None and (alive.dtype != np.bool_ or alive.shape != (record.rows,)):
+        raise ValueError(f"{record.alive} is {alive.dtype} {alive.shape}, expected bool ({record.rows},)")
+    if len(order := _named(arrays, "key_order")) != record.rows:
+        raise ValueError(f"key_order.npy has {len(order)} places, expected {record.rows}")
+    check_places("key_order.npy", order, record.rows)
+    check_facets({name: _named(arrays, name) for name in FACETS}, record.rows)
+
+
+def _named(arrays: Arrays, name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise ValueError(f"{name}.npy is missing")
+    return arrays[name]

@@ -15,7 +15,7 @@ from ..errors import HybridIndexError, InputError
 from . import directory
 from .facets import Scalar, filter_rows, has_field
 from .manifest import Manifest
-from .segment import Segment, open_segment
+from .segment import Segment, open_segment, reading
 from .vectors import Alive, Found
 
 Search = Callable[[Segment, int, Alive], Found]
@@ -43,8 +43,12 @@ class Snapshot:
 
     def search(self, find: Search, k: int, masks: Sequence[Alive]) -> Found:
         """The k best rows of all segments and their scores, best first; `find` searches one segment."""
-        found = [find(s, k, m) for s, m in zip(self.segments, masks, strict=True) if m is None or m.any()]
-        used = [base for base, m in zip(self.bases, masks, strict=False) if m is None or m.any()]
+        found, used = [], []
+        for segment, base, mask in zip(self.segments, self.bases[:-1], masks, strict=True):
+            if mask is None or mask.any():
+                with reading(segment.record):
+                    found.append(find(segment, k, mask))
+                used.append(base)
         if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         if len(found) == 1:
@@ -59,7 +63,8 @@ class Snapshot:
         found = np.empty(len(rows), np.float32)
         for i in np.unique(owners):
             mine = owners == i
-            found[mine] = score(self.segments[i], rows[mine] - self.bases[i])
+            with reading(self.segments[i].record):
+                found[mine] = score(self.segments[i], rows[mine] - self.bases[i])
         return found
 
     def place(self, row: int) -> tuple[Segment, int]:
@@ -80,7 +85,7 @@ class Snapshot:
 def open_snapshot(path: Path) -> Snapshot:
     """The last commit. Segments that are damaged are left out with a warning each.
 
-    Raises HybridIndexError when there is no index, or none of its segments can be read.
+    Raises HybridIndexError when there is no index.
     """
     while True:
         manifest = directory.read(path)

@@ -13,6 +13,7 @@ from ..errors import HybridIndexError
 from . import directory
 from .columns import Source
 from .documents import rows_of_ids
+from .info import segment_faults
 from .keys import key
 from .manifest import SegmentRecord
 from .segment import mark_deleted, open_segment, write_segment
@@ -26,15 +27,18 @@ class Writer:
     """Changes to the commit that `snapshot` shows, made while its directory is locked.
 
     Nothing is seen by readers before commit(). An error or a death on the way leaves files that no commit names, which
-    close() or the next writer removes.
+    close() or the next writer removes. Damaged segments are a HybridIndexError, unless they are to be dropped: ids that
+    cannot be read can neither be replaced nor deleted, and would be there twice once the segment is restored.
     """
 
-    def __init__(self, path: Path, snapshot: Snapshot) -> None:
+    def __init__(self, path: Path, snapshot: Snapshot, *, drop_damaged: bool = False) -> None:
         self._path = path
         self._manifest = snapshot.manifest
-        self._records = {record.name: record for record in snapshot.manifest.segments}
+        self._dropping = drop_damaged
+        for name, fault in () if drop_damaged else snapshot.damaged.items():
+            raise _refusal(name, fault)
         self._open = {segment.record.name: segment for segment in snapshot.segments}
-        self._damaged = snapshot.damaged
+        self._records = {name: segment.record for name, segment in self._open.items()}
         self._next = snapshot.manifest.next_segment
         self._held: list[Source] = []
 
@@ -59,20 +63,14 @@ class Writer:
         if sum(held.size for held in self._held) >= _FLUSH:
             self._flush()
 
-    def compact(self, *, drop_damaged: bool) -> bool:
-        """Make one segment of all, without what was deleted; returns whether that changes anything.
-
-        Raises HybridIndexError for damaged segments, unless they are to be dropped.
-        """
-        if self._damaged and not drop_damaged:
-            name, fault = next(iter(self._damaged.items()))
-            raise HybridIndexError(f"segment {name} is damaged: {fault}; restore the file, or drop the segment")
-        for name in self._damaged:
-            del self._records[name]
+    def compact(self) -> bool:
+        """Make one segment of all, without what was deleted; returns whether that changes anything."""
+        if self._dropping:
+            self._records = {name: r for name, r in self._records.items() if not any(segment_faults(self._path, r))}
         if len(self._records) > 1 or any(record.deleted for record in self._records.values()):
             self._merge(list(self._records))
             return True
-        return bool(self._damaged)
+        return len(self._records) < len(self._manifest.segments)
 
     def commit(self, note: Mapping[str, Any] | None) -> None:
         """Let readers see it all; `note` replaces the manifest's unless it is None."""
@@ -102,8 +100,7 @@ class Writer:
         while True:
             tiers: dict[int, list[str]] = {}
             for name, record in self._records.items():
-                if name not in self._damaged:
-                    tiers.setdefault(int(log(record.rows, _TIER)), []).append(name)
+                tiers.setdefault(int(log(record.rows, _TIER)), []).append(name)
             full = [tier for tier, names in sorted(tiers.items()) if len(names) >= _TIER]
             if not full:
                 return
@@ -112,6 +109,9 @@ class Writer:
     def _merge(self, names: list[str]) -> None:
         settings = self._manifest.settings
         records = [self._records.pop(name) for name in names]
+        for record in records:
+            for fault in segment_faults(self._path, record):  # new hashes would hide it for ever
+                raise _refusal(record.name, fault)
         self._write([open_segment(self._path, record, settings).source for record in records])
 
     def _write(self, sources: list[Source]) -> SegmentRecord | None:
@@ -121,3 +121,9 @@ class Writer:
             self._records[name] = record
             self._next += 1
         return record
+
+
+def _refusal(name: str, fault: str) -> HybridIndexError:
+    return HybridIndexError(
+        f"segment {name} is damaged: {fault}; restore it, or give it up: m3rt index compact --drop-damaged"
+    )
