@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from m3rt_kernels import intersect_dot, maxsim, scatter_max
+from m3rt_kernels import maxsim, scatter_max
 
 fuzz = settings(max_examples=200, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -110,18 +110,3 @@ def test_scatter_max_leaves_its_arguments_alone() -> None:
     for array in (indptr, indices, values):
         array += 1
     assert (ids.tolist(), weights.tolist(), offsets.tolist()) == ([5, 5, 4], [1, 1, 1], [0, 3])
-
-
-# ---- intersect_dot
-
-ROWS = st.dictionaries(st.integers(0, 30), st.floats(0, 3, width=32), max_size=20)
-
-
-@given(one=ROWS, two=ROWS)
-@fuzz
-def test_intersect_dot_equals_its_loop(one: dict[int, float], two: dict[int, float]) -> None:
-    rows = [
-        (np.array(sorted(row), np.int32), np.array([row[i] for i in sorted(row)], np.float32)) for row in (one, two)
-    ]
-    expected = sum(weight * two[token] for token, weight in one.items() if token in two)
-    assert intersect_dot(*rows[0], *rows[1]) == pytest.approx(expected, rel=1e-5, abs=1e-6)

@@ -90,7 +90,7 @@ def test_more_rows_than_a_tile_and_a_thread_hold_change_nothing() -> None:
 def plain_search(index: InvertedIndex, query: dict[int, float], alive: Array | None) -> list[tuple[int, float]]:
     """All documents with a score > 0, best first: float32 sums of the stored impacts in the order of ids."""
     sums = [np.float32(0)] * len(index)
-    assert not len(index.frequent)
+    columns = index.frequent.tolist() if index.impacts.dtype == np.uint8 else []
     places = {term: place for place, term in enumerate(index.terms.tolist())}
     for token, weight in sorted(query.items()):
         if token in places:
@@ -98,16 +98,27 @@ def plain_search(index: InvertedIndex, query: dict[int, float], alive: Array | N
             scale = index.scales[place] if index.impacts.dtype == np.uint8 else np.float32(1)
             for p in range(index.indptr[place], index.indptr[place + 1]):
                 sums[index.docs[p]] += np.float32(weight) * scale * np.float32(index.impacts[p])
+            for row in (columns.index(place),) if place in columns else ():
+                for doc, step in enumerate(index.columns[row]):
+                    sums[doc] += np.float32(weight) * scale * np.float32(step)
     ranking = sorted((-score, doc) for doc, score in enumerate(sums) if score > 0 and (alive is None or alive[doc]))
     return [(doc, -score) for score, doc in ranking]
 
 
 @given(rows=ROWS, query=ROWS.map(lambda rows: rows[0] if rows else {}), k=st.integers(1, 50), data=st.data())
 @pytest.mark.parametrize("impacts", ["float32", "uint8"])
+@pytest.mark.parametrize("fewest", [0, 64])
 @fuzz
 def test_search_equals_scoring_every_document(
-    impacts: Any, rows: list[dict[int, float]], query: dict[int, float], k: int, data: st.DataObject
+    monkeypatch: pytest.MonkeyPatch,
+    impacts: Any,
+    fewest: int,
+    rows: list[dict[int, float]],
+    query: dict[int, float],
+    k: int,
+    data: st.DataObject,
 ) -> None:
+    monkeypatch.setattr(inverted, "_FEW", fewest)  # with 0, frequent terms of so few documents are columns too
     index = InvertedIndex.build(*csr(rows), impacts=impacts)
     alive = data.draw(st.none() | st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)).map(np.array))
     alive = None if alive is None else alive.astype(np.bool_)
@@ -118,14 +129,13 @@ def test_search_equals_scoring_every_document(
 
 @pytest.mark.parametrize("impacts", ["float32", "uint8"])
 @pytest.mark.parametrize("terms", [2, 8, 60])
-def test_pruning_loses_no_document(storey: str, impacts: Any, terms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds_lose_no_document(storey: str, impacts: Any, terms: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if storey == "plain":
-        pytest.skip("nothing is pruned without numba")
+        pytest.skip("nothing is passed over without numba")
     monkeypatch.setattr(inverted, "_SHARE", 1000)  # so few documents would be searched on one thread
     documents, queries = zipf(70_000, 12, 0), zipf(30, terms, 1)
     index = InvertedIndex.build(*documents, impacts=impacts)
     assert len(index.frequent)
-    assert len(index.common)
     alive = np.random.default_rng(2).random(len(index)) < 0.5
     owners = np.repeat(np.arange(len(index)), np.diff(documents[0]))
     for i, (start, end) in enumerate(pairwise(queries[0])):
@@ -238,6 +248,26 @@ def test_a_search_that_cannot_be_is_refused(change: dict[str, Any], words: str) 
 def test_rows_of_unequal_number_are_refused() -> None:
     with pytest.raises(ValueError, match="a has 2 rows and b 1"):
         sparse_dot_rows(*GOOD, *csr([{1: 1.0}]))
+
+
+@given(exponent=st.floats(-44, 15), weight=st.floats(-44, 15), data=st.data())
+@fuzz
+def test_weights_of_any_size_find_the_best_document(exponent: float, weight: float, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.floats(0, 1, width=32), min_size=70, max_size=90))
+    rows = csr([{5: value * 10**exponent, 9: value} for value in values])
+    ids, weights = csr([{5: 10**weight, 9: 10**-exponent if exponent > -15 else 1e15}])[1:]
+    docs, scores = InvertedIndex.build(*rows).search(ids, weights, 3)
+    sums = weights[0] * rows[2][::2] + weights[1] * rows[2][1::2]
+    order = np.lexsort((np.arange(len(sums)), -sums))[:3]
+    assert docs.tolist() == order[sums[order] > 0].tolist()
+    assert scores.tolist() == sums[docs].tolist()
+
+
+def test_weights_whose_sums_could_overflow_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"documents values reach 1e\+16, expected at most 1e\+15"):
+        InvertedIndex.build(*spoilt(values=1e16))
+    with pytest.raises(ValueError, match=r"query values reach 3e\+38"):
+        InvertedIndex.build(*GOOD).search(np.array([1], np.int32), np.array([3e38], np.float32), 1)
 
 
 def test_negative_documents_and_unknown_impacts_are_refused() -> None:

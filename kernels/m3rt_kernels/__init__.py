@@ -5,7 +5,7 @@ from .fusion import rrf, weighted_fusion
 from .inverted import InvertedIndex
 from .maxsim import maxsim, maxsim_binary, maxsim_int8
 from .quantize import pack_bits, quantize_int8
-from .sparse import intersect_dot, scatter_max, sparse_dot, sparse_dot_rows
+from .sparse import scatter_max, sparse_dot, sparse_dot_rows
 from .top_k import top_k
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "dense_top_k",
     "dense_top_k_binary",
     "dense_top_k_int8",
-    "intersect_dot",
     "maxsim",
     "maxsim_binary",
     "maxsim_int8",

@@ -9,28 +9,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pruning
+from . import scoring
 from .checks import check_alive, check_array, check_csr, check_k, readonly
 from .heap import ranked
 from .jit import available
 from .parallel import run_ranges, split, thread_count
-from .postings import (
-    LEVELS,
-    SHIFT,
-    Postings,
-    block_tables,
-    column_maxima,
-    n_blocks_of,
-    quantize,
-    split_columns,
-    term_slots,
-    transpose,
-)
+from .postings import LEVELS, Postings, columns_of, quantize, term_slots, transpose, without
 from .top_k import best
 
 _FEW = 64  # documents below which a term is no column
-_TABLE = 0.25  # a term in more of the blocks than this is common: its table costs less than its postings
+_FREQUENT = 0.1  # a term in more of the documents than this is added faster as a column
 _SHARE = 500_000  # postings that are worth a thread
+_STEPS = 10  # of a column are added in the time of one posting
+_LARGEST = 1e15  # weight: sums of products and their bounds stay far from float32's largest number
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -41,8 +32,8 @@ class InvertedIndex:
 
     size (1,) int64: the number of documents; terms (n_terms,) int32: sorted ids; indptr (n_terms + 1,) int64, docs
     (nnz,) int32 and impacts (nnz,) float32 or uint8: term t's postings; scales (n_terms,) float32: its largest impact
-    / 255; common (n_common,) and frequent (n_columns,) int64: the terms that have rows in block_max and block_start, or
-    in columns and column_max, see `Postings`. Raises ValueError when they do not fit.
+    / 255; frequent (n_columns,) int64: the terms that have rows in columns (n_columns, n_docs) uint8, see `Postings`.
+    Raises ValueError when they do not fit.
     """
 
     size: NDArray[np.int64]
@@ -51,27 +42,18 @@ class InvertedIndex:
     docs: NDArray[np.int32]
     impacts: NDArray[Any]
     scales: NDArray[np.float32]
-    common: NDArray[np.int64]
-    block_max: NDArray[np.uint8]
-    block_start: NDArray[np.int32]
     frequent: NDArray[np.int64]
-    columns: NDArray[Any]
-    column_max: NDArray[np.uint8]
+    columns: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
         for name, (dtype, ndim) in _ARRAYS.items():
             array = getattr(self, name)
             check_array(name, array, dtype, ndim)
             object.__setattr__(self, name, readonly(array))
-        n_blocks = n_blocks_of(self.n_docs)
         expected = {
             "size": (1,), "indptr": (len(self.terms) + 1,), "scales": (len(self.terms),),
-            "impacts": self.docs.shape, "block_max": (len(self.common), n_blocks),
-            "block_start": (len(self.common), n_blocks + 1), "columns": (len(self.frequent), n_blocks << SHIFT),
-            "column_max": (len(self.frequent), n_blocks),
+            "impacts": self.docs.shape, "columns": (len(self.frequent), self.n_docs),
         }  # fmt: skip
-        if self.columns.dtype != self.impacts.dtype:
-            raise ValueError(f"columns are {self.columns.dtype} and impacts {self.impacts.dtype}, expected the same")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} of the inverted index is {getattr(self, name).shape}, expected {shape}")
@@ -85,7 +67,7 @@ class InvertedIndex:
         *,
         impacts: Literal["float32", "uint8"] = "float32",
     ) -> InvertedIndex:
-        """Index CSR rows: row i is document i; ids >= 0 sorted and unique in a row, values finite and >= 0.
+        """Index CSR rows: row i is document i; ids >= 0 sorted and unique in a row, values 0..1e15.
 
         uint8 impacts are whole steps of 1/255 of a term's largest value: a score is off by at most half a step times
         the query's weight for each shared term, and a whole step for values below half a step, which are kept at one.
@@ -100,15 +82,11 @@ class InvertedIndex:
         scales = np.nextafter(largest / np.float32(LEVELS), np.float32(np.inf), dtype=np.float32)
         stored = quantize(found, np.repeat(scales, np.diff(starts))) if impacts == "uint8" else found
         n_docs = len(indptr) - 1
-        # A column where it is smaller than the postings: memory is what a long query waits for.
-        share = stored.itemsize / (docs.itemsize + stored.itemsize)
-        frequent = np.flatnonzero(np.diff(starts) > max(_FEW, share * n_docs))
-        starts, docs, stored, columns = split_columns(starts, docs, stored, frequent, n_docs)
-        common = np.flatnonzero(np.diff(starts) > max(1, _TABLE * n_blocks_of(n_docs)))
-        tables = block_tables(starts, docs, stored, scales, common, n_docs)
-        maxima = column_maxima(columns, scales[frequent])
-        size = np.array([n_docs], np.int64)
-        return cls(size, terms, starts, docs, stored, scales, common, *tables, frequent, columns, maxima)
+        frequent = np.flatnonzero(np.diff(starts) > max(_FEW, _FREQUENT * n_docs))
+        columns = columns_of(starts, docs, stored, scales, frequent, n_docs)
+        if impacts == "uint8":
+            starts, docs, stored = without(starts, docs, stored, frequent)
+        return cls(np.array([n_docs], np.int64), terms, starts, docs, stored, scales, frequent, columns)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, read-only views; from_arrays makes the same index of them."""
@@ -142,7 +120,7 @@ class InvertedIndex:
     ) -> Found:
         """The k documents with the largest scores > 0, exactly: the sum over shared ids of weight times impact.
 
-        ids (n,) int32 >= 0, sorted and unique, with weights (n,) float32, finite and >= 0; alive (n_docs,) bool: what
+        ids (n,) int32 >= 0, sorted and unique, with weights (n,) float32, 0..1e15; alive (n_docs,) bool: what
         may be returned. Returns fresh docs (<= k,) int64 and scores float32, best first, ties by the lower doc. Sums
         are float32 in the order of ids. Raises ValueError for arguments that do not fit.
         """
@@ -195,29 +173,28 @@ class InvertedIndex:
     ) -> Found:
         slots, known = _places(self.terms, ids)
         slots, weights = slots[known], weights[known]
-        limits = weights * self.scales[slots]
-        exact = limits if self.impacts.dtype == np.uint8 else weights
+        steps, whole = weights * self.scales[slots], self.impacts.dtype == np.uint8
         if not len(slots) or not available():
-            return self._search_plain(slots, exact, k, alive)
-        rows, columns = _rows(self.common, slots), _rows(self.frequent, slots)
-        # Two float32 products may round down; 2**-21 is more than both can lose.
-        return self._search_pruned(
-            pruning.Query(slots, rows, columns, exact, limits * np.float32(1 + 2**-21)), k, alive, threads
-        )
+            return self._search_plain(slots, steps if whole else weights, k, alive)
+        columns = _rows(self.frequent, slots)
+        if whole:
+            return self._search_scoring(scoring.Query(slots, columns, steps, steps, True), k, alive, threads)
+        # Two float32 products may round down; 2**-21 is more than both can lose where they are normal numbers.
+        limits = np.where(weights > 0, np.maximum(steps * np.float32(1 + 2**-21), np.finfo(np.float32).tiny), steps)
+        return self._search_scoring(scoring.Query(slots, columns, weights, limits, False), k, alive, threads)
 
-    def _search_pruned(self, query: pruning.Query, k: int, alive: NDArray[np.bool_] | None, threads: int) -> Found:
-        n_blocks = self.block_max.shape[1]
-        index = Postings(
-            self.indptr, self.docs, self.impacts, self.block_max, self.block_start, self.columns, self.column_max
-        )
+    def _search_scoring(self, query: scoring.Query, k: int, alive: NDArray[np.bool_] | None, threads: int) -> Found:
+        index = Postings(self.indptr, self.docs, self.impacts, self.columns)
         allowed = readonly(np.zeros(0, np.bool_) if alive is None else alive)
         parts: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
 
         def work(begin: int, end: int) -> None:
-            parts.append(pruning.search_blocks(query, index, allowed, min(k, self.n_docs), begin, end, self.n_docs))
+            parts.append(scoring.search_range(query, index, allowed, min(k, self.n_docs), begin, end))
 
-        postings = int((self.indptr[query.terms + 1] - self.indptr[query.terms]).sum())
-        run_ranges(work, split(n_blocks, min(threads, 1 + postings // _SHARE)), threads)
+        own = query.terms[query.columns < 0]
+        cost = int((self.indptr[own + 1] - self.indptr[own]).sum())
+        cost += (len(query.terms) - len(own)) * self.n_docs // _STEPS
+        run_ranges(work, split(self.n_docs, min(threads, 1 + cost // _SHARE)), threads)
         scores, docs = (np.concatenate(found) for found in zip(*parts, strict=True))
         docs, scores = ranked(scores, docs)
         return docs[:k], scores[:k]
@@ -227,8 +204,8 @@ class InvertedIndex:
     ) -> Found:
         sums = np.zeros(self.n_docs, np.float32)
         for slot, weight, column in zip(slots, weights, _rows(self.frequent, slots), strict=True):
-            if column >= 0:
-                sums += weight * self.columns[column, : self.n_docs].astype(np.float32)
+            if column >= 0 and self.impacts.dtype == np.uint8:
+                sums += weight * self.columns[column].astype(np.float32)
             own = slice(self.indptr[slot], self.indptr[slot + 1])
             sums[self.docs[own]] += weight * self.impacts[own].astype(np.float32)
         docs, scores = best(sums, k, alive)
@@ -237,9 +214,8 @@ class InvertedIndex:
 
 _ARRAYS: dict[str, tuple[Any, int]] = {
     "size": (np.int64, 1), "terms": (np.int32, 1), "indptr": (np.int64, 1), "docs": (np.int32, 1),
-    "impacts": ((np.float32, np.uint8), 1), "scales": (np.float32, 1), "common": (np.int64, 1),
-    "block_max": (np.uint8, 2), "block_start": (np.int32, 2), "frequent": (np.int64, 1),
-    "columns": ((np.float32, np.uint8), 2), "column_max": (np.uint8, 2),
+    "impacts": ((np.float32, np.uint8), 1), "scales": (np.float32, 1), "frequent": (np.int64, 1),
+    "columns": (np.uint8, 2),
 }  # fmt: skip
 
 
@@ -261,3 +237,5 @@ def _check_rows(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32]
     check_csr(name, indptr, indices, values)
     if len(values) and values.min() < 0:
         raise ValueError(f"{name} values hold a negative number, expected weights >= 0")
+    if len(values) and values.max() > _LARGEST:
+        raise ValueError(f"{name} values reach {values.max():.3g}, expected at most {_LARGEST:g}: sums would overflow")

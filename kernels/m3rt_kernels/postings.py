@@ -1,4 +1,4 @@
-"""Posting lists by term from CSR rows; columns of the most frequent terms; bounds over blocks of documents."""
+"""Posting lists by term from CSR rows, and the most frequent terms as columns over all documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from .jit import available, jit
 
-SHIFT = 4  # a block is 16 documents: one vector of float32, and small enough that its bound is near its scores
 LEVELS = 255
 
 Csr = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
@@ -18,19 +17,15 @@ Csr = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 class Postings(NamedTuple):
     """What search reads, all read-only: term t's documents and impacts lie at indptr[t]:indptr[t + 1].
 
-    docs int32, rising in each term; impacts float32, or uint8 in steps of the term's scale. Row c of block_max uint8
-    (n_common, n_blocks) and block_start int32 (n_common, n_blocks + 1) belong to a common term: no impact in the block
-    exceeds block_max * scale, and its postings begin at indptr[t] + block_start. The most frequent terms have no
-    postings but a row of columns (n_columns, n_blocks * 16), the impacts of all documents, and one of column_max.
+    docs int32, rising in each term; impacts float32, or uint8 in steps of the term's scale. Columns uint8 (n_columns,
+    n_docs) hold the steps of every document for one of the most frequent terms: float32 impacts rounded up, to which
+    the postings have the exact ones, or uint8 impacts themselves, which have no postings then.
     """
 
     indptr: NDArray[np.int64]
     docs: NDArray[np.int32]
     impacts: NDArray[Any]
-    block_max: NDArray[np.uint8]
-    block_start: NDArray[np.int32]
-    columns: NDArray[Any]
-    column_max: NDArray[np.uint8]
+    columns: NDArray[np.uint8]
 
 
 def term_slots(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -79,59 +74,35 @@ def quantize(values: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArra
     return steps.astype(np.uint8)
 
 
-def split_columns(
-    indptr: NDArray[np.int64],
-    docs: NDArray[np.int32],
-    impacts: NDArray[Any],
-    frequent: NDArray[np.int64],
-    n_docs: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any], NDArray[Any]]:
-    """The postings without those of the frequent terms, and the columns of these."""
-    columns = np.zeros((len(frequent), n_blocks_of(n_docs) << SHIFT), impacts.dtype)
-    for row, term in enumerate(frequent):
-        own = slice(indptr[term], indptr[term + 1])
-        columns[row, docs[own]] = impacts[own]
-    counts = np.diff(indptr)
-    kept = np.ones(len(counts), np.bool_)
-    kept[frequent] = False
-    stay = np.repeat(kept, counts)
-    rest = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts * kept)])
-    return rest, docs[stay], impacts[stay], columns
-
-
-def column_maxima(columns: NDArray[Any], scales: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The largest impact of each block in steps of each column's scale, float32 ones rounded up."""
-    largest = columns.reshape(len(columns), columns.shape[1] >> SHIFT, 1 << SHIFT).max(axis=2)
-    return largest if columns.dtype == np.uint8 else _rounded_up(largest, scales[:, None])
-
-
-def n_blocks_of(n_docs: int) -> int:
-    return (n_docs + (1 << SHIFT) - 1) >> SHIFT
-
-
-def block_tables(
+def columns_of(
     indptr: NDArray[np.int64],
     docs: NDArray[np.int32],
     impacts: NDArray[Any],
     scales: NDArray[np.float32],
-    common: NDArray[np.int64],
+    frequent: NDArray[np.int64],
     n_docs: int,
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """block_max and block_start of the common terms; float32 impacts are rounded up to whole scales."""
-    n_blocks = n_blocks_of(n_docs)
-    largest = np.zeros((len(common), n_blocks), np.uint8)
-    starts = np.zeros((len(common), n_blocks + 1), np.int32)
-    edges = np.arange(n_blocks + 1) << SHIFT
-    for row, term in enumerate(common):
+) -> NDArray[np.uint8]:
+    """A column for each frequent term; float32 impacts are rounded up to whole scales."""
+    columns = np.zeros((len(frequent), n_docs), np.uint8)
+    for row, term in enumerate(frequent):
         own = slice(indptr[term], indptr[term + 1])
-        starts[row] = np.searchsorted(docs[own], edges)
-        levels = impacts[own] if impacts.dtype == np.uint8 else _rounded_up(impacts[own], scales[term])
-        filled = np.flatnonzero(np.diff(starts[row]))
-        largest[row, filled] = np.maximum.reduceat(levels, starts[row, filled])
-    return largest, starts
+        steps = impacts[own] if impacts.dtype == np.uint8 else _rounded_up(impacts[own], scales[term])
+        columns[row, docs[own]] = steps
+    return columns
 
 
-def _rounded_up(values: NDArray[np.float32], scale: Any) -> NDArray[np.uint8]:
+def _rounded_up(values: NDArray[np.float32], scale: np.float32) -> NDArray[np.uint8]:
     steps: NDArray[np.float32] = np.ceil(values / scale)
     steps += steps * scale < values
     return np.minimum(steps, LEVELS).astype(np.uint8)
+
+
+def without(
+    indptr: NDArray[np.int64], docs: NDArray[np.int32], impacts: NDArray[Any], frequent: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+    """The postings without those of the frequent terms."""
+    counts = np.diff(indptr)
+    kept = np.ones(len(counts), np.bool_)
+    kept[frequent] = False
+    stay = np.repeat(kept, counts)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts * kept)]), docs[stay], impacts[stay]

@@ -38,17 +38,6 @@ def scatter_max(
     return indptr, ids[starts].astype(np.int32), values.astype(np.float32)
 
 
-def intersect_dot(
-    ids_a: NDArray[np.int32],
-    values_a: NDArray[np.float32],
-    ids_b: NDArray[np.int32],
-    values_b: NDArray[np.float32],
-) -> float:
-    """Sum over the ids that two sorted sparse rows share of the product of their values."""
-    _, in_a, in_b = np.intersect1d(ids_a, ids_b, assume_unique=True, return_indices=True)
-    return float(values_a[in_a] @ values_b[in_b])
-
-
 def sparse_dot(
     indptr_a: NDArray[np.int64],
     indices_a: NDArray[np.int32],
