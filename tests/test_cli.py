@@ -88,7 +88,7 @@ def test_help_names_every_command(args: list[str], capsys: Captured) -> None:
             "eval",
             [
                 *("MODEL", "DATASET...", "--split", "--against", "--bm25", "--cross-lingual", "--max-queries"),
-                *("--tune-weights", "--chart", "--json", "M3RT_MODEL", *CONTAINER, *CONTAINER.values()),
+                *("--tune-weights", "--chart", "--json", *CONTAINER, *CONTAINER.values()),
             ],
         ),
     ],

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .console import emit_text, say
-from .meter import Meter
-from .options import model_argument, runtime_options
+from .options import runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("eval")
-@model_argument
+@click.argument("model")
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @click.option("--split", default="test", help="Which of several qrels/SPLIT.tsv.")
 @click.option(
@@ -61,13 +60,14 @@ def command(
 
     What is wrong with a data set is told on stderr, a line for each kind, and what is left is measured.
 
-    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    MODEL is a bundle's directory.
     """
     from ..encoder import M3Encoder
     from ..evaluation import read_dataset, task
     from ..evaluation.chart import chart as draw
     from ..evaluation.chart import check
     from ..evaluation.extra import need
+    from ..evaluation.modes import WEIGHTS
     from ..evaluation.report import conditions, languages, table, to_json
 
     need("ir_measures", *["bm25s"] * bm25)
@@ -79,7 +79,7 @@ def command(
     ]
     encoder = M3Encoder(model, **runtime)
     other = M3Encoder(against, **runtime) if against else None
-    weights = _tuned(encoder, tune_weights, cross_lingual, max_queries) if tune_weights else None
+    weights = _tuned(encoder, tune_weights, cross_lingual, max_queries) if tune_weights else WEIGHTS
     ones: list[Evaluation] = []
     others: list[Evaluation] = []
     for each in tasks:
@@ -89,7 +89,7 @@ def command(
             text = [conditions(ones[-1]), "", table(ones[-1:], others[-1:]), languages(ones[-1])]
             emit_text("\n".join(part for part in text if part) + "\n")
     if as_json:
-        result = {"model": model, "against": against, "cross_lingual": cross_lingual, "weights": weights}
+        result = {"model": model, "against": against, "cross_lingual": cross_lingual, "weights": dict(weights)}
         emit_text(json.dumps(result | to_json(ones, others or None), ensure_ascii=False, indent=2))
     elif len(ones) > 1:
         emit_text(f"mean of {len(ones)} data sets\n{table(ones, others or None)}")
@@ -98,18 +98,19 @@ def command(
         say(f"{chart} written")
 
 
-def _evaluated(encoder: M3Encoder, task: Task, weights: Mapping[str, float] | None, words: bool) -> Evaluation:
+def _evaluated(encoder: M3Encoder, task: Task, weights: Mapping[str, float], words: bool) -> Evaluation:
     from ..evaluation import evaluate
-    from ..evaluation.modes import WEIGHTS
+    from .meter import Meter
 
     with Meter(len(task.data.corpus) + len(task.data.queries), 0) as meter:
-        return evaluate(encoder, task, weights=weights or WEIGHTS, words=words, progress=meter.ran)
+        return evaluate(encoder, task, weights=weights, words=words, progress=meter.ran)
 
 
 def _tuned(encoder: M3Encoder, path: str, cross_lingual: bool, most: int | None) -> dict[str, float]:
     from ..evaluation import read_dataset, task
     from ..evaluation.views import embed
     from ..evaluation.weights import tune
+    from .meter import Meter
 
     dev = task(read_dataset(path, split="dev", note=say), cross_lingual=cross_lingual, most=most, note=say)
     with Meter(len(dev.data.corpus) + len(dev.data.queries), 0) as meter:
