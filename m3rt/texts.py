@@ -148,6 +148,8 @@ def _separated(file: BinaryIO, source: TextFile, *, delimiter: str) -> Rows:
     reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
+        if twice := [name for name in header if header.count(name) > 1]:
+            raise _Unreadable(reader.line_num, f"column {twice[0]!r:.40} is there twice; rename one")
         for row in filter(None, reader):
             if len(row) != len(header):
                 raise _Unreadable(reader.line_num, f"{len(row)} columns, expected the header's {len(header)}")

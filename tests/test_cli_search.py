@@ -22,7 +22,8 @@ from pyarrow import parquet
 
 from m3rt import HybridIndex, M3Encoder
 from m3rt.cli import main
-from m3rt.cli.snippet import WIDTH, plain, snippet
+from m3rt.cli.console import plain
+from m3rt.cli.snippet import WIDTH, snippet
 
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 LANGUAGES = ["de", "en", "sw"]
@@ -261,6 +262,8 @@ def edited(source: Path) -> Path:
         ('{"id": "a", "body": "x"}\n', "no 'text' among id, body; choose with --field"),
         ('{"id": "a", "text": 7}\n', "'text' is a int"),
         ('{"id": 7.5, "text": "x"}\n', "'id' is a float"),
+        ('{"id": "a", "text": "x"}\n{"id": "", "text": "y"}\n', "document 2 has an empty 'id'"),
+        ('{"bo\\u001b[2Jdy": "x"}\n', "no 'text' among bo [2Jdy;"),
     ],
 )
 def test_documents_that_are_none_are_named_before_any_work(
@@ -342,5 +345,7 @@ def test_a_snippet_shows_where_most_of_the_score_is() -> None:
 
 
 def test_a_text_cannot_move_the_cursor() -> None:
-    assert plain("a\x1b[2Jb\r\nc\u202ed") == "a [2Jb  c d"
+    assert plain("a\x1b[2Jb\r\nc\u202ed\x9b2J") == "a [2Jb  c d 2J"
+    for joined in ("می\u200cخواهم", "👩\u200d👩\u200d👧"):
+        assert plain(joined) == joined
     assert "\x1b" not in shown("evil \x1b[2J word", {"w": 1})

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,17 @@ def test_what_is_no_index_is_told_so(index: HybridIndex, tmp_path: Path) -> None
         (lambda m: m | {"format_version": 9, "m3rt_version": "9.0"}, "format 9 .written by m3rt 9.0., this m3rt"),
         (lambda m: m | {"settings": m["settings"] | {"dense": "int3"}}, "damaged"),
         (lambda m: m | {"surprise": 1}, "damaged"),
+        (lambda m: m | {"commit": float("nan")}, "commit is nan"),
+        (lambda m: m | {"commit": -1}, "commit is -1"),
+        (lambda m: m | {"next_segment": 1e300}, "next_segment is 1e"),
+        (lambda m: m | {"next_segment": 1}, "segments have the names .'00000001'., each expected once and below 1"),
+        (lambda m: m | {"segments": m["segments"] * 2}, "each expected once"),
+        (lambda m: m | {"segments": [m["segments"][0] | {"rows": "2"}]}, "damaged"),
+        (lambda m: m | {"segments": [m["segments"][0] | {"documents": 10**30}]}, "counts more documents than"),
+        (lambda m: m | {"segments": [m["segments"][0] | {"deleted": -7}]}, "segments is"),
+        (lambda m: m | {"settings": m["settings"] | {"sparse": "yes"}}, "settings is"),
+        (lambda m: m | {"note": "text"}, "note is 'text'"),
+        (lambda m: m | {"model": {}}, "damaged"),
         (lambda m: m | {"segments": [m["segments"][0] | {"name": "../../etc"}]}, "unusable name"),
         (
             lambda m: m | {"segments": [m["segments"][0] | {"files": {"../x.npy": {"size": 1, "sha256": ""}}}]},
@@ -274,6 +286,22 @@ def test_metadata_of_numpy_and_parquet_is_kept_as_json_has_it(index: HybridIndex
     index.add(["c"], embeddings=embeddings(DOCS[2:3]), metadata=[found])
     (hit,) = index.search(QUERY, filter={"n": 7, "on": "2026-01-02"})
     assert hit.metadata == {"n": 7, "on": "2026-01-02", "many": [1, 2]}
+
+
+def test_a_filter_means_its_own_field_and_value_only(index: HybridIndex) -> None:
+    index.add(["c"], embeddings=embeddings(DOCS[2:3]), metadata=[{"a": "b", "x\0y": "z", "lone": None}])
+    for wanted in ({"a": "\0"}, {"x": "y\0z"}, {"a": "\ud800"}, {"lone": "None"}):
+        with suppress(InputError):  # no document has that field
+            assert index.search(QUERY, filter=wanted).hits == ()
+    for wanted in ({"a": "b"}, {"x\0y": "z"}, {"lone": None}):
+        assert [hit.id for hit in index.search(QUERY, filter=wanted)] == ["c"]
+
+
+@pytest.mark.parametrize("note", [{"x": {1}}, {"x": "\ud800"}, {"x": float("inf")}, {1: "x"}, "text", [1]])
+def test_a_note_that_is_none_is_refused(note: Any, index: HybridIndex) -> None:
+    with pytest.raises(InputError, match=r"note is .*, expected an object that JSON can hold"):
+        index.add(["c"], embeddings=embeddings(DOCS[2:3]), note=note)
+    unchanged(index)
 
 
 def test_adding_nothing_is_a_commit_of_its_note(index: HybridIndex) -> None:

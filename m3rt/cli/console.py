@@ -10,14 +10,20 @@ from typing import Any
 
 from ..errors import OutputError
 
+_JOINERS = "\u200c\u200d"  # Persian words and emoji need them, and they move nothing
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def plain(text: str) -> str:
+    """The text on one line, without what could move a terminal's cursor or turn its direction."""
+    return "".join(c if c.isprintable() or c in _JOINERS else " " for c in text)
 
 
 def say(message: str) -> None:
     """One line on stderr; on a terminal it takes the place of a half-drawn bar."""
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
     with suppress(OSError):  # a full or closed stderr must not change what the command does
-        sys.stderr.write(f"{start}m3rt: {' '.join(message.splitlines())}\n")
+        sys.stderr.write(f"{start}m3rt: {plain(' '.join(message.splitlines()))}\n")
         sys.stderr.flush()
 
 

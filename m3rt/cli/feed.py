@@ -104,6 +104,10 @@ class Feed:
                     "choose with --id-field"
                 )
             name = str(number if record.id is None else record.id)
+            if not name:
+                raise InputError(
+                    f"document {number} has an empty {self._source.id_field!r}; give it one, or leave it out"
+                )
             if name in seen:
                 raise InputError(f"document {number} has the id {name!r:.60} of an earlier one; mend it")
             seen.add(name)

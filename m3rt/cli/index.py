@@ -10,7 +10,7 @@ import click
 
 from ..errors import InputError
 from ..texts import READERS, TextFile
-from .console import bar, emit_text, say, size
+from .console import bar, emit_text, plain, say, size
 from .options import MODEL, runtime_options
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def info(index: str, verify: bool, as_json: bool) -> None:
     if as_json:
         emit_text(json.dumps(found, ensure_ascii=False, indent=2))
     else:
-        emit_text("\n".join(f"{label:<11}{value}" for label, value in _rows(found)))
+        emit_text("\n".join(f"{label:<11}{plain(value)}" for label, value in _rows(found)))
     if found.get("faults"):
         say(f"error: {len(found['faults'])} files differ: {found['faults'][0]}; build the index again or restore them")
         raise click.exceptions.Exit(1)
@@ -178,14 +178,18 @@ def info(index: str, verify: bool, as_json: bool) -> None:
 
 def opened(path: str, model: str | None, runtime: dict[str, Any]) -> HybridIndex:
     """An index with the encoder that the options ask for."""
+    from pathlib import Path
+
     from ..encoder import M3Encoder
     from ..index import HybridIndex
+    from ..index.directory import read
 
-    index = HybridIndex(path, model)
-    made_by = index.info()["model"]
+    made_by = read(Path(path)).model
     if made_by is None:
         raise InputError(f"{path} was made from embeddings, of no model that it knows; search it in Python")
-    return HybridIndex(path, M3Encoder(model or made_by["path"], **runtime))
+    if model is None and not Path(made_by.path).is_dir():
+        raise InputError(f"{path} was made by {made_by}, which is not at {made_by.path} any more; say where with -m")
+    return HybridIndex(path, M3Encoder(model or made_by.path, **runtime))
 
 
 def _feed(feed: Feed, index: HybridIndex, way_on: str) -> None:

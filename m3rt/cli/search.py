@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ..errors import InputError
-from .console import emit_text, say
+from .console import emit_text, plain, say
 from .options import runtime_options
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def command(
     if result.truncated:
         say(f"the query was cut to {found.encoder.manifest.max_tokens} tokens")
     if as_json:
-        emit_text(json.dumps(_plain(query, result, found.encoder), ensure_ascii=False))
+        emit_text(json.dumps(_values(query, result, found.encoder), ensure_ascii=False))
     else:
         emit_text("\n".join(_lines(result, found.encoder, explain)))
 
@@ -81,7 +81,7 @@ def _weights(text: str) -> tuple[float, ...]:
         raise InputError(f"--weights is {text!r:.60}, expected three numbers such as 1,0.3,1") from None
 
 
-def _plain(query: str, result: SearchResult, encoder: M3Encoder) -> dict[str, Any]:
+def _values(query: str, result: SearchResult, encoder: M3Encoder) -> dict[str, Any]:
     hits = [
         {
             "id": hit.id,
@@ -105,12 +105,12 @@ def _lines(result: SearchResult, encoder: M3Encoder, explain: bool) -> Iterator[
     for rank, hit in enumerate(result, 1):
         scores = "".join(f"  {view} {score:.3f}" for view, score in hit.scores.items()) if explain else ""
         place = f"  characters {hit.span[0]}-{hit.span[1]}" if hit.span else ""
-        yield f"{rank:>3}  {hit.score:.4f}  {style('36', _printable(hit.id))}{style('2', scores + place)}"
+        yield f"{rank:>3}  {hit.score:.4f}  {style('36', plain(hit.id))}{style('2', scores + place)}"
         if hit.text:
             yield f"     {show(hit)}"
         if explain and hit.terms:
             best = list(_tokens(encoder, hit.terms).items())[:8]
-            yield style("2", "     " + _printable(", ".join(f"{token} {weight:.3f}" for token, weight in best)))
+            yield style("2", "     " + plain(", ".join(f"{token} {weight:.3f}" for token, weight in best)))
     if explain:
         stages = ", ".join(f"{stage} {1e3 * seconds:.1f}" for stage, seconds in result.seconds.items())
         yield style("2", f"ms: {stages}")
@@ -139,9 +139,3 @@ def _style() -> Callable[[str, str], str]:
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         return lambda code, text: f"\x1b[{code}m{text}\x1b[0m" if text else ""
     return lambda code, text: text
-
-
-def _printable(text: str) -> str:
-    from .snippet import plain
-
-    return plain(text)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from .console import plain
+
 WIDTH = 240  # characters
 _WORD = re.compile(r"\S+")
 _LONG = 24  # characters; in longer words, as of scripts without spaces, only the pieces are marked
@@ -37,11 +39,6 @@ def snippet(
         end = space
     shown = _marked(text[:end], start, [m for m in matches if start <= m.start and m.end <= end], mark)
     return f"{'… ' * (start > 0)}{shown}{' …' * (end < len(text))}"
-
-
-def plain(text: str) -> str:
-    """The text on one line, without what could move a terminal's cursor."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _matches(text: str, terms: Mapping[int, float], tokens: Tokens, piece: Callable[[int], str]) -> Iterator[Match]:

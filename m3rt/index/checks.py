@@ -1,7 +1,9 @@
-"""Embeddings that are given to an index: are they what it stores?"""
+"""What is given to an index: embeddings that are what it stores, a note that its manifest can hold."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,20 @@ def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
     if settings.colbert and out.multi is not None:
         _check_offsets("ColBERT offsets", out.multi.offsets, n, len(out.multi.vectors))
         _check_vectors("ColBERT", out.multi.vectors, len(out.multi.vectors), settings.colbert_dim)
+
+
+def check_note(note: object) -> None:
+    """Raise InputError unless `note` is None or an object that JSON gives back as it was."""
+    try:
+        if note is None or (isinstance(note, Mapping) and json.loads(_line(note)) == note):
+            return
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise InputError(f"note is {note!r:.60}, expected an object that JSON can hold, such as {{'done': 7}}")
+
+
+def _line(note: Mapping[str, Any]) -> bytes:
+    return json.dumps(dict(note), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _check_sparse(sparse: SparseVectors, n: int) -> None:

@@ -12,7 +12,7 @@ from ..embeddings import Embeddings
 from ..errors import InputError, whole_number
 from ..tokenizer import check_texts
 from . import directory, models
-from .checks import check_embeddings
+from .checks import check_embeddings, check_note
 from .documents import read_row
 from .facets import Scalar
 from .incoming import Added, Incoming
@@ -142,6 +142,7 @@ class HybridIndex:
         writes or the disk is full: then the index is as before.
         """
         ids = check_ids(ids)
+        check_note(note)
         incoming = Incoming(ids, texts, metadata, self.settings)
         if texts is not None:
             check_texts(texts)
