@@ -22,7 +22,7 @@ from .losses import Scores, dense_warmup, scores, self_distillation
 from .recipe import Recipe, Stage
 from .student import SPECIAL, Student, Views
 
-_SAVE_EVERY = 100
+_SAVE_EVERY = 50
 _TEMPERATURE = 0.05
 _SATURATION, _LENGTH_SHARE, _USUAL_LENGTH = 1.2, 0.75, 150  # BM25's k1, b and a passage's tokens
 _LEXICAL_SCALE = 0.2  # weights then lie where BGE-M3's do
