@@ -1,22 +1,28 @@
 """Hybrid search over synthetic documents: HybridIndex, and embedded databases in this process beside it.
 
-    python benchmarks/search.py --work DIR [--documents 100000] [--peers qdrant milvus] [--build]
+    python benchmarks/search.py --work DIR [--documents 100000] [--peers qdrant milvus] [--build] [--out PREFIX]
 
-DIR keeps the index, about 7 GB for 100,000 documents, and is used again; --build stops when all is built.
+DIR keeps the index, about 7 GB for 100,000 documents, and is used again; --build stops when all is built. --out writes
+PREFIX.json and PREFIX.md.
 The peers hold dense vectors and lexical weights only: 26 GB of float32 ColBERT vectors fit neither. Queries go to all
 in turn, after one round that warms them. "as float32" is the share of the ten best that exact search over float32
-vectors finds too.
+vectors finds too. first_search_s: import, opening and the first hybrid search of a fresh process, its files in memory
+and its kernels compiled before.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from common import regime, report
+from common import regime, report, table, write
 from numpy.typing import NDArray
 from search_corpus import FLOAT32_BYTES, Corpus
 from search_peers import PEERS
@@ -26,6 +32,17 @@ from m3rt import Embeddings, HybridIndex
 
 WEIGHTS = (1.0, 0.3, 1.0)
 CANDIDATES = 100
+FIRST = """
+import sys, time
+start = time.perf_counter()
+import numpy as np
+from m3rt import Embeddings, HybridIndex, MultiVectors, SparseVectors
+vectors = np.eye(32, 1024, dtype=np.float32)
+terms = SparseVectors(np.array([0, 8]), np.arange(8, dtype=np.int32), np.ones(8, np.float32))
+query = Embeddings(vectors[:1], terms, MultiVectors(vectors, np.array([0, 32])), np.array([33]), np.zeros(1, np.bool_))
+assert len(HybridIndex(sys.argv[1]).search(query)) == 10
+print(time.perf_counter() - start)
+"""
 Exact = Callable[[Embeddings, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -61,18 +78,20 @@ def main() -> None:
     ]
     info, stages = index.info(), index.search(queries[-1]).seconds
     each = info["size"] / args.documents
-    report(
-        "Hybrid search",
-        rows,
-        regime(
-            documents=args.documents,
-            queries=args.queries,
-            segments=info["segments"],
-            bytes_per_document=round(each),
-            of_float32=f"{each / FLOAT32_BYTES:.1%}",
-            stages_ms={name: round(1e3 * value, 2) for name, value in stages.items()},
-        ),
+    conditions = regime(
+        documents=args.documents,
+        queries=args.queries,
+        segments=info["segments"],
+        bytes_per_document=round(each),
+        of_float32=f"{each / FLOAT32_BYTES:.1%}",
+        stages_ms={name: round(1e3 * value, 2) for name, value in stages.items()},
+        first_search_s=_first_search(index.path),
     )
+    report("Hybrid search", rows, conditions)
+    if args.out:
+        facts = "".join(f"- {name}: {value}\n" for name, value in conditions.items())
+        write(args.out.with_suffix(".md"), f"# Hybrid search\n\n{table(rows)}\n\n{facts}")
+        write(args.out.with_suffix(".json"), json.dumps({"conditions": conditions, "rows": rows}, indent=1) + "\n")
 
 
 def _index(path: Path, corpus: Corpus) -> HybridIndex:
@@ -99,6 +118,13 @@ def _measured(
                     seconds[name].append(time.perf_counter() - start)
                     found[name].append(result)
     return seconds, found
+
+
+def _first_search(path: Path) -> str:
+    """Median and range over processes of their own; the first of them fills the caches."""
+    command = [sys.executable, "-c", FIRST, str(path)]
+    seconds = [float(subprocess.run(command, capture_output=True, check=True, text=True).stdout) for _ in range(6)][1:]
+    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
 
 
 def _exact(corpus: Corpus, queries: Sequence[Embeddings]) -> dict[str, list[list[int]]]:
@@ -134,6 +160,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--peers", nargs="*", default=[], choices=list(PEERS))
     parser.add_argument("--build", action="store_true")
+    parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
 

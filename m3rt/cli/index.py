@@ -143,7 +143,7 @@ def delete(index: str, ids: tuple[str, ...], source: str | None) -> None:
 
 @command.command("compact")
 @click.argument("index")
-@click.option("--drop-damaged", is_flag=True, help="Give up segments that cannot be read.")
+@click.option("--drop-damaged", is_flag=True, help="Give up segments with files that are missing or changed.")
 def compact(index: str, drop_damaged: bool) -> None:
     """Rewrite an index as one segment, without what was deleted."""
     from ..index import HybridIndex

@@ -39,8 +39,8 @@ class HybridIndex:
     it or nothing, and a process that is killed loses only the call that it was in. An instance sees its own commits,
     and those of others that were there when it was opened or refreshed. threads: CPU threads of a search, and of a
     model that is loaded; default what affinity and cgroup allow.
-    Raises HybridIndexError when there is no index or another model made it. Segments with damaged files are left out,
-    with a warning that names them.
+    Raises HybridIndexError when there is no index or another model made it. Segments with damaged files are left out of
+    searches, with a warning that names them, and stop writers until they are restored or given up, see compact().
 
     >>> index = HybridIndex.create("my-index", "bge-m3-int8", colbert="int8")    # doctest: +SKIP
     >>> index.add(["a", "b"], ["A text.", "Another."], metadata=[{"lang": "en"}, {}])    # doctest: +SKIP
