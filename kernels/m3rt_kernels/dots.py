@@ -16,6 +16,7 @@ from .quantize import unpack_bits
 _ROWS = 256  # turned to float32 at a time without numba, to stay in the second cache
 _HALVES = 8  # rows turned to float32 at a time with it, to stay in the first
 _SHARE = 1 << 20  # bytes of vectors that are worth a thread
+_RANGE = 6 << 20  # bytes of vectors in a range: a thread that is held up leaves the next ones to others
 
 
 def dots(queries: NDArray[np.float32], rows: NDArray[Any], out: NDArray[np.float32], threads: int) -> None:
@@ -38,7 +39,8 @@ def dots(queries: NDArray[np.float32], rows: NDArray[Any], out: NDArray[np.float
 def _spread(work: Callable[[int, int], None], rows: NDArray[Any], threads: int, step: int) -> None:
     """Call work(begin, end) on threads, for ranges of at most `step` rows and at least as many as threads."""
     threads = min(threads, 1 + rows.nbytes // _SHARE)
-    run_ranges(work, split(len(rows), max(threads, -(-len(rows) // max(1, step)))), threads)
+    parts = max(threads, rows.nbytes // _RANGE, -(-len(rows) // max(1, step)))
+    run_ranges(work, split(len(rows), parts), threads)
 
 
 @jit(fastmath={"reassoc", "contract", "nsz"})
@@ -65,20 +67,23 @@ def _add_dots(queries, rows, out, first):  # type: ignore[no-untyped-def]
 @jit
 def _add_half_dots(queries, rows, out, first):  # type: ignore[no-untyped-def]
     """_add_dots of float16 rows, given as uint16, which numba can convert only by their bits."""
-    bits = np.empty((_HALVES, rows.shape[1]), np.uint32)
-    floats = bits.view(np.float32)
+    floats = np.empty((min(_HALVES, len(rows)), rows.shape[1]), np.float32)
     for begin in range(0, len(rows), _HALVES):
         count = min(_HALVES, len(rows) - begin)
         for i in range(count):
-            for j in range(rows.shape[1]):
-                half = np.uint32(rows[begin + i, j])
-                # Infinities and NaN have the largest exponent, 31 there and 255 here.
-                most = np.uint32(224 << 23) if half & np.uint32(0x7C00) == np.uint32(0x7C00) else np.uint32(0)
-                bits[i, j] = (half & np.uint32(0x8000)) << np.uint32(16) | (half & np.uint32(0x7FFF)) << np.uint32(13)
-                bits[i, j] += most
-            for j in range(rows.shape[1]):
-                floats[i, j] *= np.float32(2.0**112)
+            row, own = rows[begin + i], floats[i]
+            for j in range(len(row)):
+                own[j] = _float(row[j])
         _add_dots(queries, floats[:count], out, first + begin)
+
+
+@jit
+def _float(half):  # type: ignore[no-untyped-def]
+    half = np.uint32(half)
+    bits = (half & np.uint32(0x8000)) << np.uint32(16) | (half & np.uint32(0x7FFF)) << np.uint32(13)
+    # Infinities and NaN have the largest exponent, 31 there and 255 here.
+    bits += np.uint32(224 << 23) if half & np.uint32(0x7C00) == np.uint32(0x7C00) else np.uint32(0)
+    return np.uint32(bits).view(np.float32) * np.float32(2.0**112)
 
 
 def sign_dots(queries: NDArray[np.float32], bits: NDArray[np.uint8], out: NDArray[np.float32], threads: int) -> None:

@@ -20,7 +20,7 @@ from .top_k import best
 _FEW = 64  # documents below which a term is no column
 _FREQUENT = 0.1  # a term in more of the documents than this is added faster as a column
 _SHARE = 500_000  # postings that are worth a thread
-_STEPS = 10  # of a column are added in the time of one posting
+_STEPS = 25  # of a column are added in the time of one posting
 _LARGEST = 1e15  # weight: sums of products and their bounds stay far from float32's largest number
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
