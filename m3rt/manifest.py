@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -201,6 +202,11 @@ def replace_manifest(directory: Path, manifest: Manifest) -> None:
         ) from None
 
 
+@cache  # an index has hundreds of file records
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def conforms(value: Any, kind: Any) -> bool:
     """Whether a value is what an annotation says, all the way down; whole numbers are never negative here."""
     origin, args = get_origin(kind), get_args(kind)
@@ -215,7 +221,7 @@ def conforms(value: Any, kind: Any) -> bool:
             conforms(key, args[0]) and conforms(item, args[1]) for key, item in value.items()
         )
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind).items()
+        hints = _hints(kind).items()
         return isinstance(value, kind) and all(conforms(getattr(value, name), hint) for name, hint in hints)
     if kind is int:
         return type(value) is int and 0 <= value < 2**63
