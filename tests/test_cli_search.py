@@ -139,6 +139,17 @@ def test_a_query_that_is_too_long_is_told(index: Path, capsys: Captured) -> None
     assert capsys.readouterr().err == "m3rt: the query was cut to 128 tokens\n"
 
 
+def test_an_id_takes_one_line_whatever_it_holds(tmp_path: Path, capsys: Captured) -> None:
+    name = "a\nb\x1b[2J" + "c" * 10_000
+    (tmp_path / "docs.jsonl").write_text(json.dumps({"id": name, "text": "a text"}))
+    run("index", "build", tmp_path / "index", "-i", tmp_path / "docs.jsonl")
+    run("search", tmp_path / "index", "text")
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"  1  \d\.\d{4}  a b \[2Jc+…", lines[0])
+    assert len(lines[0]) < 140
+    assert found(capsys, tmp_path / "index", "text")["hits"][0]["id"] == name
+
+
 def test_nothing_found_is_said(index: Path, capsys: Captured) -> None:
     run("search", index, "word", "--filter", "lang=xx")
     assert capsys.readouterr().out == "nothing found\n"

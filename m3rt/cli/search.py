@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..encoder import M3Encoder
     from ..index import Hit, SearchResult
 
+_ID = 120  # characters of an id that people are shown; --json has all
 _MODES = ("hybrid", "dense", "sparse", "colbert")
 
 
@@ -105,7 +106,7 @@ def _lines(result: SearchResult, encoder: M3Encoder, explain: bool) -> Iterator[
     for rank, hit in enumerate(result, 1):
         scores = "".join(f"  {view} {score:.3f}" for view, score in hit.scores.items()) if explain else ""
         place = f"  characters {hit.span[0]}-{hit.span[1]}" if hit.span else ""
-        yield f"{rank:>3}  {hit.score:.4f}  {style('36', plain(hit.id))}{style('2', scores + place)}"
+        yield f"{rank:>3}  {hit.score:.4f}  {style('36', _short(hit.id))}{style('2', scores + place)}"
         if hit.text:
             yield f"     {show(hit)}"
         if explain and hit.terms:
@@ -114,6 +115,10 @@ def _lines(result: SearchResult, encoder: M3Encoder, explain: bool) -> Iterator[
     if explain:
         stages = ", ".join(f"{stage} {1e3 * seconds:.1f}" for stage, seconds in result.seconds.items())
         yield style("2", f"ms: {stages}")
+
+
+def _short(name: str) -> str:
+    return plain(name if len(name) <= _ID else f"{name[: _ID - 1]}…")
 
 
 def _tokens(encoder: M3Encoder, terms: Mapping[int, float]) -> dict[str, float]:
