@@ -87,6 +87,13 @@ def test_weights_rank_by_the_weighted_mean_of_the_three_scores(
         agrees(search(index, query, fusion=weights, candidates=len(DOCS)), expected(query, mean), 10)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 7.0, 1e308])
+def test_only_the_ratios_of_weights_count(scale: float, index: HybridIndex) -> None:
+    one, scaled = (index.search(embeddings(QUERIES[:1]), 20, fusion=(s, 0.25 * s, 0.5 * s)) for s in (1.0, scale))
+    assert [hit.id for hit in scaled] == [hit.id for hit in one]
+    assert [hit.score for hit in scaled] == pytest.approx([hit.score for hit in one], rel=1e-12)
+
+
 def test_without_reranking_colbert_has_no_say(index: HybridIndex) -> None:
     for query in QUERIES:
         result = search(index, query, rerank=False, candidates=len(DOCS))

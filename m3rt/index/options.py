@@ -45,8 +45,11 @@ class Options:
 
     @property
     def weights(self) -> dict[str, float] | None:
-        """The weight of each view, None for RRF."""
-        return None if self.fusion == "rrf" else dict(zip(VIEWS, map(float, self.fusion), strict=True))
+        """The weight of each view, the largest 1, None for RRF."""
+        if self.fusion == "rrf":
+            return None
+        largest = float(max(self.fusion))
+        return {view: float(weight) / largest for view, weight in zip(VIEWS, self.fusion, strict=True)}
 
     def views(self, settings: Settings) -> list[str]:
         """The views that a search looks at, ColBERT last. Raises InputError for a mode that is not stored."""
