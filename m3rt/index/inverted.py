@@ -27,5 +27,10 @@ def inverted(arrays: Arrays, rows: int) -> InvertedIndex:
         raise ValueError(f"inverted.size.npy says {found.n_docs} rows, expected {rows}")
     check_offsets("inverted.indptr.npy", found.indptr, len(found.terms), len(found.docs))
     check_places("inverted.docs.npy", found.docs, rows)
+    rises = found.docs[1:] > found.docs[:-1]
+    inner = found.indptr[1:-1]
+    rises[inner[(inner > 0) & (inner < len(found.docs))] - 1] = True  # from one term to the next
+    if not rises.all():
+        raise ValueError("inverted.docs.npy does not rise in each term")
     check_places("inverted.frequent.npy", found.frequent, len(found.terms))
     return found
