@@ -11,6 +11,9 @@ from pathlib import Path, PurePosixPath
 from .errors import BundleError
 from .manifest import MANIFEST, EngineName, FileRecord, Manifest
 
+DEFAULT = "m3-tiny"  # comes with the package; a directory of that name is "./m3-tiny"
+_SHIPPED = Path(__file__).parent / "models" / DEFAULT
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -39,14 +42,16 @@ class Bundle:
         return sum(record.size for record in self.manifest.files.values())
 
 
-def open_bundle(path: str | Path) -> Bundle:
+def open_bundle(path: str | Path = DEFAULT) -> Bundle:
     """Read the manifest of the bundle at `path` and check that its files are there with the right sizes.
+
+    "m3-tiny" is the small model that comes with the package.
 
     Raises BundleError when there is no bundle, a file is missing, has another size or lies outside.
     """
     if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path) or not os.fspath(path):
         raise BundleError(f"model is {path!r:.60}, expected the path of a bundle's directory")
-    directory = Path(path)
+    directory = _SHIPPED if path == DEFAULT else Path(path)
     try:
         text = (directory / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from m3rt_kernels import scatter_max
 from numpy.typing import NDArray
 
 from .batching import plan
-from .bundle import Bundle, open_bundle
+from .bundle import DEFAULT, Bundle, open_bundle
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .engines import Engine, Heads, Outputs, load_engine
 from .errors import EngineError, InputError, whole_number
@@ -30,9 +30,9 @@ STREAM_TEXTS = 4096  # texts held at a time by stream(): enough to bucket by len
 class M3Encoder:
     """A bundle loaded into an engine; one instance may be called from many threads.
 
-    model: directory of a bundle. device: "auto", "cpu" or "cuda". engine: "auto" or an engine's name.
-    threads: CPU threads, default what affinity and cgroup allow. batch_tokens: padded tokens of a forward pass,
-    default the engine's choice.
+    model: directory of a bundle, by default m3-tiny, the small one that comes with the package. device: "auto", "cpu"
+    or "cuda". engine: "auto" or an engine's name. threads: CPU threads, default what affinity and cgroup allow.
+    batch_tokens: padded tokens of a forward pass, default the engine's choice.
     Raises BundleError, EngineMissing, DeviceMissing or InputError.
 
     >>> model = M3Encoder("bge-m3-int8")                                    # doctest: +SKIP
@@ -41,7 +41,7 @@ class M3Encoder:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path = DEFAULT,
         *,
         device: str = "auto",
         engine: str = "auto",

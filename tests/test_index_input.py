@@ -154,7 +154,6 @@ def test_a_view_that_is_not_stored_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "give dim, the width"),
         ({"dim": 0}, "dense_dim is 0"),
         ({"dim": 16, "dense": "int4"}, "dense is 'int4', expected None or one of"),
         ({"dim": 16, "colbert": "float32"}, "colbert is 'float32'"),

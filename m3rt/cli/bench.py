@@ -32,7 +32,7 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
     Text in, dense vectors out, on texts cut to exactly so many tokens. Conditions come first, then a table, and as
     the last line of stdout the same as JSON. A percentile that the runs are too few for is left out.
 
-    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
     from .. import measure
     from ..bundle import open_bundle

@@ -17,7 +17,7 @@ from ..manifest import MANIFEST
 from ..texts import READERS, Record, TextFile, arguments, chunks
 from ..version import __version__
 from .console import bar, say
-from .options import MODEL, runtime_options
+from .options import model_option, runtime_options
 
 if TYPE_CHECKING:
     from ..embeddings import Embeddings
@@ -32,7 +32,7 @@ _CHARACTERS = {True: 1 << 17, False: 1 << 20}
 
 @click.command("encode")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("-m", "--model", required=True, envvar=MODEL, show_envvar=True, help="The directory of a bundle.")
+@model_option
 @click.option(
     "-i",
     "--input",

@@ -11,7 +11,7 @@ import click
 from ..errors import InputError
 from ..texts import READERS, TextFile
 from .console import bar, emit_text, plain, say, size
-from .options import MODEL, runtime_options
+from .options import model_option, runtime_options
 
 if TYPE_CHECKING:
     from ..index import HybridIndex
@@ -59,7 +59,7 @@ def command() -> None:
 
 @command.command("build")
 @click.argument("index")
-@click.option("-m", "--model", required=True, envvar=MODEL, show_envvar=True, help="The directory of a bundle.")
+@model_option
 @_input_options
 @click.option("--dense", type=click.Choice(_DENSE), default="int8", help="How dense vectors are stored.")
 @click.option("--no-sparse", is_flag=True, help="Without lexical weights.")

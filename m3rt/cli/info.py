@@ -21,7 +21,7 @@ from .options import model_argument
 def command(model: str, as_json: bool) -> None:
     """Show what a bundle holds.
 
-    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
     bundle = open_bundle(model)
     if as_json:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..bundle import DEFAULT
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL = "M3RT_MODEL"
@@ -42,4 +44,10 @@ def runtime_options(command: Command) -> Command:
 
 def model_argument(command: Command) -> Command:
     """MODEL, which M3RT_MODEL may give instead."""
-    return click.argument("model", envvar=MODEL)(command)
+    return click.argument("model", envvar=MODEL, default=DEFAULT)(command)
+
+
+def model_option(command: Command) -> Command:
+    """-m, which M3RT_MODEL may give instead."""
+    about = "The directory of a bundle; m3-tiny comes with m3rt."
+    return click.option("-m", "--model", default=DEFAULT, envvar=MODEL, show_envvar=True, help=about)(command)

@@ -25,7 +25,7 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     With --save-session what the fastest engine makes of the weights at its start is saved too (onnxruntime: 1.5 times
     the bundle, mapped and shared by processes; openvino: once), so that later processes start faster.
 
-    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
     from dataclasses import replace
 

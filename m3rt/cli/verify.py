@@ -48,7 +48,7 @@ def command(
     of the data sets, if its 95% interval leaves 0 out too. The result is kept in the manifest, for m3rt info, by
     engine. Exit status 1: a check failed.
 
-    MODEL is a bundle's directory  [env var: M3RT_MODEL].
+    MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
     from ..bundle import check_hashes, open_bundle
     from ..encoder import M3Encoder

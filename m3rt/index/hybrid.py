@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from ..bundle import DEFAULT
 from ..embeddings import Embeddings
 from ..errors import InputError, whole_number
 from ..tokenizer import check_texts
@@ -80,16 +81,18 @@ class HybridIndex:
         choose, codes rank) or None. sparse: store lexical weights. colbert: "int8", "binary", "binary+int8" or None: a
         vector for each token, most of an index that has them. chunk_tokens: cut texts into chunks of at most so many
         tokens, neighbours sharing chunk_overlap; by default a text is one row, cut off where the model's limit is.
-        model: the bundle that makes the vectors. Without one, dim and colbert_dim (by default dim) tell their widths,
-        and only embeddings can be added and searched.
+        model: the bundle that makes the vectors, by default m3-tiny. With dim and no model an index knows none: dim and
+        colbert_dim (by default dim) are the widths of its vectors, and only embeddings can be added and searched.
         Raises InputError, BundleError, or OutputError when the directory cannot be made or is in use.
         """
-        if model is None:
-            if dim is None or chunk_tokens is not None:
-                raise InputError("an index without a model: give dim, the width of its vectors, and no chunk_tokens")
+        if model is None and dim is not None:
+            if chunk_tokens is not None:
+                raise InputError(
+                    "an index without a model cannot cut texts into chunks; give model, or no chunk_tokens"
+                )
             widths, identity = (dim, dim if colbert_dim is None else colbert_dim), None
         else:
-            bundle = models.bundle_of(model)
+            bundle = models.bundle_of(DEFAULT if model is None else model)
             m = bundle.manifest
             if m.kind != "m3" and (sparse or colbert):
                 raise InputError(f"{bundle.path} is a {m.kind} bundle with dense vectors only; pass sparse=False")
