@@ -16,6 +16,19 @@ R = TypeVar("R")
 _compiling = threading.Lock()
 
 
+def _digest() -> str:
+    """Hash of this package's modules: kernels of one are compiled into kernels of another."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+# Now, in half a millisecond, and not when a kernel is compiled: a process that was there before an upgrade would else
+# keep its old code under the new sources' name, for new processes to crash on.
+_SOURCES = _digest()
+
+
 @cache
 def available() -> bool:
     """Whether numba can be imported; where it cannot, wrappers call their numpy twins."""
@@ -97,7 +110,7 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
                     self.flush()
 
         def _index_key(self, sig: Any, codegen: Any) -> Any:
-            return *super()._index_key(sig, codegen), _sources()
+            return *super()._index_key(sig, codegen), _SOURCES
 
     def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
         dispatcher: Any = numba.njit(**options)(function)
@@ -106,12 +119,3 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
         return cast("Callable[..., Any]", dispatcher)
 
     return compiled
-
-
-@cache
-def _sources() -> str:
-    """Hash of this package's modules: kernels of one are compiled into kernels of another."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
