@@ -1,11 +1,13 @@
 """Kernels compile when first called; nothing that happens to the cache on disk can hurt."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import m3rt_kernels
 import pytest
 
 pytest.importorskip("numba")
@@ -49,6 +51,19 @@ def run(tmp_path: Path) -> Callable[..., str]:
 
 def test_the_first_process_compiles_and_the_next_loads(run: Callable[..., str]) -> None:
     assert [run(), run()] == ["False 14 5 0\n", "False 14 5 1\n"]
+
+
+def test_what_a_process_compiles_after_an_upgrade_is_not_taken_for_the_new_code(
+    run: Callable[..., str], tmp_path: Path
+) -> None:
+    package = Path(m3rt_kernels.__file__).parent
+    shutil.copytree(package, tmp_path / "code" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    upgrade = f"""
+import m3rt_kernels.jit
+with open({str(tmp_path / "code" / package.name / "heap.py")!r}, "a") as file:
+    print(file=file)
+"""
+    assert [run(upgrade + CALL), run(), run()] == ["False 14 5 0\n", "False 14 5 0\n", "False 14 5 1\n"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a pickle", b"\x80\x04"], ids=["empty", "text", "truncated"])
