@@ -33,7 +33,7 @@ def run(script: str, directory: Path, **environment: str) -> str:
 
 def test_first_block_exports_and_encodes(checkpoint: Path, tmp_path: Path) -> None:
     lines = SHELL[0].splitlines()
-    assert [line.startswith(SETUP) for line in lines] == [True, True, False, False]
+    assert [line.startswith(SETUP) for line in lines] == [True, True, False, False, False]
     stdout = run("\n".join(lines[2:]), tmp_path, CHECKPOINT=str(checkpoint))
     assert '"dense_vecs"' in stdout
     assert '"lexical_weights"' in stdout
