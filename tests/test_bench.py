@@ -31,9 +31,7 @@ def test_the_last_line_is_json_with_every_number(bundle_int8: Path, capsys: Capt
     assert out.splitlines()[0].startswith("cpu ")  # conditions first
 
 
-@pytest.mark.parametrize(
-    "arguments", [["/no/bundle"], ["{bundle}", "--threads", "0"], ["{bundle}", "--engine", "x"]]
-)
+@pytest.mark.parametrize("arguments", [["/no/bundle"], ["{bundle}", "--threads", "0"], ["{bundle}", "--engine", "x"]])
 def test_bad_input_is_one_line_and_status_2(bundle_int8: Path, arguments: list[str], capsys: Captured) -> None:
     assert main(["bench", *(a.format(bundle=bundle_int8) for a in arguments)]) == 2
     out, err = capsys.readouterr()
