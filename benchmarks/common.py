@@ -30,6 +30,9 @@ def regime(**extra: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_PAUSE = 0.1  # seconds: threads of the library that was called before may spin for a while, on this one's CPUs
+
+
 def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner: int = 1) -> dict[str, list[float]]:
     """Seconds of each call, `repeats` times in turn after one warm-up each; each time is a mean over `inner`."""
     for call in calls.values():
@@ -37,6 +40,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner:
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
+            time.sleep(_PAUSE)
             start = time.perf_counter()
             for _ in range(inner):
                 call()
