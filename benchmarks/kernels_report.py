@@ -52,7 +52,9 @@ def _figure(results: list[dict[str, Any]], colours: dict[str, str]) -> Any:
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     for axis, what in zip(axes.flat, shown, strict=False):
-        bars = {row["who"]: float(row[TIME].split()[0]) for row in rows if row["what"] == what}
+        # Those that crashed have words in the place of a time.
+        timed = [row for row in rows if row["what"] == what and row[TIME][:1].isdigit()]
+        bars = {row["who"]: float(row[TIME].split()[0]) for row in timed}
         _panel(axis, PANELS[what], bars, colours)
     conditions = results[0]["conditions"]
     figure.suptitle(
