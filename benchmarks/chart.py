@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,27 @@ def main() -> None:
     parser.add_argument("out")
     args = parser.parse_args()
     result = json.loads(args.json.read_text(encoding="utf-8"))
+    draw(args.out, lambda colours: _figure(result, colours))
+
+
+def draw(out: str, figure_of: Callable[[dict[str, str]], Any]) -> None:
+    """Write the figure of each theme's colours as out-THEME.svg and .png."""
     plt.switch_backend("Agg")
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9})
     for theme, colours in THEMES.items():
-        figure = _figure(result, colours)
+        figure = figure_of(colours)
         for suffix, extra in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 160})):
-            figure.savefig(f"{args.out}-{theme}.{suffix}", transparent=True, bbox_inches="tight", **extra)
+            figure.savefig(f"{out}-{theme}.{suffix}", transparent=True, bbox_inches="tight", **extra)
         plt.close(figure)
-        print(f"{args.out}-{theme}.svg")
+        print(f"{out}-{theme}.svg")
+
+
+def bare(axis: Any, colours: dict[str, str]) -> None:
+    """Leave only the names at the left of an axis: the values stand beside their marks."""
+    axis.tick_params(colors=colours["text"], length=0)
+    axis.xaxis.set_visible(False)
+    for side in axis.spines.values():
+        side.set_visible(False)
 
 
 def _figure(result: dict[str, Any], colours: dict[str, str]) -> Any:
@@ -85,10 +99,7 @@ def _panel(axis: Any, shape: str, rows: list[dict[str, Any]], colours: dict[str,
     axis.set_ylim(-0.6, len(bars) + 0.2)
     texts = "1 text" if batch == "1" else f"{batch} texts"
     axis.set_title(f"{texts} of {length} tokens", color=colours["text"], fontsize=10, loc="left", pad=10)
-    axis.tick_params(colors=colours["text"], length=0)
-    axis.xaxis.set_visible(False)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    bare(axis, colours)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from chart import THEMES
+from chart import bare, draw
 from common import write
 
 TIME = "ms, median (range)"
@@ -35,14 +35,7 @@ def main() -> None:
     results = [json.loads(last) for _, _, last in pages]
     write(Path(f"{args.out}.md"), "\n\n".join(page.strip() for page, _, _ in pages) + "\n")
     write(Path(f"{args.out}.json"), json.dumps(results, indent=1) + "\n")
-    plt.switch_backend("Agg")
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9})
-    for theme, colours in THEMES.items():
-        figure = _figure(results, colours)
-        for suffix, extra in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 160})):
-            figure.savefig(f"{args.out}-{theme}.{suffix}", transparent=True, bbox_inches="tight", **extra)
-        plt.close(figure)
-        print(f"{args.out}-{theme}.svg")
+    draw(args.out, lambda colours: _figure(results, colours))
 
 
 def _figure(results: list[dict[str, Any]], colours: dict[str, str]) -> Any:
@@ -82,10 +75,7 @@ def _panel(axis: Any, title: str, bars: dict[str, float], colours: dict[str, str
     axis.set_xscale("log")
     axis.set_xlim(min(bars.values()) / 3, max(bars.values()) * 2)
     axis.set_title(f"{title} (log scale)", color=colours["text"], fontsize=10, loc="left", pad=8)
-    axis.tick_params(colors=colours["text"], length=0)
-    axis.xaxis.set_visible(False)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    bare(axis, colours)
 
 
 if __name__ == "__main__":
