@@ -113,7 +113,9 @@ def test_both_engines_compute_the_same(precision: str, request: pytest.FixtureRe
         )
         for name in ("onnxruntime", "openvino")
     )
-    tolerance = {"fp32": 2e-6, "int8": 0.12}[precision]  # roundings go either way, and 32 components average little
+    tolerance = {"fp32": 2e-6, "int8": 0.16}[
+        precision
+    ]  # roundings, of bf16 too, go either way; 32 components average little
     for a, b in ((first.dense_vecs, second.dense_vecs), (first.multi.vectors, second.multi.vectors)):
         assert np.linalg.norm(a - b, axis=1).max() < tolerance
     width = max(first.sparse.indices.max(), second.sparse.indices.max()) + 1

@@ -107,4 +107,4 @@ class _Writer:
 
     def heads(self, heads: HeadTensors | None) -> None:
         with self.graph.scope("heads"):
-            write_heads(self.graph, self._config, self._wanted, self._x, heads)
+            write_heads(self.graph, self._operators.linear, self._config, self._wanted, self._x, heads)

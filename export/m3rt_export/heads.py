@@ -13,7 +13,7 @@ from m3rt.manifest import Port
 from .batch import Batch, Picked, first_tokens
 from .config import Config
 from .graph import GraphBuilder
-from .linear import Dense
+from .linear import Dense, Linear
 from .tensors import open_tensors
 
 FILES = {"sparse": "sparse_linear.pt", "colbert": "colbert_linear.pt"}
@@ -69,7 +69,9 @@ def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: HeadTensors | 
     return first_tokens(g, config, b, unless=every_token)
 
 
-def write_heads(g: GraphBuilder, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None) -> None:
+def write_heads(
+    g: GraphBuilder, linear: Linear, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None
+) -> None:
     """Outputs from the wanted rows of the last hidden state, (rows, hidden), computed in float32.
 
     dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of
@@ -77,12 +79,12 @@ def write_heads(g: GraphBuilder, config: Config, wanted: Picked, hidden: str, he
     """
     states = g.op("Reshape", g.op("Cast", hidden, to=1), wanted.shape)  # (b, s or 1, hidden)
     if heads is None:
-        write_dense(g, config, states)
+        write_dense(g, config, states, linear)
         return
     with g.scope("dense_vecs"):
         zero = g.constant([0], np.int64)
         end = g.op("Where", "return_dense", g.constant([np.iinfo(np.int32).max], np.int64), zero)
-        g.output(g.op("Slice", _dense(g, config, states), zero, end, zero), "dense_vecs")
+        g.output(g.op("Slice", _dense(g, config, states, linear), zero, end, zero), "dense_vecs")
     with g.scope("token_weights"):
         g.output(_token_weights(g, _tokens(g, states, "return_sparse", 0), heads.sparse), "token_weights")
     with g.scope("colbert_vecs"):
@@ -96,18 +98,20 @@ def _tokens(g: GraphBuilder, states: str, switch: str, first: int) -> str:
     return g.op("Slice", states, start, end, one)
 
 
-def write_dense(g: GraphBuilder, config: Config, states: str) -> None:
+def write_dense(g: GraphBuilder, config: Config, states: str, linear: Linear) -> None:
     """The only output of a dense model, from hidden states (b, s, hidden)."""
-    g.output(_dense(g, config, states), "dense_vecs")
+    g.output(_dense(g, config, states, linear), "dense_vecs")
 
 
-def _dense(g: GraphBuilder, config: Config, states: str) -> str:
+def _dense(g: GraphBuilder, config: Config, states: str, linear: Linear) -> str:
+    hidden = config.architecture.hidden_size
     if config.pooling == "cls":
-        return _unit(g, g.op("Gather", states, g.constant(0, np.int64), axis=1))
+        return _unit(g, linear.same(g, g.op("Gather", states, g.constant(0, np.int64), axis=1), hidden))
     one = g.constant([1], np.int64)
     mask = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=1), g.constant([2], np.int64))
     total = g.op("ReduceSum", g.op("Mul", states, mask), one, keepdims=0)
-    return _unit(g, g.op("Div", total, g.op("ReduceSum", mask, one, keepdims=0)))
+    mean = g.op("Div", total, g.op("ReduceSum", mask, one, keepdims=0))
+    return _unit(g, linear.same(g, mean, hidden))
 
 
 def _token_weights(g: GraphBuilder, states: str, sparse: Dense) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +57,10 @@ class Linear(Protocol):
         """
         ...
 
+    def same(self, g: GraphBuilder, x: str, width: int) -> str:
+        """x (rows, width) itself, on its way out of the encoder."""
+        ...
+
 
 class FloatLinear:
     """fp32 and fp16: Gemm with its bias."""
@@ -87,6 +92,9 @@ class FloatLinear:
             )
             for w, b in maps
         ]
+
+    def same(self, g: GraphBuilder, x: str, width: int) -> str:
+        return x
 
 
 class Quantized(NamedTuple):
@@ -127,26 +135,29 @@ class Int8Linear:
         static: bool = False,
         gelu: bool = False,
     ) -> list[str]:
-        weights = [w for w, _ in maps]
+        weights, step = [w for w, _ in maps], np.float32(1)
+        static = static and absmax is not None
         if absmax is not None:
             factors = smoothing(absmax, weights)
-            x = x._replace(value=g.op("Mul", x.value, g.weight(1 / factors)))
             weights = [w * factors for w in weights]
-        if static and absmax is not None:
-            quantized = self._by_tensor(g, x, float((absmax / factors).max()) / 127)
-        else:
-            quantized = self._by_row(g, x, self._GELU_ZERO if gelu else self._ZERO)
+            if static:  # a step is then 1, and rounding can join the product with the factors
+                step = np.maximum((absmax / factors).max() / 127, np.float32(_TINY))
+            x = x._replace(value=g.op("Mul", x.value, g.weight(1 / (factors * step))))
+        quantized = self._by_tensor(g, x) if static else self._by_row(g, x, self._GELU_ZERO if gelu else self._ZERO)
         results = []
         for weight, (_, bias) in zip(weights, maps, strict=True):
             columns, scales = quantize_columns(weight)
             added = None if bias is None else g.weight(bias)
-            results.append(self._product(g, quantized, g.weight(columns), g.weight(scales), added))
+            results.append(self._product(g, quantized, g.weight(columns), g.weight(scales * step), added))
         return results
 
-    def _by_tensor(self, g: GraphBuilder, x: Rows, step: float) -> Quantized:
-        scale = g.constant(max(step, _TINY), np.float32)
-        codes = g.op("QuantizeLinear", x.value, scale, g.constant(self._ZERO, np.uint8))
-        return Quantized(codes, scale, self._ZERO, static=True)
+    def same(self, g: GraphBuilder, x: str, width: int) -> str:
+        return x
+
+    def _by_tensor(self, g: GraphBuilder, x: Rows) -> Quantized:
+        one = g.constant(1, np.float32)
+        codes = g.op("QuantizeLinear", x.value, one, g.constant(self._ZERO, np.uint8))
+        return Quantized(codes, one, self._ZERO, static=True)
 
     def _by_row(self, g: GraphBuilder, x: Rows, zero: int) -> Quantized:
         scale = self._row_scales(g, x, zero)
@@ -188,17 +199,37 @@ class StandardInt8Linear(Int8Linear):
         # Not DequantizeLinear: OpenVINO would move it before the Gather and hold the table as float.
         return g.op("Mul", g.op("Cast", values, to=1), g.op("Unsqueeze", scale, g.constant([1], np.int64)))
 
-    def _by_tensor(self, g: GraphBuilder, x: Rows, step: float) -> Quantized:
-        quantized = super()._by_tensor(g, x, step)
+    def _by_tensor(self, g: GraphBuilder, x: Rows) -> Quantized:
+        # A factor that only the run knows, 1: OpenVINO makes constant ones part of a rounding that joins nothing.
+        one = g.shared(("one", x.number), lambda: g.op("Cast", g.op("Div", x.number, x.number), to=1))
+        quantized = super()._by_tensor(g, x._replace(value=g.op("Mul", x.value, one)))
         zero = g.constant(quantized.zero, np.uint8)
         return quantized._replace(codes=g.op("DequantizeLinear", quantized.codes, quantized.scale, zero))
 
     def _by_row(self, g: GraphBuilder, x: Rows, zero: int) -> Quantized:
-        scale = self._row_scales(g, x, zero)
-        one, offset = g.constant(1, np.float32), g.constant(zero, np.uint8)
-        steps = g.op("Mul", x.value, g.op("Reciprocal", g.op("Max", scale, g.constant(_TINY, np.float32))))
-        codes = g.op("DequantizeLinear", g.op("QuantizeLinear", steps, one, offset), one, offset)
-        return Quantized(codes, scale, zero, static=False)
+        span = 255 - zero
+        reach = self._row_reach(g, x, zero)
+        step, offset = g.constant(1 / span, np.float32), g.constant(zero, np.uint8)
+        shares = g.op("Mul", x.value, g.op("Reciprocal", reach))
+        codes = g.op("DequantizeLinear", g.op("QuantizeLinear", shares, step, offset), step, offset)
+        return Quantized(codes, reach, zero, static=False)
+
+    def _row_reach(self, g: GraphBuilder, x: Rows, zero: int) -> str:
+        axis = g.constant([1], np.int64)
+        if zero == self._GELU_ZERO:
+            return g.op("Max", g.op("ReduceMax", x.value, axis), g.constant(1.1875, np.float32))
+        return g.op("Max", g.op("ReduceMax", g.op("Abs", x.value), axis), g.constant(2.0**-40, np.float32))
+
+    def same(self, g: GraphBuilder, x: str, width: int) -> str:
+        """x times the identity.
+
+        Where bf16 is allowed, OpenVINO keeps float32 from each output back to the nearest matrix products. Along
+        residuals and row scales that is half of the encoder, with conversions between; this product ends it.
+        """
+        block = math.gcd(width, 64)
+        parts = g.op("Reshape", x, g.constant([-1, block], np.int64))
+        product = g.op("MatMul", parts, g.constant(np.eye(block), np.float32))
+        return g.op("Reshape", product, g.constant([-1, width], np.int64))
 
     def _product(self, g: GraphBuilder, x: Quantized, columns: str, scales: str, bias: str | None) -> str:
         y = g.op("MatMul", x.codes, g.op("DequantizeLinear", columns, scales, axis=1))

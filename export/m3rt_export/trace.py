@@ -17,6 +17,7 @@ from .build import GRAPH, WEIGHTS
 from .config import SUPPORTED, Config
 from .graph import GraphBuilder
 from .heads import ports, write_dense
+from .linear import FloatLinear
 from .weights import WeightsFile
 
 
@@ -45,7 +46,7 @@ def trace(
             if any(i.name == "token_type_ids" for i in traced.graph.input):
                 # Single sentences are all of token type 0.
                 g.prepend("Sub", ["input_ids", "input_ids"], "token_type_ids")
-            write_dense(g, config, "last_hidden_state")
+            write_dense(g, config, "last_hidden_state", FloatLinear("float32"))
     inputs, outputs = ports(config, None)
     onnx.save(g.model(inputs, outputs), directory / GRAPH)
     return Graph({"onnxruntime": GRAPH}, inputs, outputs)
