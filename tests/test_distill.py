@@ -117,7 +117,8 @@ def test_rarity_is_the_inverse_document_frequency_of_the_language_where_a_piece_
         for lang in "ab":
             ids = [set(tokenizer.encode(text).ids) for text, spoken in texts if spoken == lang]
             shares.append(sum(piece in row for row in ids) / (len(ids) + 2000))
-        assert found.rarity[piece] == pytest.approx(-math.log(max(shares)), rel=1e-6)
+        passages = 1 - (1 - max(shares)) ** 3  # of three sentences, at least one has it
+        assert found.rarity[piece] == pytest.approx(-math.log(passages), rel=1e-5)
     assert not found.rarity[[0, 1, 2, 3, SIZE - 1]].any()
 
 

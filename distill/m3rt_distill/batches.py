@@ -85,7 +85,7 @@ class TogetherBatches:
     Batches have about `tokens` tokens of passages and at most `most` pairs.
     """
 
-    def __init__(self, lessons: Lessons, tokens: int, seed: int, *, group: int = 4, most: int = 128) -> None:
+    def __init__(self, lessons: Lessons, tokens: int, seed: int, *, group: int = 4, most: int = 192) -> None:
         self._lessons, self._tokens, self._seed, self._group, self._most = lessons, tokens, seed, group, most
         self._space = lessons.vectors[lessons.target].astype(np.float32)
         self._first_passage = len(lessons.pairs) - lessons.passages

@@ -36,8 +36,8 @@ class Recipe:
 
     sets: {data set: most pairs of it}. langs: pairs of other languages are left out. passages: for each set and
     language. characters: shortest and longest passage. temperatures: what each view's scores are divided by.
-    weights: of the views in the ensemble. distillation: share of the term that follows the ensemble. anchor: of stage
-    1's targets in stage 2.
+    weights: of the views in the ensemble. distillation: share of the term that follows the ensemble. anchor, lexical:
+    of stage 1's dense vectors and of BM25's term weights in stage 2.
     """
 
     sets: dict[str, int]
@@ -57,6 +57,7 @@ class Recipe:
     weights: Weights
     distillation: float = 1.0
     anchor: float = 1.0
+    lexical: float = 10.0
     seed: int = 0
 
     @classmethod

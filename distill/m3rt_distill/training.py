@@ -114,10 +114,15 @@ def bm25_weights(ids: Tensor, rarity: Tensor) -> Tensor:
     return _LEXICAL_SCALE * rarity[ids].sqrt() * saturated * lexical
 
 
+def astray(weights: Tensor, target: Tensor) -> Tensor:
+    """Squared error of lexical weights as a share of the target's squares."""
+    return (weights - target).square().sum() / target.square().sum().clamp(min=1e-6)
+
+
 def together_losses(
     student: Student, lessons: Lessons, recipe: Recipe, rarity: NDArray[np.float32], device: str
 ) -> Callable[[int], Losses]:
-    """Stage 2: every head by InfoNCE and by following the ensemble; passages stay anchored to stage 1."""
+    """Stage 2: every head by InfoNCE and by following the ensemble, anchored to stage 1's targets."""
     batches = TogetherBatches(lessons, recipe.together.tokens, recipe.seed)
     rare = torch.from_numpy(rarity).to(device)
     anchored = any(p.requires_grad for p in student.backbone.parameters())
@@ -129,8 +134,9 @@ def together_losses(
         named = self_distillation(scored, recipe.temperatures, recipe.weights, recipe.distillation)
         if not anchored:
             return named
-        lexical = functional.mse_loss(found.weights, bm25_weights(passages, rare))
-        anchor = 1 - (found.dense * target).sum(dim=-1).mean() + 2 * lexical
-        return {**named, "anchor": anchor, "loss": named["loss"] + recipe.anchor * anchor}
+        dense = 1 - (found.dense * target).sum(dim=-1).mean()
+        lexical = sum(astray(v.weights, bm25_weights(v.ids, rare)) for v in (asked, found)) / 2
+        loss = named["loss"] + recipe.anchor * dense + recipe.lexical * lexical
+        return {**named, "anchor": dense, "lexical": lexical, "loss": loss}
 
     return losses
