@@ -113,9 +113,8 @@ def test_both_engines_compute_the_same(precision: str, request: pytest.FixtureRe
         )
         for name in ("onnxruntime", "openvino")
     )
-    tolerance = {"fp32": 2e-6, "int8": 0.16}[
-        precision
-    ]  # roundings, of bf16 too, go either way; 32 components average little
+    # Roundings, of bf16 too, go either way, and 32 components average little.
+    tolerance = {"fp32": 2e-6, "int8": 0.16}[precision]
     for a, b in ((first.dense_vecs, second.dense_vecs), (first.multi.vectors, second.multi.vectors)):
         assert np.linalg.norm(a - b, axis=1).max() < tolerance
     width = max(first.sparse.indices.max(), second.sparse.indices.max()) + 1
@@ -142,6 +141,48 @@ def test_openvino_gives_a_text_the_same_result_in_any_batch(bundle: str, request
         alone = model.encode(text, **options)
         np.testing.assert_allclose(alone.dense_vecs[0], together.dense_vecs[i], atol=1e-2 if "int8" in bundle else 1e-6)
         assert alone.colbert_vecs[0].shape == together.colbert_vecs[i].shape
+
+
+@needs_vnni
+def test_openvino_gives_a_text_the_same_bits_in_any_place_of_a_batch(bundle_int8: Path) -> None:
+    engine = load_engine(open_bundle(bundle_int8), engine="openvino", threads=1)
+    for length in (5, 16, 33):  # kernels take rows by the 16, and what is left in another way
+        ids = np.tile(np.array([[0, *range(7, 5 + length), 2]]), (19, 1))
+        dense = engine.run(ids, np.ones_like(ids), Heads()).dense
+        assert dense is not None
+        assert (dense == dense[0]).all(), length
+
+
+_MASKED = """
+import sys
+import numpy as np
+import m3rt.engines.openvino as openvino
+from m3rt import M3Encoder
+openvino.has_bf16 = lambda: False
+model = M3Encoder(sys.argv[1], engine="openvino", threads=1)
+np.save(sys.argv[2], model.encode(["What is M3?", "Bonjour à tous, " * 9, "東京"]).dense_vecs)
+"""
+
+
+@pytest.mark.parametrize(
+    ("precision", "features"),
+    [
+        ("fp32", "AVX512_CORE"),
+        ("fp32", "AVX2"),
+        pytest.param("int8", "AVX512_CORE_VNNI", marks=needs_vnni),
+        pytest.param("int8", "AVX2_VNNI", marks=needs_vnni),
+    ],
+)
+def test_openvino_computes_the_same_on_lesser_processors(
+    precision: str, features: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, found = request.getfixturevalue(f"bundle_{precision}"), []
+    for name in ("DEFAULT", features):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", name)
+        out = tmp_path / f"{name}.npy"
+        run(_MASKED, bundle, out)
+        found.append(np.load(out))
+    np.testing.assert_allclose(*found, atol=1e-6)
 
 
 def test_openvino_computes_the_asked_heads_only(bundle_fp32: Path) -> None:
