@@ -29,7 +29,8 @@ test: setup
 parity: $(VENV)/.parity
 	$(BIN)/python -m pytest -m parity
 
-# m3rt beside its peers, from nothing but package registries: benchmarks/results/. About half an hour and 25 GB of disk.
+# m3rt beside its peers, from nothing but package registries: benchmarks/results/. About 40 minutes, 25 GB of disk, and
+# 20 GB of memory while bge-m3-lite quantizes itself.
 # CHECKPOINT: a directory in BAAI/bge-m3's layout instead of random weights; HUB=BAAI/bge-m3 downloads the real ones.
 # ENGINES: of m3rt, each measured on both bundles; as loaded without m3rt tune.
 CHECKPOINT ?= .cache/bench/$(if $(HUB),$(notdir $(HUB)),random)
