@@ -32,9 +32,10 @@ parity: $(VENV)/.parity
 # m3rt beside its peers, from nothing but package registries: benchmarks/results/. About 40 minutes, 25 GB of disk, and
 # 20 GB of memory while bge-m3-lite quantizes itself.
 # CHECKPOINT: a directory in BAAI/bge-m3's layout instead of random weights; HUB=BAAI/bge-m3 downloads the real ones.
-# ENGINES: of m3rt, each measured on both bundles; as loaded without m3rt tune.
+# ENGINES: of m3rt, as loaded without m3rt tune. PEERS: those of benchmarks/peer_models.py; all of them at once take 30 GB.
 CHECKPOINT ?= .cache/bench/$(if $(HUB),$(notdir $(HUB)),random)
 ENGINES ?= openvino onnxruntime
+PEERS ?= flag st-openvino-default st-openvino-int8 lite-int8
 REPEATS ?= 5
 BENCH = .bench/bin/python
 BUNDLES = .cache/bench/$(notdir $(CHECKPOINT:/=))
@@ -46,7 +47,8 @@ bench: .bench/.installed
 	test -e $(BUNDLES)-lite/model_int8.onnx || \
 		(rm -rf $(BUNDLES)-lite $(BUNDLES)-part; $(BENCH) benchmarks/build_lite.py $(CHECKPOINT) $(BUNDLES)-part && mv $(BUNDLES)-part $(BUNDLES)-lite)
 	M3RT_TUNE=0 $(BENCH) benchmarks/peers.py --checkpoint $(CHECKPOINT) --lite $(BUNDLES)-lite --work $(BUNDLES)-peers \
-		--repeats $(REPEATS) --out benchmarks/results/peers $(foreach e,$(ENGINES),--m3rt $(BUNDLES)-int8:$(e) --m3rt $(BUNDLES)-fp32:$(e))
+		--repeats $(REPEATS) --out benchmarks/results/peers --peers $(PEERS) \
+		$(foreach e,$(ENGINES),--m3rt $(BUNDLES)-int8:$(e)) --m3rt $(BUNDLES)-fp32:onnxruntime
 	$(BENCH) benchmarks/chart.py benchmarks/results/peers.json benchmarks/results/peers
 
 # The README's other numbers, of what bench made. TEXTS: JSON lines with "text" and "lang" in several languages, without

@@ -5,6 +5,7 @@
 One call of every peer is one round; a round is repeated, so that a slow moment hits all. Waiting processes sleep.
 What --out names is written after every round: an interrupted run keeps what it has measured.
 The first --m3rt is what the others are compared with. A peer that cannot be loaded is named with its reason.
+All peers at once need 30 GB; with less memory name fewer, or the kernel drops the mapped weights of those that wait.
 The limit is the best u8 x s8 matrix product rate measured in the same run, over all operations of the encoder.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -41,6 +43,7 @@ class Measured:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     vectors: dict[str, Any] = field(default_factory=dict)  # (texts, dim) float32
     memory: dict[str, dict[str, int]] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)  # bytes in memory, by process
 
 
 def main() -> None:
@@ -75,9 +78,17 @@ def _result(
         repeats=args.repeats,
         checkpoint=args.checkpoint.name,
         **{f"{kind} GOPS": round(rate / 1e9) for kind, rate in rates.items()},
+        **_memory(measured),
     )
     rows = [row for one in measured for row in _rows(one, subject, rates, operations) if one.seconds]
     return {"title": "Peers", "subject": subject, "conditions": conditions, "rows": rows, "missing": missing}
+
+
+def _memory(measured: list[Measured]) -> dict[str, str]:
+    """What all processes hold beside what there is: past it, mapped weights are read from disk again and again."""
+    held = max(sum(one.held.values()) for one in measured)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"GB in memory": f"{held / 1e9:.0f} of {there / 1e9:.0f}"}
 
 
 def _arguments() -> argparse.Namespace:
@@ -151,6 +162,7 @@ def _rounds(
             else:
                 measured.seconds[name].append(reply["seconds"])
                 measured.memory[name] = reply["memory"]
+                measured.held[worker.peer] = reply["memory"]["Rss"]
         if turn >= 0:
             yield turn
 
