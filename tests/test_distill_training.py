@@ -159,7 +159,8 @@ def test_batch_scores_are_those_of_plain_loops(seed: int) -> None:
             expected = sum(words[0][t] * words[1][t] for t in words[0].keys() & words[1].keys())
             assert scored.sparse[i, j].item() == pytest.approx(expected, abs=1e-5)
             q, p = asked.colbert[i][asked.ids[i, 1:] != 1], found.colbert[j][found.ids[j, 1:] != 1]
-            assert scored.colbert[i, j].item() == pytest.approx((q @ p.T).amax(1).mean().item(), abs=1e-5)
+            expected = (q @ p.T).amax(1).mean().item()
+            assert scored.colbert[i, j].item() == pytest.approx(expected, abs=6e-3)  # bfloat16: 8 bits of each factor
 
 
 def test_following_a_teacher_is_least_when_the_student_is_the_teacher() -> None:
