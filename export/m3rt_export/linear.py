@@ -15,6 +15,8 @@ from .quantize import quantize_columns, quantize_rows, smoothing
 Array = NDArray[np.float32]
 _TINY = 1e-12
 GELU_MINIMUM = -0.17  # the smallest value of x * Phi(x) is -0.16997
+_GELU_REACH = 1.1875  # above 0.17 * 223 / 32, below which GELU's minimum would not fit under zero at 32
+_LEAST_REACH = 2.0**-40  # of a row of zeros
 
 
 class Dense(NamedTuple):
@@ -188,8 +190,9 @@ class Int8Linear:
 class StandardInt8Linear(Int8Linear):
     """The same arithmetic in standard operators, for OpenVINO.
 
-    OpenVINO's static int8 kernels want one scale for a whole tensor. So a row is divided by its scale before it is
-    rounded with scale 1, and the product is multiplied by it: static kernels, dynamic scales.
+    OpenVINO's static int8 kernels want one scale for a whole tensor. So a row is divided by its reach, its largest
+    magnitude, before it is rounded, and the product is multiplied by it: static kernels, dynamic scales. The reach is a
+    value of the row itself, so bf16 holds it exactly; a scale would be rounded, and not alike in every row of a batch.
     """
 
     def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
@@ -215,10 +218,11 @@ class StandardInt8Linear(Int8Linear):
         return Quantized(codes, reach, zero, static=False)
 
     def _row_reach(self, g: GraphBuilder, x: Rows, zero: int) -> str:
+        """(rows, 1): the largest magnitude in each row, at least what the scheme needs, in numbers that bf16 has."""
         axis = g.constant([1], np.int64)
         if zero == self._GELU_ZERO:
-            return g.op("Max", g.op("ReduceMax", x.value, axis), g.constant(1.1875, np.float32))
-        return g.op("Max", g.op("ReduceMax", g.op("Abs", x.value), axis), g.constant(2.0**-40, np.float32))
+            return g.op("Max", g.op("ReduceMax", x.value, axis), g.constant(_GELU_REACH, np.float32))
+        return g.op("Max", g.op("ReduceMax", g.op("Abs", x.value), axis), g.constant(_LEAST_REACH, np.float32))
 
     def same(self, g: GraphBuilder, x: str, width: int) -> str:
         """x times the identity.
