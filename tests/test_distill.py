@@ -3,8 +3,9 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_distill.data import Corpus, read_corpus
 from m3rt_distill.passages import make_passages
+from m3rt_distill.substitution import SUBSTITUTED, WORDS, find_words, with_made_up
 from m3rt_distill.teacher import Projection, Teacher
 from m3rt_distill.vocabulary import Vocabulary, prune, read_tokenizer
+from numpy.typing import NDArray
 
 from m3rt import M3Encoder
 from m3rt.errors import CheckpointError, InputError
@@ -160,6 +163,79 @@ def test_a_passage_is_its_members_in_both_languages(per_group: int, low: int, se
         assert passage.pivot == " ".join(english)
         assert passage.text == " ".join(f"{word} auf-deutsch" for word in english)
         assert sum(map(len, english)) >= low
+
+
+def test_a_made_up_passage_has_its_sentences_in_two_orders() -> None:
+    texts = [f"satz{i}" for i in range(80)]
+    rows = np.arange(80, dtype=np.int32)
+    corpus = Corpus(texts, ["de"] * 80, np.stack([rows, rows], axis=1), rows, [SUBSTITUTED] * 80)
+    vectors = np.random.default_rng(0).normal(size=(80, 8)).astype(np.float32)
+    found = make_passages(corpus, vectors, 9, (30, 60), 0)
+    assert len(found) == 9
+    for passage in found:
+        sentences_of_it = sorted(texts[m] for m in passage.members)
+        assert sorted(passage.pivot.split()) == sorted(passage.text.split()) == sentences_of_it
+    assert any(passage.pivot != passage.text for passage in found)
+
+
+# ---- made-up texts
+
+ENGLISH = ["the cat saw the dog!", "a dog saw the catalog", "the cats saw a dog"]
+GERMAN = ["die Katze sah den Hund!", "der Hund sah die Katze", "die Katze sah die Katze"]
+
+
+class WordTeacher:
+    """Says how many letters a word shares with "hund": a teacher whose likeness is known."""
+
+    def __init__(self) -> None:
+        pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "s", "!", "alog", "▁a", "▁the", "▁cat", "▁saw", "▁dog", "▁die"]
+        pieces += ["▁Katze", "▁sah", "▁den", "▁der", "▁Hund", "▁hun", "▁act", "▁кот"]
+        plain = json.loads(xlm_roberta_tokenizer().to_str())
+        model = {"type": "Unigram", "unk_id": 3, "vocab": [[piece, -2.0] for piece in pieces]}
+        self.tokenizer = {**plain, "model": model, "added_tokens": plain["added_tokens"][:4]}
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([[len(set(text) & set("hunde")), len(set(text) & set("cats"))] for text in texts], np.float32)
+
+
+def bilingual() -> Corpus:
+    rows = np.stack([np.arange(3), np.arange(3) + 3], axis=1).astype(np.int32)
+    return Corpus([*ENGLISH, *GERMAN], ["en"] * 3 + ["de"] * 3, rows, rows[:, 0].copy(), ["set"] * 3)
+
+
+def test_a_word_belongs_to_the_language_that_uses_it_and_else_to_the_likest_one() -> None:
+    words = dict(find_words(bilingual(), cast(Teacher, WordTeacher())))
+    assert {words[word] for word in ("the", "saw", "dog")} == {"en"}
+    assert {words[word] for word in ("die", "katze")} == {"de"}
+    assert words["hun"] == "de"  # in no text, and like "hund"
+    assert words["act"] == "en"
+    assert "кот" not in words  # of a script that neither language is written in
+    assert not {"a", "s", "alog"} & words.keys()  # too short, or part of a word
+
+
+@given(seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_made_up_sentences_differ_in_whole_words_of_their_language_only(seed: int) -> None:
+    corpus, teacher = bilingual(), cast(Teacher, WordTeacher())
+    words = dict(find_words(corpus, teacher))
+    found = with_made_up(corpus, teacher, 6, seed)
+    assert found.texts[:6] == corpus.texts
+    assert len(set(found.texts)) == len(found.texts)
+    assert {text for text, name in zip(found.texts[6:], found.sets[3:], strict=True) if name == WORDS} == set(words)
+    assert found.pairs[3:].tolist() == [[i, i] for i in range(6, len(found.texts))]
+    assert found.anchors[3:].tolist() == list(range(6, len(found.texts)))
+    for text, lang, name in zip(found.texts[6:], found.langs[6:], found.sets[3:], strict=True):
+        if name == SUBSTITUTED:
+            shape = re.sub(r"\b(?!cats|catalog)\w{3,}", "*", text)
+            sources = [s for s, of in zip(corpus.texts, corpus.langs, strict=True) if of == lang]
+            assert shape in [re.sub(r"\b(?!cats|catalog)\w{3,}", "*", s) for s in sources]
+            assert all(words[w.lower()] == lang for w in re.findall(r"\b(?!cats|catalog)\w{3,}", text))
+
+
+def test_made_up_texts_are_the_same_for_the_same_seed() -> None:
+    corpus, teacher = bilingual(), cast(Teacher, WordTeacher())
+    first, second, other = (with_made_up(corpus, teacher, 6, seed).texts for seed in (1, 1, 2))
+    assert first == second != other
 
 
 # ---- teacher

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import sentences, write_checkpoint, xlm_roberta_tokenizer
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export import export
@@ -19,6 +20,7 @@ torch: Any = pytest.importorskip("torch")
 
 # They need PyTorch, which is why these imports come after it.
 from m3rt_distill import checkpoint, losses, training  # noqa: E402
+from m3rt_distill.__main__ import main  # noqa: E402
 from m3rt_distill.bag import Bag  # noqa: E402
 from m3rt_distill.batches import TogetherBatches, WarmupBatches, padded, thinned  # noqa: E402
 from m3rt_distill.lessons import Lessons  # noqa: E402
@@ -53,23 +55,23 @@ def lessons(passages: int = 12) -> Lessons:
 
 def recipe(steps: int = 6) -> Recipe:
     stage = Stage(steps, tokens=300, rate=1e-3, warmup=2)
-    even = losses.Weights(1.0, 0.3, 1.0)
     return Recipe(
-        {},
-        ("en",),
-        SHAPE.vocab,
-        32,
-        2,
-        2,
-        64,
-        130,
-        1,
-        (1, 2),
-        stage,
-        stage,
-        stage,
-        losses.Weights(0.05, 0.5, 0.05),
-        even,
+        sets={},
+        langs=("en",),
+        vocabulary=SHAPE.vocab,
+        hidden=SHAPE.hidden,
+        layers=SHAPE.layers,
+        heads=SHAPE.heads,
+        ffn=SHAPE.ffn,
+        positions=SHAPE.positions,
+        substituted=0,
+        passages=1,
+        characters=(1, 2),
+        bag=stage,
+        warmup=stage,
+        together=stage,
+        temperatures=losses.Weights(0.05, 0.5, 0.05),
+        weights=losses.Weights(1.0, 0.3, 1.0),
     )
 
 
@@ -266,3 +268,63 @@ def test_heads_alone_leave_the_encoder_as_it_was(tmp_path: Path) -> None:
     training.train(student, Stage(4, 300, 1e-3, 1), step, tmp_path / "run.pt", "heads")
     changed = {name for name, tensor in student.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"sparse_linear.weight", "sparse_linear.bias", "colbert_linear.weight", "colbert_linear.bias"}
+
+
+def test_lexical_weights_are_held_to_bm25s(tmp_path: Path) -> None:
+    def end(lexical: float) -> float:
+        student = initialise(SHAPE, table())
+        step = training.together_losses(student, lessons(), replace(recipe(), lexical=lexical), RARE, "cpu")
+        path = tmp_path / f"{lexical}.pt"
+        run = training.train(student, Stage(60, 300, 3e-3, 5), step, path, "together")
+        return float(np.mean([row["lexical"] for row in run.history[-9:]]))
+
+    assert end(10.0) < end(0.0) / 2
+
+
+# ---- the command
+
+
+def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
+    bundle_fp32: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    texts = sentences()
+    data = tmp_path / "data" / "set"
+    data.mkdir(parents=True)
+    rows = [{"a": a, "b": a.upper(), "lang_a": "en", "lang_b": "de"} for a in texts]
+    (data / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    plan = tmp_path / "recipe.toml"
+    plan.write_text(RECIPE, "utf-8")
+    command = ["train", str(plan), "--data", str(data.parent), "--teacher", str(bundle_fp32), "--out"]
+    run = CliRunner().invoke(main, [*command, str(tmp_path / "run")], catch_exceptions=False)
+    assert run.exit_code == 0, run.output
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*.pt")}
+    assert len(kept) == 3
+    model = M3Encoder(export(tmp_path / "run" / "student", tmp_path / "bundle", precision="fp32").path, threads=1)
+    found = model.encode(texts[:2], return_sparse=True, return_colbert_vecs=True)
+    assert found.dense_vecs.shape == (2, 16)
+    assert all(found.lexical_weights)
+    monkeypatch.setattr(training, "_SAVE_EVERY", 10**9)  # so that only a step could write
+    again = CliRunner().invoke(main, [*command, str(tmp_path / "run")], catch_exceptions=False)
+    assert again.exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+RECIPE = """
+langs = ["en", "de"]
+vocabulary = 200
+hidden = 16
+layers = 1
+heads = 2
+ffn = 16
+positions = 66
+substituted = 20
+passages = 4
+characters = [30, 200]
+bag = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
+warmup = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
+together = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
+temperatures = { dense = 0.05, sparse = 0.5, colbert = 0.05 }
+weights = { dense = 1.0, sparse = 0.3, colbert = 1.0 }
+[sets]
+set = 1000
+"""

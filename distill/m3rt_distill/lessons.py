@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from .data import Corpus, read_corpus
 from .passages import make_passages
 from .recipe import Recipe
+from .substitution import with_made_up
 from .teacher import Projection, Teacher, unit
 from .vocabulary import Vocabulary
 
@@ -83,6 +84,8 @@ def choose(corpus: Corpus, recipe: Recipe) -> Corpus:
 def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher) -> Lessons:
     """Ask the teacher for everything that the recipe needs, and tokenise it with the student's vocabulary."""
     corpus = choose(read_corpus(data / name for name in recipe.sets), recipe)
+    if recipe.substituted:
+        corpus = with_made_up(corpus, teacher, recipe.substituted, recipe.seed)
     anchors, target = np.unique(corpus.anchors, return_inverse=True)
     raw = teacher.vectors([corpus.texts[i] for i in anchors])
     project = Projection.fit(raw, recipe.hidden)

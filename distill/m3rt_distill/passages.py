@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import PIVOT, Corpus
+from .substitution import SUBSTITUTED
 
 _NO_SPACE = {"ja", "zh", "th"}  # written without spaces between sentences
 _NEAR = 60  # a passage's sentences come from this many nearest neighbours of its first one
@@ -15,7 +16,10 @@ _NEAR = 60  # a passage's sentences come from this many nearest neighbours of it
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The same passage in the pivot language and in `lang`; members (k,) are the rows of the corpus's pairs in it."""
+    """The same passage in the pivot language and in `lang`; members (k,) are the rows of the corpus's pairs in it.
+
+    Made-up sentences have no translation: then both are in `lang`, in different orders.
+    """
 
     pivot: str
     text: str
@@ -34,7 +38,7 @@ def make_passages(
     groups: dict[tuple[str, str], list[int]] = {}
     for row, (a, b) in enumerate(corpus.pairs):
         langs = corpus.langs[a], corpus.langs[b]
-        if langs.count(PIVOT) == 1:
+        if langs.count(PIVOT) == 1 or corpus.sets[row] == SUBSTITUTED:
             groups.setdefault((corpus.sets[row], langs[langs[0] == PIVOT]), []).append(row)
     found = []
     for (_, lang), rows in sorted(groups.items()):
@@ -49,16 +53,23 @@ def make_passages(
 
 def _join(corpus: Corpus, near: NDArray[np.int64], lang: str, length: float, random: np.random.Generator) -> Passage:
     chosen: list[int] = []
-    sides: dict[str, list[str]] = {PIVOT: [], lang: []}
+    sides: tuple[list[str], list[str]] = [], []  # pivot, lang
     for row in [near[0], *random.permutation(near[1:])]:
-        texts = {corpus.langs[i]: corpus.texts[i] for i in corpus.pairs[row]}
-        if texts[PIVOT] in sides[PIVOT]:
+        a, b = corpus.pairs[row]
+        if corpus.langs[b] == PIVOT:
+            a, b = b, a
+        if corpus.texts[a] in sides[0]:
             continue
         chosen.append(int(row))
-        for side, text in texts.items():
-            sides[side].append(text)
-        if sum(map(len, sides[PIVOT])) >= length:
+        sides[0].append(corpus.texts[a])
+        sides[1].append(corpus.texts[b])
+        if sum(map(len, sides[0])) >= length:
             break
     order = random.permutation(len(chosen))
-    joined = {side: ("" if side in _NO_SPACE else " ").join(texts[i] for i in order) for side, texts in sides.items()}
-    return Passage(joined[PIVOT], joined[lang], lang, tuple(chosen[i] for i in order))
+    other = random.permutation(order) if sides[0] == sides[1] else order
+    pivot = _text(sides[0], PIVOT if sides[0] != sides[1] else lang, order)
+    return Passage(pivot, _text(sides[1], lang, other), lang, tuple(chosen[i] for i in order))
+
+
+def _text(sentences: list[str], lang: str, order: NDArray[np.int64]) -> str:
+    return ("" if lang in _NO_SPACE else " ").join(sentences[i] for i in order)

@@ -34,10 +34,11 @@ class Stage:
 class Recipe:
     """What a student learns from, its shape, and how long.
 
-    sets: {data set: most pairs of it}. langs: pairs of other languages are left out. passages: for each set and
-    language. characters: shortest and longest passage. temperatures: what each view's scores are divided by.
-    weights: of the views in the ensemble. distillation: share of the term that follows the ensemble. anchor, lexical:
-    of stage 1's dense vectors and of BM25's term weights in stage 2.
+    sets: {data set: most pairs of it}. langs: pairs of other languages are left out. substituted: made-up sentences,
+    and with them every word of the teacher's vocabulary; 0 for none of both. passages: for each set and language.
+    characters: shortest and longest passage. temperatures: what each view's scores are divided by. weights: of the
+    views in the ensemble. distillation: share of the term that follows the ensemble. anchor, lexical: of stage 1's
+    dense vectors and of BM25's term weights in stage 2.
     """
 
     sets: dict[str, int]
@@ -48,6 +49,7 @@ class Recipe:
     heads: int
     ffn: int
     positions: int
+    substituted: int
     passages: int
     characters: tuple[int, int]
     bag: Stage

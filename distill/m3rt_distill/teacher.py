@@ -16,6 +16,8 @@ from tqdm import tqdm
 from m3rt import M3Encoder
 from m3rt.errors import InputError
 
+from .vocabulary import TOKENIZER, read_tokenizer
+
 Array = NDArray[np.float32]
 
 _BLOCK = 4096  # texts computed between two writes
@@ -26,6 +28,7 @@ class Teacher:
 
     def __init__(self, bundle: Path, cache: Path, *, engine: str = "auto", threads: int | None = None) -> None:
         self._model = M3Encoder(bundle, engine=engine, threads=threads)
+        self.tokenizer = read_tokenizer(bundle / TOKENIZER)
         self._cache = cache
         cache.mkdir(parents=True, exist_ok=True)
         self._known: dict[bytes, NDArray[np.float16]] = {}
