@@ -54,7 +54,7 @@ def lessons(passages: int = 12) -> Lessons:
 
 
 def recipe(steps: int = 6) -> Recipe:
-    stage = Stage(steps, tokens=300, rate=1e-3, warmup=2)
+    stage = Stage(steps, tokens=300, rate=1e-3, warmup=2, mean=0.5)
     return Recipe(
         sets={},
         langs=("en",),
@@ -250,6 +250,22 @@ def test_an_interrupted_stage_ends_like_one_that_was_not(stage: str, tmp_path: P
     again = run(tmp_path / "cut.pt", 6)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_a_stage_ends_with_the_running_mean_of_its_weights(tmp_path: Path, student: Student) -> None:
+    step, weights = training.together_losses(student, lessons(), recipe(), RARE, "cpu"), []
+
+    def losses_after(number: int) -> Any:
+        weights.append(student.colbert_linear.weight.detach().clone())
+        return step(number)
+
+    training.train(student, recipe().together, losses_after, tmp_path / "run.pt", "together")
+    kept = torch.load(tmp_path / "run.pt", weights_only=True)["model"]
+    expected = weights[1]
+    for found in (*weights[2:], kept["colbert_linear.weight"]):
+        expected = 0.5 * expected + 0.5 * found
+    assert torch.allclose(student.colbert_linear.weight, expected, atol=1e-6)
+    assert not torch.allclose(student.colbert_linear.weight, kept["colbert_linear.weight"], atol=1e-4)
 
 
 def test_training_lowers_the_loss_of_every_head(tmp_path: Path, student: Student) -> None:

@@ -14,16 +14,22 @@ from .losses import Weights
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How one stage is trained: `steps` batches of `tokens` tokens, warmed up over `warmup`, then falling to 0."""
+    """How one stage is trained: `steps` batches of `tokens` tokens, warmed up over `warmup`, then falling to 0.
+
+    mean: how much of the running mean of the weights each step keeps; 0 for the weights of the last step.
+    """
 
     steps: int
     tokens: int
     rate: float
     warmup: int = 100
+    mean: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.tokens, self.warmup) < 1 or not 0 < self.rate < 1:
-            raise InputError(f"{self}: expected steps, tokens and warmup of at least 1 and a rate between 0 and 1")
+        if min(self.steps, self.tokens, self.warmup) < 1 or not (0 < self.rate < 1 and 0 <= self.mean < 1):
+            raise InputError(
+                f"{self}: expected steps, tokens and warmup of at least 1, a rate between 0 and 1 and a mean of 0 to 1"
+            )
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step: linear up, linear down."""
