@@ -1,6 +1,8 @@
 """m3rt_distill's PyTorch half against the runtime and plain loops: run with `pytest -m parity`."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -325,6 +327,27 @@ def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        ("mean = 0.5", "mean = 1.5", "a mean of 0 to 1"),
+        ("substituted = 20", "substituted = -1", "substituted -1, passages 4: expected 0 or more"),
+        ("layers = 1", "layer = 1", "has 'layer', expected only"),
+        ("set = 1000", "other = 1000", "other has no pairs.jsonl and no texts.jsonl, expected one; check the path"),
+    ],
+)
+def test_a_bad_recipe_is_one_line(before: str, after: str, line: str, bundle_fp32: Path, tmp_path: Path) -> None:
+    assert before in RECIPE
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace(before, after), "utf-8")
+    options = ["--data", str(tmp_path), "--teacher", str(bundle_fp32), "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "m3rt_distill", "train", str(tmp_path / "recipe.toml"), *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.startswith("m3rt_distill: ")
+    assert line in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
 RECIPE = """
 langs = ["en", "de"]
 vocabulary = 200
@@ -338,7 +361,7 @@ passages = 4
 characters = [30, 200]
 bag = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
 warmup = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
-together = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
+together = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1, mean = 0.5 }
 temperatures = { dense = 0.05, sparse = 0.5, colbert = 0.05 }
 weights = { dense = 1.0, sparse = 0.3, colbert = 1.0 }
 [sets]

@@ -124,4 +124,5 @@ if __name__ == "__main__":
     try:
         main()
     except M3rtError as error:
-        sys.exit(f"m3rt_distill: {error}")
+        click.echo(f"m3rt_distill: {error}", err=True)
+        sys.exit(2)

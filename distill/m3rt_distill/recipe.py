@@ -68,6 +68,10 @@ class Recipe:
     lexical: float = 10.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if min(self.substituted, self.passages) < 0:
+            raise InputError(f"substituted {self.substituted}, passages {self.passages}: expected 0 or more")
+
     @classmethod
     def read(cls, path: Path) -> Recipe:
         """The recipe of a TOML file; InputError names what is missing, unknown or of the wrong kind."""
