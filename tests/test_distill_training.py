@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from m3rt_export import export
 
 from m3rt import M3Encoder
-from m3rt.errors import CheckpointError
+from m3rt.errors import CheckpointError, InputError
 
 torch: Any = pytest.importorskip("torch")
 
@@ -268,6 +268,14 @@ def test_a_stage_ends_with_the_running_mean_of_its_weights(tmp_path: Path, stude
         expected = 0.5 * expected + 0.5 * found
     assert torch.allclose(student.colbert_linear.weight, expected, atol=1e-6)
     assert not torch.allclose(student.colbert_linear.weight, kept["colbert_linear.weight"], atol=1e-4)
+
+
+def test_a_mean_cannot_be_asked_for_after_the_start(tmp_path: Path, student: Student) -> None:
+    step = training.together_losses(student, lessons(), recipe(), RARE, "cpu")
+    plan = recipe(2).together
+    training.train(student, replace(plan, mean=0.0), step, tmp_path / "run.pt", "together")
+    with pytest.raises(InputError, match="has no running mean, expected one"):
+        training.train(student, plan, step, tmp_path / "run.pt", "together")
 
 
 def test_training_lowers_the_loss_of_every_head(tmp_path: Path, student: Student) -> None:

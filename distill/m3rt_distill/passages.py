@@ -66,9 +66,10 @@ def _join(corpus: Corpus, near: NDArray[np.int64], lang: str, length: float, ran
         if sum(map(len, sides[0])) >= length:
             break
     order = random.permutation(len(chosen))
-    other = random.permutation(order) if sides[0] == sides[1] else order
-    pivot = _text(sides[0], PIVOT if sides[0] != sides[1] else lang, order)
-    return Passage(pivot, _text(sides[1], lang, other), lang, tuple(chosen[i] for i in order))
+    same = sides[0] == sides[1]
+    pivot = _text(sides[0], lang if same else PIVOT, order)
+    text = _text(sides[1], lang, random.permutation(order) if same else order)
+    return Passage(pivot, text, lang, tuple(chosen[i] for i in order))
 
 
 def _text(sentences: list[str], lang: str, order: NDArray[np.int64]) -> str:

@@ -69,7 +69,8 @@ def find_words(corpus: Corpus, teacher: Teacher) -> Words:
     pieces = [piece for piece, _ in teacher.tokenizer["model"]["vocab"]]
     script = np.array([_script_of(piece) for piece in pieces])
     langs = sorted(set(corpus.langs))
-    counts = np.array([_counts(corpus, lang, teacher) for lang in langs])
+    encoder = _encoder(teacher)
+    counts = np.array([_counts(corpus, lang, encoder) for lang in langs])
     counts[:, script == ""] = 0
     use = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     words = np.flatnonzero(script != "")
@@ -93,9 +94,8 @@ def find_words(corpus: Corpus, teacher: Teacher) -> Words:
     return Words(pieces, script.tolist(), groups)
 
 
-def _counts(corpus: Corpus, lang: str, teacher: Teacher) -> NDArray[np.int64]:
+def _counts(corpus: Corpus, lang: str, encoder: Tokenizer) -> NDArray[np.int64]:
     """(vocab,): how often the texts of a language have each piece."""
-    encoder = _encoder(teacher)
     texts = [text for text, own in zip(corpus.texts, corpus.langs, strict=True) if own == lang]
     counts = np.zeros(encoder.get_vocab_size(), np.int64)
     for start in range(0, len(texts), _BLOCK):

@@ -17,6 +17,8 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from m3rt.errors import InputError
+
 from .batches import TogetherBatches, WarmupBatches
 from .lessons import Lessons
 from .losses import Scores, dense_warmup, scores, self_distillation
@@ -55,9 +57,13 @@ class Run:
         self.path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.history), "utf-8")
 
     def resume(self) -> None:
-        """Go on from `path` if there is one."""
+        """Go on from `path` if there is one; InputError if that run kept no mean and this one would."""
         if self.path.is_file():
             state = torch.load(self.path, weights_only=True)
+            if self.mean and "mean" not in state:
+                raise InputError(
+                    f"{self.path} has no running mean, expected one; take mean out of the recipe, or another --out"
+                )
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.mean:
