@@ -23,12 +23,14 @@ torch: Any = pytest.importorskip("torch")
 # They need PyTorch, which is why these imports come after it.
 from m3rt_distill import checkpoint, losses, training  # noqa: E402
 from m3rt_distill.__main__ import main  # noqa: E402
+from m3rt_distill.anchors import bm25_weights, mean_of_words  # noqa: E402
 from m3rt_distill.bag import Bag  # noqa: E402
 from m3rt_distill.batches import TogetherBatches, WarmupBatches, padded, thinned  # noqa: E402
 from m3rt_distill.lessons import Lessons  # noqa: E402
 from m3rt_distill.recipe import Recipe, Stage  # noqa: E402
-from m3rt_distill.start import initialise, starting_table  # noqa: E402
+from m3rt_distill.start import initialise, starting_table, whitened  # noqa: E402
 from m3rt_distill.student import Shape, Student  # noqa: E402
+from m3rt_distill.vocabulary import Vocabulary  # noqa: E402
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
@@ -77,8 +79,11 @@ def recipe(steps: int = 6) -> Recipe:
     )
 
 
+RARITY = np.linspace(0, 9, SHAPE.vocab, dtype=np.float32)
+
+
 def table() -> Any:
-    return starting_table(lessons().pieces, np.linspace(0, 9, SHAPE.vocab, dtype=np.float32))
+    return whitened(starting_table(lessons().pieces, RARITY), RARITY)
 
 
 @pytest.fixture
@@ -125,11 +130,28 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
         checkpoint.load(write_checkpoint(tmp_path / "bert", kind="bert"))
 
 
-def test_a_student_starts_as_the_bag_that_its_table_was_trained_in(student: Student) -> None:
+def test_a_student_starts_as_the_bag_of_its_table(student: Student) -> None:
     with torch.no_grad():
         found = views(student, sentences()[:30])
         bag = Bag(table())(found.ids)
-    assert (found.dense * bag).sum(-1).mean() > 0.8
+    assert (found.dense * bag).sum(-1).min() > 0.98
+
+
+def test_what_a_student_starts_as_is_close_to_the_mean_that_it_is_held_to(student: Student) -> None:
+    with torch.no_grad():
+        found = views(student, sentences()[:30])
+        mean = mean_of_words(found.ids, table(), torch.from_numpy(RARITY))
+    assert (found.dense * mean).sum(-1).mean() > 0.9
+
+
+def test_a_whitened_table_differs_as_much_in_every_direction() -> None:
+    def extent(table: Any) -> float:
+        scale = torch.linalg.svdvals(table[4:, :-1] - table[4:, :-1].mean(dim=0))
+        return float(scale[0] / scale[-1])
+
+    narrow = torch.from_numpy(lessons().pieces * np.geomspace(1, 0.05, 32, dtype=np.float32))
+    assert extent(narrow) > 10
+    assert extent(whitened(narrow, RARITY)) < 1.2
 
 
 # ---- scores and losses
@@ -183,13 +205,29 @@ def test_no_gradient_reaches_a_head_through_the_ensemble() -> None:
 def test_lexical_targets_are_bm25s_terms() -> None:
     ids = padded([np.array(row, np.int32) for row in ([0, 5, 6, 5, 2], [0, 7, 2])])
     rarity = torch.arange(10, dtype=torch.float32)
-    found = training.bm25_weights(ids, rarity)
+    found = bm25_weights(ids, rarity)
     for row, text in zip(found, ids.tolist(), strict=True):
         words = [t for t in text if t > 3]
         for weight, token in zip(row.tolist(), text, strict=True):
             tf = words.count(token)
             expected = 0.2 * token**0.5 * 2.2 * tf / (tf + 1.2 * (0.25 + 0.75 * len(words) / 150)) if token > 3 else 0
             assert weight == pytest.approx(expected, rel=1e-5)
+
+
+@given(st.lists(st.lists(st.integers(4, 12), max_size=12), min_size=1, max_size=4), st.integers(0, 999))
+@settings(deadline=None)
+def test_the_mean_of_words_is_that_of_plain_loops(texts: list[list[int]], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows, rarity = random.normal(size=(13, 8)).astype(np.float32), random.uniform(0.5, 9, 13).astype(np.float32)
+    ids = padded([np.array([0, *text, 2], np.int32) for text in texts])
+    found = mean_of_words(ids, torch.from_numpy(rows), torch.from_numpy(rarity)).numpy()
+    for vector, text in zip(found, texts, strict=True):
+        expected = np.zeros(8)
+        for word in set(text):
+            times = text.count(word)
+            direction = rows[word, :7] / np.linalg.norm(rows[word, :7])
+            expected[:7] += rarity[word] * 3.5 * times / (times + 2.5) * direction
+        assert vector == pytest.approx(expected / max(np.linalg.norm(expected), 1e-12), abs=1e-5)
 
 
 # ---- batches
@@ -205,8 +243,8 @@ def test_an_epoch_has_every_item_once_and_no_batch_beyond_its_tokens() -> None:
 def test_no_pair_is_its_own_negative_and_the_diagonal_is_the_answer() -> None:
     batches = TogetherBatches(lessons(), 300, seed=0)
     for step in range(6):
-        queries, passages, same, target = batches.batch(step)
-        assert len(queries) == len(passages) == len(same) == len(target)
+        queries, passages, same = batches.batch(step)
+        assert len(queries) == len(passages) == len(same)
         assert not same.diagonal().any()
 
 
@@ -234,7 +272,7 @@ def test_an_interrupted_stage_ends_like_one_that_was_not(stage: str, tmp_path: P
         student = initialise(SHAPE, table())
         plan = recipe(steps)
         if stage == "warmup":
-            step = training.warmup_losses(student, lessons(), plan, RARE, "cpu")
+            step = training.warmup_losses(student, lessons(), plan.together, 0, RARE, "cpu")
         else:
             step = training.together_losses(student, lessons(), plan, RARE, "cpu")
 
@@ -243,7 +281,7 @@ def test_an_interrupted_stage_ends_like_one_that_was_not(stage: str, tmp_path: P
                 raise KeyboardInterrupt
             return step(number)
 
-        training.train(student, replace(plan.warmup), losses_until, path, stage)
+        training.train(student, plan.together, losses_until, path, stage)
         return student
 
     whole = run(tmp_path / "whole.pt", 6)
@@ -307,11 +345,24 @@ def test_lexical_weights_are_held_to_bm25s(tmp_path: Path) -> None:
     assert end(10.0) < end(0.0) / 2
 
 
+def test_dense_vectors_are_held_to_the_mean_of_words(tmp_path: Path) -> None:
+    def end(anchor: float) -> float:
+        student = initialise(SHAPE, table())
+        student.backbone.embeddings.word_embeddings.requires_grad_(False)
+        step = training.together_losses(student, lessons(), replace(recipe(), anchor=anchor), RARITY, "cpu")
+        path = tmp_path / f"{anchor}.pt"
+        run = training.train(student, Stage(60, 300, 3e-3, 5), step, path, "together")
+        return float(np.mean([row["anchor"] for row in run.history[-9:]]))
+
+    assert end(5.0) < end(0.0) / 2
+
+
 # ---- the command
 
 
+@pytest.mark.parametrize("stages", [2, 3])
 def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
-    bundle_fp32: Path, tmp_path: Path, monkeypatch: Any
+    stages: int, bundle_fp32: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     texts = sentences()
     data = tmp_path / "data" / "set"
@@ -319,13 +370,17 @@ def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     rows = [{"a": a, "b": a.upper(), "lang_a": "en", "lang_b": "de"} for a in texts]
     (data / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     plan = tmp_path / "recipe.toml"
-    plan.write_text(RECIPE, "utf-8")
+    plan.write_text(RECIPE if stages == 2 else WARMUP + RECIPE, "utf-8")
     command = ["train", str(plan), "--data", str(data.parent), "--teacher", str(bundle_fp32), "--out"]
     run = CliRunner().invoke(main, [*command, str(tmp_path / "run")], catch_exceptions=False)
     assert run.exit_code == 0, run.output
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*.pt")}
-    assert len(kept) == 3
+    assert len(kept) == stages
     model = M3Encoder(export(tmp_path / "run" / "student", tmp_path / "bundle", precision="fp32").path, threads=1)
+    words = torch.load(tmp_path / "run" / "bag.pt", weights_only=True)["mean"]["module.table.weight"]
+    rarity = Vocabulary.read(tmp_path / "run" / "vocabulary").rarity
+    kept_table = checkpoint.load(tmp_path / "run" / "student").backbone.embeddings.word_embeddings.weight
+    assert torch.allclose(kept_table[1:], whitened(words, rarity)[1:])
     found = model.encode(texts[:2], return_sparse=True, return_colbert_vecs=True)
     assert found.dense_vecs.shape == (2, 16)
     assert all(found.lexical_weights)
@@ -356,6 +411,8 @@ def test_a_bad_recipe_is_one_line(before: str, after: str, line: str, bundle_fp3
     assert run.stderr.count("\n") == 1
 
 
+WARMUP = "warmup = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }"
+
 RECIPE = """
 langs = ["en", "de"]
 vocabulary = 200
@@ -367,8 +424,7 @@ positions = 66
 substituted = 20
 passages = 4
 characters = [30, 200]
-bag = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
-warmup = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }
+bag = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1, mean = 0.5 }
 together = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1, mean = 0.5 }
 temperatures = { dense = 0.05, sparse = 0.5, colbert = 0.05 }
 weights = { dense = 1.0, sparse = 0.3, colbert = 1.0 }

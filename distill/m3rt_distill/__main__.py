@@ -18,7 +18,7 @@ from .data import Corpus, read_corpus
 from .lessons import Lessons, prepare
 from .plot import plot
 from .recipe import Recipe
-from .start import initialise, starting_table
+from .start import initialise, starting_table, whitened
 from .student import Shape, Student
 from .teacher import Teacher
 from .training import Run, together_losses, train, warmup_losses
@@ -106,11 +106,14 @@ def _warm(recipe: Recipe, lessons: Lessons, vocabulary: Vocabulary, out: Path, d
     bag.to(device)
     run = train(bag, recipe.bag, bag_losses(bag, lessons, recipe, device), out / "bag.pt", "bag")
     plot(run.history, out / "bag.svg")
-    student = initialise(shape, bag.table.weight.detach().cpu(), recipe.seed)
-    student.to(device)
-    losses = warmup_losses(student, lessons, recipe, vocabulary.rarity, device)
-    run = train(student, recipe.warmup, losses, out / "warmup.pt", "warm-up")
-    plot(run.history, out / "warmup.svg")
+    student = initialise(shape, whitened(bag.table.weight.detach().cpu(), vocabulary.rarity), recipe.seed)
+    # The table has words that no text of the layers' stages has; only the bag's stage keeps them in step.
+    student.backbone.embeddings.word_embeddings.requires_grad_(False)
+    if recipe.warmup:
+        student.to(device)
+        losses = warmup_losses(student, lessons, recipe.warmup, recipe.seed, vocabulary.rarity, device)
+        run = train(student, recipe.warmup, losses, out / "warmup.pt", "warm-up")
+        plot(run.history, out / "warmup.svg")
     return student
 
 

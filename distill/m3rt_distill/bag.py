@@ -44,7 +44,7 @@ def bag_losses(bag: Bag, lessons: Lessons, recipe: Recipe, device: str) -> Calla
         ids, target = (tensor.to(device) for tensor in batches.numbered(step))
         cosine = bag(ids) @ target.T
         dense, apart = 1 - cosine.diagonal().mean(), contrast(cosine / _TEMPERATURE)
-        queries, passages, same, _ = (tensor.to(device) for tensor in pairs.batch(step))
+        queries, passages, same = (tensor.to(device) for tensor in pairs.batch(step))
         found = (bag(queries) @ bag(passages).T).masked_fill(same, -1.0)
         search = contrast(found / _TEMPERATURE)
         return {"dense": dense, "contrast": apart, "search": search, "loss": dense + 0.1 * apart + 0.1 * search}

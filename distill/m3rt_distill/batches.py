@@ -28,13 +28,12 @@ class Warmup(NamedTuple):
 class Together(NamedTuple):
     """queries and passages (b, s) int64, row by row true pairs.
 
-    same: (b, b) bool, passages as good as the query's own. target: (b, h) the teacher's vectors of the passages.
+    same: (b, b) bool, passages as good as the query's own.
     """
 
     queries: Tensor
     passages: Tensor
     same: Tensor
-    target: Tensor
 
 
 def padded(rows: Sequence[NDArray[np.int32]]) -> Tensor:
@@ -105,7 +104,7 @@ class TogetherBatches:
         pairs = [self._pair(row, passages, random) for row in rows]
         space = self._space[rows]
         same = torch.from_numpy((space @ space.T > _SAME) & ~np.eye(len(rows), dtype=bool))
-        return Together(padded([q for q, _ in pairs]), padded([p for _, p in pairs]), same, torch.from_numpy(space))
+        return Together(padded([q for q, _ in pairs]), padded([p for _, p in pairs]), same)
 
     def _with_neighbours(self, pool: NDArray[np.int64], wanted: int, random: np.random.Generator) -> list[int]:
         if self._group == 1:

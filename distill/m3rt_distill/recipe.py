@@ -43,8 +43,9 @@ class Recipe:
     sets: {data set: most pairs of it}. langs: pairs of other languages are left out. substituted: made-up sentences,
     and with them every word of the teacher's vocabulary; 0 for none of both. passages: for each set and language.
     characters: shortest and longest passage. temperatures: what each view's scores are divided by. weights: of the
-    views in the ensemble. distillation: share of the term that follows the ensemble. anchor, lexical: of stage 1's
-    dense vectors and of BM25's term weights in stage 2.
+    views in the ensemble. warmup: of the layers against the teacher, left out without it. distillation: share of the
+    term that follows the ensemble. anchor, lexical: how closely stage 2 keeps the dense view to the mean of its words,
+    and the lexical weights to BM25's.
     """
 
     sets: dict[str, int]
@@ -59,12 +60,12 @@ class Recipe:
     passages: int
     characters: tuple[int, int]
     bag: Stage
-    warmup: Stage
     together: Stage
     temperatures: Weights
     weights: Weights
+    warmup: Stage | None = None
     distillation: float = 1.0
-    anchor: float = 1.0
+    anchor: float = 5.0
     lexical: float = 10.0
     seed: int = 0
 

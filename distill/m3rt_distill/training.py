@@ -19,16 +19,15 @@ from tqdm import tqdm
 
 from m3rt.errors import InputError
 
+from .anchors import astray, bm25_weights, mean_of_words
 from .batches import TogetherBatches, WarmupBatches
 from .lessons import Lessons
 from .losses import Scores, dense_warmup, scores, self_distillation
 from .recipe import Recipe, Stage
-from .student import SPECIAL, Student, Views
+from .student import Student, Views
 
 _SAVE_EVERY = 50
 _TEMPERATURE = 0.05
-_SATURATION, _LENGTH_SHARE, _USUAL_LENGTH = 1.2, 0.75, 150  # BM25's k1, b and a passage's tokens
-_LEXICAL_SCALE = 0.2  # weights then lie where BGE-M3's do
 Losses = dict[str, Tensor]
 
 
@@ -102,10 +101,10 @@ def train(model: nn.Module, stage: Stage, losses: Callable[[int], Losses], path:
 
 
 def warmup_losses(
-    student: Student, lessons: Lessons, recipe: Recipe, rarity: NDArray[np.float32], device: str
+    student: Student, lessons: Lessons, stage: Stage, seed: int, rarity: NDArray[np.float32], device: str
 ) -> Callable[[int], Losses]:
     """Stage 1: the dense view follows the teacher, the lexical weights follow BM25's."""
-    batches = WarmupBatches(lessons, recipe.warmup.tokens, recipe.seed)
+    batches = WarmupBatches(lessons, stage.tokens, seed)
     rare = torch.from_numpy(rarity).to(device)
 
     def losses(step: int) -> Losses:
@@ -125,37 +124,23 @@ def half_views(student: Student, ids: Tensor) -> Views:
     return student.heads(ids, hidden.float())
 
 
-def bm25_weights(ids: Tensor, rarity: Tensor) -> Tensor:
-    """(b, s): weights whose products over shared ids are BM25's terms, half of the rarity on each side."""
-    lexical = torch.isin(ids, ids.new_tensor(SPECIAL), invert=True)
-    times = (ids[:, :, None] == ids[:, None, :]).sum(dim=-1)
-    length = lexical.sum(dim=1, keepdim=True) / _USUAL_LENGTH
-    damped = _SATURATION * (1 - _LENGTH_SHARE + _LENGTH_SHARE * length)
-    saturated = times * (_SATURATION + 1) / (times + damped)
-    return _LEXICAL_SCALE * rarity[ids].sqrt() * saturated * lexical
-
-
-def astray(weights: Tensor, target: Tensor) -> Tensor:
-    """Squared error of lexical weights as a share of the target's squares."""
-    return (weights - target).square().sum() / target.square().sum().clamp(min=1e-6)
-
-
 def together_losses(
     student: Student, lessons: Lessons, recipe: Recipe, rarity: NDArray[np.float32], device: str
 ) -> Callable[[int], Losses]:
-    """Stage 2: every head by InfoNCE and by following the ensemble, anchored to stage 1's targets."""
+    """Stage 2: every head by InfoNCE and by following the ensemble, the dense view close to the mean of its words."""
     batches = TogetherBatches(lessons, recipe.together.tokens, recipe.seed)
     rare = torch.from_numpy(rarity).to(device)
+    words = student.backbone.embeddings.word_embeddings.weight.detach()
     anchored = any(p.requires_grad for p in student.backbone.parameters())
 
     def losses(step: int) -> Losses:
-        queries, passages, same, target = (tensor.to(device) for tensor in batches.batch(step))
+        queries, passages, same = (tensor.to(device) for tensor in batches.batch(step))
         asked, found = half_views(student, queries), half_views(student, passages)
         scored = Scores(*(s.masked_fill(same, -1e4) for s in scores(asked, found, student.shape.vocab)))
         named = self_distillation(scored, recipe.temperatures, recipe.weights, recipe.distillation)
         if not anchored:
             return named
-        dense = 1 - (found.dense * target).sum(dim=-1).mean()
+        dense = sum(1 - (v.dense * mean_of_words(v.ids, words, rare)).sum(-1).mean() for v in (asked, found)) / 2
         lexical = sum(astray(v.weights, bm25_weights(v.ids, rare)) for v in (asked, found)) / 2
         loss = named["loss"] + recipe.anchor * dense + recipe.lexical * lexical
         return {**named, "anchor": dense, "lexical": lexical, "loss": loss}
