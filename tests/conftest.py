@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: one tiny checkpoint and its bundles, made once a session; leave them unchanged."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from checkpoints import write_checkpoint
 from m3rt_export import export
 
 from m3rt import M3Encoder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell's background jobs ignore SIGINT, and so would the processes that tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
