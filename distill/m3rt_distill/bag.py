@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -12,7 +11,7 @@ from .batches import TogetherBatches, WarmupBatches
 from .lessons import Lessons
 from .losses import contrast
 from .recipe import Recipe
-from .student import SPECIAL
+from .student import is_lexical
 
 _TEMPERATURE = 0.05
 
@@ -30,8 +29,7 @@ class Bag(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Unit vectors (b, hidden) of token ids (b, s) int64; special tokens count for nothing."""
         x = functional.layer_norm(self.table(ids), self.table.weight.shape[1:])
-        special = torch.isin(ids, ids.new_tensor(SPECIAL))
-        weights = x[..., -1].masked_fill(special, -100.0).softmax(dim=1)
+        weights = x[..., -1].masked_fill(~is_lexical(ids), -100.0).softmax(dim=1)
         return functional.normalize((weights[:, None, :] @ x)[:, 0], dim=-1)
 
 

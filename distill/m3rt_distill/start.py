@@ -39,10 +39,10 @@ def starting_table(pieces: NDArray[np.float32], rarity: NDArray[np.float32]) -> 
 
 
 def whitened(table: Tensor, rarity: NDArray[np.float32]) -> Tensor:
-    """A table (vocab, hidden) whose rows differ as much in every direction, with attention in proportion to rarity.
+    """A table (vocab, hidden) whose rows differ as much in every direction, weighed by rarity.
 
     Training leaves most of the variance in few directions; what names and numbers differ in is among the others. The
-    last channel becomes the logarithm of the rarity (vocab,).
+    last channel becomes the logarithm of the rarity (vocab,) to a power, which attention makes a weight of.
     """
     words = table[:, :-1] - table[len(SPECIAL) :, :-1].mean(dim=0)
     _, scale, axes = torch.linalg.svd(words[len(SPECIAL) :], full_matrices=False)

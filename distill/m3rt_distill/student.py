@@ -47,6 +47,11 @@ class Views(NamedTuple):
     colbert: Tensor
 
 
+def is_lexical(ids: Tensor) -> Tensor:
+    """Which ids are of words, as a mask of their shape."""
+    return torch.isin(ids, ids.new_tensor(SPECIAL), invert=True)
+
+
 class _Embeddings(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -132,7 +137,6 @@ class Student(nn.Module):
 
     def heads(self, ids: Tensor, hidden: Tensor) -> Views:
         """The three views from the last hidden state (b, s, h)."""
-        lexical = torch.isin(ids, ids.new_tensor(SPECIAL), invert=True)
-        weights = functional.relu(self.sparse_linear(hidden)[..., 0]) * lexical
+        weights = functional.relu(self.sparse_linear(hidden)[..., 0]) * is_lexical(ids)
         colbert = functional.normalize(self.colbert_linear(hidden[:, 1:]), dim=-1) * (ids[:, 1:, None] != PAD)
         return Views(functional.normalize(hidden[:, 0], dim=-1), ids, weights, colbert)
