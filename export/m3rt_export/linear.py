@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import GraphBuilder
-from .quantize import quantize_columns, quantize_rows, smoothing
+from .quantize import FOUR_BIT_ZERO, FourBits, four_bits, quantize_columns, quantize_rows, smoothing
 
 Array = NDArray[np.float32]
 _TINY = 1e-12
@@ -111,6 +111,8 @@ class Quantized(NamedTuple):
 class Int8Linear:
     """u8 activations, s8 weights with a scale per column.
 
+    Tables that four bits hold exactly are kept so, others in int8 with a scale per row.
+
     Activations have a scale per row, which depends on that row alone, or one from calibration: either way a text's
     result does not depend on its batch. Channels are smoothed (SmoothQuant, arXiv:2211.10438) where calibration gives
     their range. After GELU, which is never below -0.17, zero sits at 32 instead of 128, which nearly doubles the
@@ -122,10 +124,12 @@ class Int8Linear:
     _ZERO = 128
 
     def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
-        quantized, scales = quantize_rows(table)
         flat = g.op("Reshape", ids, g.constant([-1], np.int64))
+        if packed := four_bits(table):
+            return _unpacked(g, packed, flat)
+        quantized, scales = quantize_rows(table)
         values, scale = (g.op("Gather", g.weight(array), flat) for array in (quantized, scales))
-        return g.op("DequantizeLinear", values, scale, axis=0)
+        return self._dequantized(g, values, scale)
 
     def project(
         self,
@@ -155,6 +159,9 @@ class Int8Linear:
 
     def same(self, g: GraphBuilder, x: str, width: int) -> str:
         return x
+
+    def _dequantized(self, g: GraphBuilder, values: str, scale: str) -> str:
+        return g.op("DequantizeLinear", values, scale, axis=0)
 
     def _by_tensor(self, g: GraphBuilder, x: Rows) -> Quantized:
         one = g.constant(1, np.float32)
@@ -195,10 +202,7 @@ class StandardInt8Linear(Int8Linear):
     value of the row itself, so bf16 holds it exactly; a scale would be rounded, and not alike in every row of a batch.
     """
 
-    def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
-        quantized, scales = quantize_rows(table)
-        flat = g.op("Reshape", ids, g.constant([-1], np.int64))
-        values, scale = (g.op("Gather", g.weight(array), flat) for array in (quantized, scales))
+    def _dequantized(self, g: GraphBuilder, values: str, scale: str) -> str:
         # Not DequantizeLinear: OpenVINO would move it before the Gather and hold the table as float.
         return g.op("Mul", g.op("Cast", values, to=1), g.op("Unsqueeze", scale, g.constant([1], np.int64)))
 
@@ -239,3 +243,15 @@ class StandardInt8Linear(Int8Linear):
         y = g.op("MatMul", x.codes, g.op("DequantizeLinear", columns, scales, axis=1))
         y = y if x.static else g.op("Mul", y, x.scale)
         return y if bias is None else g.op("Add", y, bias)
+
+
+def _unpacked(g: GraphBuilder, packed: FourBits, ids: str) -> str:
+    """Rows of a table of four bits for flat ids; the upper four are read as they lie, sixteen times too large.
+
+    Without BitShift, which OpenVINO rounds (2026.4).
+    """
+    codes = g.op("Gather", g.weight(packed.codes), ids)
+    halves = [g.op("BitwiseAnd", codes, g.constant(mask, np.uint8)) for mask in (15, 240)]
+    larger = np.repeat(np.array([1, 16], np.float32), packed.codes.shape[1])
+    steps = g.op("Cast", g.op("Concat", *halves, axis=1), to=1)
+    return g.op("Mul", g.op("Sub", steps, g.weight(FOUR_BIT_ZERO * larger)), g.weight(packed.step / larger))
