@@ -23,32 +23,36 @@ torch: Any = pytest.importorskip("torch")
 # They need PyTorch, which is why these imports come after it.
 from m3rt_distill import checkpoint, losses, training  # noqa: E402
 from m3rt_distill.__main__ import main  # noqa: E402
-from m3rt_distill.anchors import bm25_weights, mean_of_words  # noqa: E402
-from m3rt_distill.bag import Bag  # noqa: E402
+from m3rt_distill.anchors import SATURATION, bm25_weights, mean_of_words  # noqa: E402
+from m3rt_distill.bag import starting_table  # noqa: E402
 from m3rt_distill.batches import TogetherBatches, WarmupBatches, padded, thinned  # noqa: E402
+from m3rt_distill.channels import OTHERS, SHARE, Table, student_table, whitened  # noqa: E402
 from m3rt_distill.lessons import Lessons  # noqa: E402
 from m3rt_distill.recipe import Recipe, Stage  # noqa: E402
-from m3rt_distill.start import initialise, starting_table, whitened  # noqa: E402
+from m3rt_distill.start import initialise  # noqa: E402
 from m3rt_distill.student import Shape, Student  # noqa: E402
 from m3rt_distill.vocabulary import Vocabulary  # noqa: E402
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
-SHAPE = Shape(vocab=xlm_roberta_tokenizer().get_vocab_size(), hidden=32, layers=2, heads=2, ffn=64, positions=130)
+SHAPE = Shape(
+    vocab=xlm_roberta_tokenizer().get_vocab_size(), hidden=128, layers=2, heads=2, ffn=64, positions=130, epsilon=0.1,
+    colbert=48,
+)  # fmt: skip
 
 RARE = np.ones(SHAPE.vocab, np.float32)
 
 
 def lessons(passages: int = 12) -> Lessons:
     """Sentences paired with themselves and, as passages, with their neighbours; random targets."""
-    rows = [np.array(xlm_roberta_tokenizer().encode(text).ids[:128], np.int32) for text in sentences()]
-    n = len(rows)
+    texts = [np.array(xlm_roberta_tokenizer().encode(text).ids[:128], np.int32) for text in sentences()]
+    n = len(texts)
     random = np.random.default_rng(0)
     pairs = np.stack([np.arange(n), np.roll(np.arange(n), 1)], axis=1).astype(np.int32)
     vectors = random.normal(size=(n, 32)).astype(np.float16)
     return Lessons(
-        ids=np.concatenate(rows),
-        offsets=np.concatenate([[0], np.cumsum([len(row) for row in rows])]),
+        ids=np.concatenate(texts),
+        offsets=np.concatenate([[0], np.cumsum([len(text) for text in texts])]),
         pairs=pairs,
         target=np.arange(n, dtype=np.int32),
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
@@ -63,11 +67,14 @@ def recipe(steps: int = 6) -> Recipe:
         sets={},
         langs=("en",),
         vocabulary=SHAPE.vocab,
+        components=32,
         hidden=SHAPE.hidden,
+        colbert=48,
         layers=SHAPE.layers,
         heads=SHAPE.heads,
         ffn=SHAPE.ffn,
         positions=SHAPE.positions,
+        epsilon=SHAPE.epsilon,
         substituted=0,
         passages=1,
         characters=(1, 2),
@@ -82,8 +89,8 @@ def recipe(steps: int = 6) -> Recipe:
 RARITY = np.linspace(0, 9, SHAPE.vocab, dtype=np.float32)
 
 
-def table() -> Any:
-    return whitened(starting_table(lessons().pieces, RARITY), RARITY)
+def table() -> Table:
+    return student_table(starting_table(lessons().pieces, RARITY), RARITY, SHAPE.hidden)
 
 
 @pytest.fixture
@@ -130,28 +137,57 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
         checkpoint.load(write_checkpoint(tmp_path / "bert", kind="bert"))
 
 
-def test_a_student_starts_as_the_bag_of_its_table(student: Student) -> None:
+def test_a_student_starts_close_to_the_mean_that_it_is_held_to(student: Student) -> None:
     with torch.no_grad():
         found = views(student, sentences()[:30])
-        bag = Bag(table())(found.ids)
-    assert (found.dense * bag).sum(-1).min() > 0.98
+        words = table().rows[:, :-OTHERS]
+        mean = mean_of_words(found.ids, words, torch.from_numpy(RARITY))
+        plain = torch.nn.functional.normalize((words[found.ids] * (found.ids > 3)[..., None]).sum(dim=1), dim=-1)
+    dense = found.dense[:, :-OTHERS]
+    assert (dense * mean).sum(-1).mean() > 0.95
+    assert (plain * mean).sum(-1).mean() < 0.9  # what a start that weighs nothing would have
 
 
-def test_what_a_student_starts_as_is_close_to_the_mean_that_it_is_held_to(student: Student) -> None:
+def test_the_first_layer_counts_an_id(student: Student) -> None:
+    ids = padded([np.array([0, *list(range(50, 56)) * 6, *list(range(60, 70)) * 3, *range(80, 120), 2], np.int32)])
     with torch.no_grad():
-        found = views(student, sentences()[:30])
-        mean = mean_of_words(found.ids, table(), torch.from_numpy(RARITY))
-    assert (found.dense * mean).sum(-1).mean() > 0.9
+        states = student.backbone.encoder["layer"][0](student.backbone.embeddings(ids), None)[0]
+    shares = [float(states[places, SHARE].mean()) for places in (slice(67, 107), slice(37, 67), slice(1, 37))]
+    assert shares == pytest.approx([SATURATION / (SATURATION + times) for times in (1, 3, 6)], abs=0.1)
+    assert states[0].abs().max() < 1e-3  # <s> has gathered nothing yet
 
 
-def test_a_whitened_table_differs_as_much_in_every_direction() -> None:
-    def extent(table: Any) -> float:
-        scale = torch.linalg.svdvals(table[4:, :-1] - table[4:, :-1].mean(dim=0))
+def test_a_bags_direction_and_signs_are_in_a_students_table() -> None:
+    bag = starting_table(lessons().pieces, RARITY)
+    found = table().rows
+    together = torch.nn.functional.normalize(found[4:, :31], dim=-1) * whitened(bag[:, :-1])[4:]
+    assert together.sum(dim=1).min() > 0.9
+    assert (found[4:, 31:-OTHERS] > 0).float().mean() == pytest.approx(0.5, abs=0.02)
+    assert not found[0].any()
+
+
+def test_a_hidden_size_without_room_is_refused() -> None:
+    with pytest.raises(InputError, match="hidden is 37, expected at least components \\+ 6, 38"):
+        student_table(starting_table(lessons().pieces, RARITY), RARITY, 37)
+
+
+def test_whitened_rows_differ_as_much_in_every_direction() -> None:
+    def extent(words: Any) -> float:
+        scale = torch.linalg.svdvals(words[4:] - words[4:].mean(dim=0))
         return float(scale[0] / scale[-1])
 
     narrow = torch.from_numpy(lessons().pieces * np.geomspace(1, 0.05, 32, dtype=np.float32))
     assert extent(narrow) > 10
-    assert extent(whitened(narrow, RARITY)) < 1.2
+    assert extent(whitened(narrow)) < 1.2
+
+
+def test_careful_tensors_learn_at_a_share_of_the_rate(student: Student, tmp_path: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    step = training.together_losses(student, lessons(), recipe(), RARE, "cpu")
+    training.train(student, Stage(1, 300, 1e-3, 1, careful=0.1), step, tmp_path / "run.pt", "together")
+    for name, share in (("colbert_linear.weight", 1.0), ("backbone.encoder.layer.1.attention.self.value.weight", 0.1)):
+        moved = (student.state_dict()[name] - before[name]).abs()
+        assert moved[moved > 0].median() == pytest.approx(share * 1e-3, rel=0.05)  # Adam's first step is the rate
 
 
 # ---- scores and losses
@@ -202,6 +238,18 @@ def test_no_gradient_reaches_a_head_through_the_ensemble() -> None:
     assert teacher.grad is None
 
 
+def test_warm_up_asks_for_the_teachers_neighbours_not_for_its_vectors() -> None:
+    generator = torch.Generator().manual_seed(0)
+    teacher = torch.nn.functional.normalize(torch.randn(12, 8, generator=generator), dim=-1)
+    turned = torch.cat([teacher, torch.zeros(12, 4)], dim=1) @ torch.linalg.qr(torch.randn(12, 12))[0]
+    other = torch.nn.functional.normalize(torch.randn(12, 12, generator=generator), dim=-1).requires_grad_()
+    best = losses.dense_warmup(turned, teacher, 0.05)
+    assert best == pytest.approx(float(losses.dense_warmup(teacher, teacher, 0.05)), abs=1e-4)
+    losses.dense_warmup(other, teacher, 0.05).backward()
+    assert float(losses.dense_warmup(other, teacher, 0.05)) > float(best) + 0.1
+    assert other.grad.abs().max() > 0
+
+
 def test_lexical_targets_are_bm25s_terms() -> None:
     ids = padded([np.array(row, np.int32) for row in ([0, 5, 6, 5, 2], [0, 7, 2])])
     rarity = torch.arange(10, dtype=torch.float32)
@@ -218,15 +266,14 @@ def test_lexical_targets_are_bm25s_terms() -> None:
 @settings(deadline=None)
 def test_the_mean_of_words_is_that_of_plain_loops(texts: list[list[int]], seed: int) -> None:
     random = np.random.default_rng(seed)
-    rows, rarity = random.normal(size=(13, 8)).astype(np.float32), random.uniform(0.5, 9, 13).astype(np.float32)
+    table, rarity = random.normal(size=(13, 8)).astype(np.float32), random.uniform(0.5, 9, 13).astype(np.float32)
     ids = padded([np.array([0, *text, 2], np.int32) for text in texts])
-    found = mean_of_words(ids, torch.from_numpy(rows), torch.from_numpy(rarity)).numpy()
+    found = mean_of_words(ids, torch.from_numpy(table), torch.from_numpy(rarity)).numpy()
     for vector, text in zip(found, texts, strict=True):
         expected = np.zeros(8)
-        for word in set(text):
-            times = text.count(word)
-            direction = rows[word, :7] / np.linalg.norm(rows[word, :7])
-            expected[:7] += rarity[word] * 3.5 * times / (times + 2.5) * direction
+        for place, word in enumerate(text, 1):
+            weight = rarity[word] * 3.5 / (text.count(word) + 2.5) * (0.3 + 0.7 / (1 + place / 60))
+            expected += weight * table[word] / np.linalg.norm(table[word])
         assert vector == pytest.approx(expected / max(np.linalg.norm(expected), 1e-12), abs=1e-5)
 
 
@@ -380,9 +427,10 @@ def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     words = torch.load(tmp_path / "run" / "bag.pt", weights_only=True)["mean"]["module.table.weight"]
     rarity = Vocabulary.read(tmp_path / "run" / "vocabulary").rarity
     kept_table = checkpoint.load(tmp_path / "run" / "student").backbone.embeddings.word_embeddings.weight
-    assert torch.allclose(kept_table[1:], whitened(words, rarity)[1:])
+    assert torch.equal(kept_table, student_table(words, rarity, 48, 0).rows)
     found = model.encode(texts[:2], return_sparse=True, return_colbert_vecs=True)
-    assert found.dense_vecs.shape == (2, 16)
+    assert found.dense_vecs.shape == (2, 48)
+    assert found.colbert_vecs[0].shape[1] == 8
     assert all(found.lexical_weights)
     monkeypatch.setattr(training, "_SAVE_EVERY", 10**9)  # so that only a step could write
     again = CliRunner().invoke(main, [*command, str(tmp_path / "run")], catch_exceptions=False)
@@ -394,6 +442,7 @@ def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     ("before", "after", "line"),
     [
         ("mean = 0.5", "mean = 1.5", "a mean of 0 to 1"),
+        ("mean = 0.5", "careful = 0.0", "careful above 0"),
         ("substituted = 20", "substituted = -1", "substituted -1, passages 4: expected 0 or more"),
         ("layers = 1", "layer = 1", "has 'layer', expected only"),
         ("set = 1000", "other = 1000", "other has no pairs.jsonl and no texts.jsonl, expected one; check the path"),
@@ -416,11 +465,14 @@ WARMUP = "warmup = { steps = 3, tokens = 400, rate = 1e-3, warmup = 1 }"
 RECIPE = """
 langs = ["en", "de"]
 vocabulary = 200
-hidden = 16
+components = 16
+hidden = 48
+colbert = 8
 layers = 1
 heads = 2
 ffn = 16
 positions = 66
+epsilon = 0.1
 substituted = 20
 passages = 4
 characters = [30, 200]

@@ -13,12 +13,13 @@ import torch
 from m3rt.errors import M3rtError
 
 from . import checkpoint
-from .bag import Bag, bag_losses
+from .bag import Bag, bag_losses, starting_table
+from .channels import student_table
 from .data import Corpus, read_corpus
 from .lessons import Lessons, prepare
 from .plot import plot
 from .recipe import Recipe
-from .start import initialise, starting_table, whitened
+from .start import initialise
 from .student import Shape, Student
 from .teacher import Teacher
 from .training import Run, together_losses, train, warmup_losses
@@ -101,12 +102,16 @@ def _lessons(
 
 
 def _warm(recipe: Recipe, lessons: Lessons, vocabulary: Vocabulary, out: Path, device: str) -> Student:
-    shape = Shape(len(vocabulary.kept), recipe.hidden, recipe.layers, recipe.heads, recipe.ffn, recipe.positions)
+    shape = Shape(
+        len(vocabulary.kept), recipe.hidden, recipe.layers, recipe.heads, recipe.ffn, recipe.positions,
+        recipe.epsilon, recipe.colbert,
+    )  # fmt: skip
     bag = Bag(starting_table(lessons.pieces, vocabulary.rarity))
     bag.to(device)
     run = train(bag, recipe.bag, bag_losses(bag, lessons, recipe, device), out / "bag.pt", "bag")
     plot(run.history, out / "bag.svg")
-    student = initialise(shape, whitened(bag.table.weight.detach().cpu(), vocabulary.rarity), recipe.seed)
+    table = student_table(bag.table.weight.detach().cpu(), vocabulary.rarity, recipe.hidden, recipe.seed)
+    student = initialise(shape, table, recipe.seed)
     # The table has words that no text of the layers' stages has; only the bag's stage keeps them in step.
     student.backbone.embeddings.word_embeddings.requires_grad_(False)
     if recipe.warmup:

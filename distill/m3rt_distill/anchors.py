@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .student import is_lexical
 
-_SATURATION, _LENGTH_SHARE, _USUAL_LENGTH = 1.2, 0.75, 150  # BM25's k1, b and a passage's tokens
+_K1, _LENGTH_SHARE, _USUAL_LENGTH = 1.2, 0.75, 150  # BM25's k1, b and a passage's tokens
 _LEXICAL_SCALE = 0.2  # weights then lie where BGE-M3's do
-_DENSE_SATURATION = 2.5  # by trial, as k1 of the mean of words: 0.6 to 2.5 find ever more
+SATURATION = 2.5  # of the mean of words, by trial: 0.6 to 2.5 find ever more
+_LEAD, _LEAST = 60, 0.3  # tokens after which a place weighs half of what the first one has above the least, by trial
 
 
 def bm25_weights(ids: Tensor, rarity: Tensor) -> Tensor:
@@ -17,20 +19,25 @@ def bm25_weights(ids: Tensor, rarity: Tensor) -> Tensor:
     lexical = is_lexical(ids)
     times = _times(ids)
     length = lexical.sum(dim=1, keepdim=True) / _USUAL_LENGTH
-    damped = _SATURATION * (1 - _LENGTH_SHARE + _LENGTH_SHARE * length)
-    saturated = times * (_SATURATION + 1) / (times + damped)
+    damped = _K1 * (1 - _LENGTH_SHARE + _LENGTH_SHARE * length)
+    saturated = times * (_K1 + 1) / (times + damped)
     return _LEXICAL_SCALE * rarity[ids].sqrt() * saturated * lexical
 
 
 def mean_of_words(ids: Tensor, table: Tensor, rarity: Tensor) -> Tensor:
-    """Unit vectors (b, h) of ids (b, s): the mean of their directions in the table (vocab, h), the rare ones first.
+    """Unit vectors (b, n) of ids (b, s): the mean of the unit rows of table (vocab, n), the rare and first ones first.
 
-    An id counts by its rarity (vocab,), and the more often the less each time, as a term does in BM25. The last
-    channel, which holds the rarity, is 0.
+    An id counts by its rarity (vocab,), more often the less each time, as a term does in BM25, and more at the
+    beginning of a text, which tends to say what it is about.
     """
-    weights = rarity[ids] * (_DENSE_SATURATION + 1) / (_times(ids) + _DENSE_SATURATION) * is_lexical(ids)
-    directions = functional.normalize(table[ids][..., :-1], dim=-1)
-    return functional.pad(functional.normalize((weights[:, None, :] @ directions)[:, 0], dim=-1), (0, 1))
+    often = (SATURATION + 1) / (_times(ids) + SATURATION)
+    weights = rarity[ids] * often * place_weights(ids.shape[1]).to(ids.device) * is_lexical(ids)
+    return functional.normalize((weights[:, None, :] @ functional.normalize(table[ids], dim=-1))[:, 0], dim=-1)
+
+
+def place_weights(count: int) -> Tensor:
+    """(count,): what a word weighs at each place, <s> being the first."""
+    return _LEAST + (1 - _LEAST) / (1 + torch.arange(count) / _LEAD)
 
 
 def astray(weights: Tensor, target: Tensor) -> Tensor:

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from m3rt.errors import InputError
 
 from .batches import TogetherBatches, WarmupBatches
 from .lessons import Lessons
 from .losses import contrast
 from .recipe import Recipe
-from .student import is_lexical
+from .student import SPECIAL, is_lexical
 
 _TEMPERATURE = 0.05
+_TABLE = 0.1  # standard deviation of the table: a step of Adam then moves a row by about a hundredth
 
 
 class Bag(nn.Module):
-    """What <s> holds after the first attention of a student that starts: see start.initialise.
-
-    table: (vocab, hidden); its last channel, normalised with the row, decides how much a token weighs.
-    """
+    """table: (vocab, components); its last channel, normalised with the row, decides how much a token weighs."""
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.table = nn.Embedding.from_pretrained(table, freeze=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Unit vectors (b, hidden) of token ids (b, s) int64; special tokens count for nothing."""
+        """Unit vectors (b, components) of token ids (b, s) int64; special tokens count for nothing."""
         x = functional.layer_norm(self.table(ids), self.table.weight.shape[1:])
         weights = x[..., -1].masked_fill(~is_lexical(ids), -100.0).softmax(dim=1)
         return functional.normalize((weights[:, None, :] @ x)[:, 0], dim=-1)
+
+
+def starting_table(pieces: NDArray[np.float32], rarity: NDArray[np.float32]) -> Tensor:
+    """The teacher's projected vectors of all pieces as a bag's table (vocab, components).
+
+    The last channel, the least principal component, gives way to the rarity (vocab,).
+    """
+    if rarity.shape != pieces.shape[:1]:
+        raise InputError(f"rarity is {rarity.shape}, expected {pieces.shape[:1]}: one number a piece")
+    table = torch.from_numpy(pieces) * math.sqrt(pieces.shape[1])
+    spread = torch.from_numpy((rarity - rarity[4:].mean()) / max(float(rarity[4:].std()), 1e-6))
+    table[:, -1] = spread
+    table[list(SPECIAL), :] = 0
+    table[list(SPECIAL[1:]), -1] = spread.min()
+    return table * _TABLE
 
 
 def bag_losses(bag: Bag, lessons: Lessons, recipe: Recipe, device: str) -> Callable[[int], dict[str, Tensor]]:

@@ -66,13 +66,16 @@ def load(directory: Path) -> Student:
         raise CheckpointError(
             f"{directory} is {a.model_type} with {config.pooling} pooling, expected xlm-roberta with cls pooling"
         )
-    shape = Shape(a.vocab_size, a.hidden_size, a.layers, a.heads, a.intermediate_size, config.positions, config.epsilon)
+    files = {name: open_tensors(path) for name, file in FILES.items() if (path := directory / file).is_file()}
+    shape = Shape(
+        a.vocab_size, a.hidden_size, a.layers, a.heads, a.intermediate_size, config.positions, config.epsilon,
+        len(files["colbert"]["weight"]) if "colbert" in files else None,
+    )  # fmt: skip
     student = Student(shape)
-    parts = [(student.backbone, directory)]
+    parts = [(student.backbone, open_tensors(directory))]
     heads = {"sparse": student.sparse_linear, "colbert": student.colbert_linear}
-    parts += [(heads[name], path) for name, file in FILES.items() if (path := directory / file).is_file()]
-    for module, path in parts:
-        tensors = open_tensors(path)
+    parts += [(heads[name], tensors) for name, tensors in files.items()]
+    for module, tensors in parts:
         state = {name: torch.tensor(tensors.require(name, tuple(t.shape))) for name, t in module.state_dict().items()}
         module.load_state_dict(state)
     return student

@@ -25,8 +25,8 @@ class Lessons:
     """Token ids and targets.
 
     ids (tokens,) int32 with offsets (texts + 1,): <s> ... </s>, cut to what the student holds. pairs (n, 2): texts that
-    mean the same, with target (n,) their row of vectors (targets, hidden) float16. The last `passages` pairs are
-    passages; members (passages, 4, 2) are the two sides of sentences in each. pieces (vocab, hidden): the teacher's
+    mean the same, with target (n,) their row of vectors (targets, components) float16. The last `passages` pairs are
+    passages; members (passages, 4, 2) are the two sides of sentences in each. pieces (vocab, components): the teacher's
     projected vector of each piece.
     """
 
@@ -88,7 +88,7 @@ def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher
         corpus = with_made_up(corpus, teacher, recipe.substituted, recipe.seed)
     anchors, target = np.unique(corpus.anchors, return_inverse=True)
     raw = teacher.vectors([corpus.texts[i] for i in anchors])
-    project = Projection.fit(raw, recipe.hidden)
+    project = Projection.fit(raw, recipe.components)
     vectors = project(raw)
     passages = make_passages(corpus, vectors[target], recipe.passages, recipe.characters, recipe.seed)
     # A long text is worth the mean of its sentences: the teacher says nearly the same, at the cost of reading it.
@@ -110,7 +110,7 @@ def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher
 
 
 def piece_vectors(vocabulary: Vocabulary, teacher: Teacher, project: Projection) -> NDArray[np.float32]:
-    """(vocab, hidden): what the teacher says of each piece alone; special tokens get whatever it says of their name."""
+    """(vocab, components): what the teacher says of each piece alone, and of special tokens' names."""
     pieces = [piece.replace("▁", " ").strip() or piece for piece, _ in vocabulary.tokenizer["model"]["vocab"]]
     return project(teacher.vectors(pieces))
 

@@ -108,6 +108,7 @@ def self_distillation(found: Scores, temperatures: Weights, weights: Weights, sh
 
 
 def dense_warmup(student: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """How far unit vectors (b, h) are from the teacher's, and from telling them apart."""
-    cosine = student @ target.T
-    return 1 - cosine.diagonal().mean() + 0.1 * contrast(cosine / temperature)
+    """How far the neighbours of unit vectors (b, h) within their batch are from those of the teacher's (b, d)."""
+    itself = torch.eye(len(student), dtype=torch.bool, device=student.device)
+    mine, theirs = ((x @ x.T / temperature).masked_fill(itself, -1e4) for x in (student, target))
+    return follow(mine, theirs)

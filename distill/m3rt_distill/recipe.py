@@ -16,7 +16,8 @@ from .losses import Weights
 class Stage:
     """How one stage is trained: `steps` batches of `tokens` tokens, warmed up over `warmup`, then falling to 0.
 
-    mean: how much of the running mean of the weights each step keeps; 0 for the weights of the last step.
+    mean: how much of the running mean of the weights each step keeps; 0 for the weights of the last step. careful:
+    share of the rate for embeddings and attention, which start with more to lose than the rest.
     """
 
     steps: int
@@ -24,11 +25,14 @@ class Stage:
     rate: float
     warmup: int = 100
     mean: float = 0.0
+    careful: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.tokens, self.warmup) < 1 or not (0 < self.rate < 1 and 0 <= self.mean < 1):
+        shares = 0 < self.rate < 1 and 0 <= self.mean < 1 and 0 < self.careful <= 1
+        if min(self.steps, self.tokens, self.warmup) < 1 or not shares:
             raise InputError(
-                f"{self}: expected steps, tokens and warmup of at least 1, a rate between 0 and 1 and a mean of 0 to 1"
+                f"{self}: expected steps, tokens and warmup of at least 1, a rate between 0 and 1, "
+                "a mean of 0 to 1, and careful above 0 and at most 1"
             )
 
     def rate_at(self, step: int) -> float:
@@ -40,7 +44,9 @@ class Stage:
 class Recipe:
     """What a student learns from, its shape, and how long.
 
-    sets: {data set: most pairs of it}. langs: pairs of other languages are left out. substituted: made-up sentences,
+    sets: {data set: most pairs of it}. langs: pairs of other languages are left out. components: of the teacher's
+    vectors that are kept, the bag's width. colbert: dimensions of ColBERT's vectors. epsilon: of the layer norms, see
+    start.initialise. substituted: made-up sentences,
     and with them every word of the teacher's vocabulary; 0 for none of both. passages: for each set and language.
     characters: shortest and longest passage. temperatures: what each view's scores are divided by. weights: of the
     views in the ensemble. warmup: of the layers against the teacher, left out without it. distillation: share of the
@@ -51,11 +57,14 @@ class Recipe:
     sets: dict[str, int]
     langs: tuple[str, ...]
     vocabulary: int
+    components: int
     hidden: int
+    colbert: int
     layers: int
     heads: int
     ffn: int
     positions: int
+    epsilon: float
     substituted: int
     passages: int
     characters: tuple[int, int]

@@ -1,67 +1,37 @@
-"""How a student starts: as a mean of the teacher's vectors of its pieces, weighted by their rarity."""
+"""How a student starts: its dense view is a mean of its words, by rarity, place and how often each occurs."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from m3rt.errors import InputError
 
+from .anchors import SATURATION, place_weights
+from .channels import END, EVERY, FINE, PLACE, RARITY, SHARE, Table
 from .student import FIRST_POSITION, SPECIAL, Shape, Student
 
-_TABLE = 0.1  # standard deviation of the embedding table: a step of Adam then moves a row by about a hundredth
-_MIX = 0.2  # how much of the weighted mean a layer adds to each token
+_MIX = 0.2  # how much of the weighted mean the last layer adds to each token
 _NOISE = 0.002  # of the maps that start as the identity; ten times as much costs a fifth of what the bag finds
-_COMMON = 0.3  # rarity of what is in nearly every passage, at least
-_POWER = 1.5  # of the rarity, by which a token weighs in the mean: 1 and 1.5 find the same, 2 less
-_SILENT = -4.0  # the logarithm of what special tokens weigh
+_WAVES = 0.05  # of positions beside words
+_ALIKE = 9.0  # attention's logit between two tokens of one id, where different ids are near 0
+_APART = -60.0  # between <s> and all others, in the first layer
+_LEAD = 1.2  # of the logarithm of what a place weighs, by regression
+_COUNT = 2.8  # the logarithm of a weight over the share that it is read from, by regression
+_LEXICAL, _SLOPE = 0.6, 0.3  # of a word of usual rarity, and for each unit of its logarithm: near BM25's
 
 
-def starting_table(pieces: NDArray[np.float32], rarity: NDArray[np.float32]) -> Tensor:
-    """The teacher's projected vectors of all pieces as an embedding table (vocab, hidden).
+def initialise(shape: Shape, table: Table, seed: int = 0) -> Student:
+    """A student whose dense view is at once nearly anchors.mean_of_words of its table.
 
-    The last channel, the least principal component, gives way to the rarity (vocab,), which attention and the sparse
-    head read there.
+    The first of two or more layers finds how often a token's id is in the text, the last one lets <s> gather the words;
+    layers between leave all as it is, and so do all feed-forward maps. shape.epsilon should be about 0.1: <s> is empty
+    until the last layer, and with XLM-R's 1e-5 layer norms make as much of its first gradient as of a word.
     """
-    if rarity.shape != pieces.shape[:1]:
-        raise InputError(f"rarity is {rarity.shape}, expected {pieces.shape[:1]}: one number a piece")
-    table = torch.from_numpy(pieces) * math.sqrt(pieces.shape[1])
-    spread = torch.from_numpy((rarity - rarity[4:].mean()) / max(float(rarity[4:].std()), 1e-6))
-    table[:, -1] = spread
-    table[list(SPECIAL), :] = 0
-    table[list(SPECIAL[1:]), -1] = spread.min()
-    return table * _TABLE
-
-
-def whitened(table: Tensor, rarity: NDArray[np.float32]) -> Tensor:
-    """A table (vocab, hidden) whose rows differ as much in every direction, weighed by rarity.
-
-    Training leaves most of the variance in few directions; what names and numbers differ in is among the others. The
-    last channel becomes the logarithm of the rarity (vocab,) to a power, which attention makes a weight of.
-    """
-    words = table[:, :-1] - table[len(SPECIAL) :, :-1].mean(dim=0)
-    _, scale, axes = torch.linalg.svd(words[len(SPECIAL) :], full_matrices=False)
-    spread = functional.normalize(words @ axes.T / scale.clamp(min=1e-6 * float(scale[0])) @ axes, dim=-1)
-    weight = torch.from_numpy(np.log(np.maximum(rarity, _COMMON))) * _POWER
-    weight = weight - weight[len(SPECIAL) :].mean()
-    found = torch.cat([spread * math.sqrt(spread.shape[1]), weight[:, None]], dim=1)
-    found[list(SPECIAL)] = 0
-    found[list(SPECIAL), -1] = _SILENT
-    return found * _TABLE
-
-
-def initialise(shape: Shape, table: Tensor, seed: int = 0) -> Student:
-    """A student whose dense view is at once the weighted mean of `table`'s rows (vocab, hidden), as bag.Bag's is.
-
-    <s> starts as zeros, so that only what attention gathers fills it, while other tokens stay close to themselves.
-    """
-    if table.shape != (shape.vocab, shape.hidden):
-        raise InputError(f"the table is {tuple(table.shape)}, expected ({shape.vocab}, {shape.hidden})")
+    if table.rows.shape != (shape.vocab, shape.hidden):
+        raise InputError(f"the table is {tuple(table.rows.shape)}, expected ({shape.vocab}, {shape.hidden})")
     torch.manual_seed(seed)
     student = Student(shape)
     with torch.no_grad():
@@ -70,39 +40,79 @@ def initialise(shape: Shape, table: Tensor, seed: int = 0) -> Student:
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         tables = student.backbone.embeddings
-        tables.word_embeddings.weight.copy_(table)
-        tables.word_embeddings.weight[0] = 0
-        places = _waves(shape)
-        places[FIRST_POSITION] = 0
-        tables.position_embeddings.weight.copy_(places * _TABLE * 0.1)
+        tables.word_embeddings.weight.copy_(table.rows)
+        tables.position_embeddings.weight.copy_(_places(shape, table))
         nn.init.zeros_(tables.token_type_embeddings.weight)
-        for layer in student.backbone.encoder["layer"]:
-            _start_attention(layer.attention, shape)
+        layers = list(student.backbone.encoder["layer"])
+        for layer in layers:
             nn.init.zeros_(layer.output.dense.weight)
-        _start_as_identity(student.colbert_linear, 1.0)
+            nn.init.zeros_(layer.attention["output"].dense.weight)
+        if len(layers) > 1:
+            _count(layers[0].attention, shape, table)
+        _gather(layers[-1].attention, shape, table)
+        _read_words(student.colbert_linear.weight, table, 1.0)
         nn.init.normal_(student.sparse_linear.weight, std=_NOISE)
-        student.sparse_linear.weight[0, -1] = 0.2
-        student.sparse_linear.bias.fill_(0.4)
+        weights = student.sparse_linear.weight[0]
+        weights[RARITY], weights[FINE] = _SLOPE * table.log, _SLOPE * table.fine
+        student.sparse_linear.bias.fill_(_LEXICAL - _SLOPE * table.usual)
     return student
 
 
-def _start_attention(attention: nn.ModuleDict, shape: Shape) -> None:
+def _count(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
+    """Write k / (k + n) of a token whose id is n times in the text into SHARE.
+
+    A token attends to all with its own id, known by their signs, and to </s>, which counts as k of them: what it reads
+    of </s> is BM25's saturation. <s> attends to itself, which is 0, so that it stays empty.
+    """
+    inner, width = attention["self"], shape.hidden // shape.heads
+    used = min(width - 2, table.signs)
+    usual = _normed(shape, table.rows[len(SPECIAL) :])
+    sign, every = float(usual[:, table.words : table.gathered].std()), float(usual[:, EVERY].mean())
+    last = _normed(shape, table.rows[2] + _places(shape, table)[shape.positions // 2])
+    for linear in (inner.query, inner.key):
+        linear.weight[:width] = 0
+        part = linear.weight[2 : 2 + used, table.words : table.words + used]
+        part.copy_(torch.eye(used) * math.sqrt(_ALIKE * math.sqrt(width) / used) / sign)
+    inner.query.bias[0], inner.query.weight[0, EVERY] = 1, -1 / every  # 1 for <s>, 0 for others
+    apart = _APART * math.sqrt(width) / every
+    inner.key.weight[0, EVERY], inner.key.weight[0, END] = apart, apart * (every - last[EVERY]) / last[END]
+    inner.query.bias[1] = 1
+    inner.key.weight[1, END] = (_ALIKE + math.log(SATURATION)) * math.sqrt(width) / last[END]
+    inner.value.weight[:width] = 0
+    inner.value.weight[0, END] = 1 / last[END]
+    attention["output"].dense.weight[SHARE, 0] = 1
+
+
+def _gather(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
+    """Let every head attend by rarity, place and share, and add what it reads of the words."""
     inner, width = attention["self"], shape.hidden // shape.heads
     nn.init.zeros_(inner.query.weight)
     inner.query.bias[::width] = 1
     nn.init.normal_(inner.key.weight, std=_NOISE)
-    inner.key.weight[::width, -1] = math.sqrt(width)  # attention goes as exp(last channel), as in Bag
-    _start_as_identity(inner.value, 1.0)
-    _start_as_identity(attention["output"].dense, _MIX)
+    log = math.sqrt(width) / float(_normed(shape, table.rows[len(SPECIAL) :])[:, EVERY].mean())
+    for channel, size in ((RARITY, table.log), (FINE, table.fine), (PLACE, _LEAD), (SHARE, _COUNT)):
+        inner.key.weight[::width, channel] = size * log
+    _read_words(inner.value.weight, table, 1.0)
+    _read_words(attention["output"].dense.weight, table, _MIX)
 
 
-def _start_as_identity(linear: nn.Linear, scale: float) -> None:
-    nn.init.normal_(linear.weight, std=_NOISE * scale)
-    linear.weight.add_(scale * torch.eye(len(linear.weight)))
+def _read_words(weight: Tensor, table: Table, scale: float) -> None:
+    nn.init.normal_(weight, std=_NOISE * scale)
+    same = min(table.gathered, len(weight))
+    weight[:same, :same].add_(scale * torch.eye(same))
+    weight[:, table.gathered :] = 0
 
 
-def _waves(shape: Shape) -> Tensor:
+def _places(shape: Shape, table: Table) -> Tensor:
     """Sinusoids (positions, hidden), so that places that training rarely reaches resemble their neighbours."""
     place = torch.arange(shape.positions)[:, None] - FIRST_POSITION
     angle = place * torch.exp(torch.arange(0, shape.hidden, 2) * (-math.log(10_000) / shape.hidden))
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, : shape.hidden]
+    waves = _WAVES * torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, : shape.hidden]
+    waves[:, table.gathered :] = 0
+    waves[FIRST_POSITION:, PLACE] = place_weights(shape.positions - FIRST_POSITION).log()
+    waves[FIRST_POSITION] = 0
+    return waves
+
+
+def _normed(shape: Shape, rows: Tensor) -> Tensor:
+    return nn.functional.layer_norm(rows, rows.shape[-1:], eps=shape.epsilon)

@@ -17,7 +17,7 @@ SPECIAL = (0, 1, 2, 3)  # <s> <pad> </s> <unk>: never lexical
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a student; positions counts XLM-R's two unused rows."""
+    """The sizes of a student; positions counts XLM-R's two unused rows, colbert is hidden's size if None."""
 
     vocab: int
     hidden: int = 256
@@ -26,9 +26,11 @@ class Shape:
     ffn: int = 1024
     positions: int = 514
     epsilon: float = 1e-5
+    colbert: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.vocab, self.hidden, self.layers, self.heads, self.ffn, self.positions - FIRST_POSITION) < 1:
+        sizes = self.vocab, self.hidden, self.layers, self.heads, self.ffn, self.positions - FIRST_POSITION
+        if min(*sizes, self.hidden if self.colbert is None else self.colbert) < 1:
             raise InputError(f"{self}: expected sizes above 0 and more than {FIRST_POSITION} positions")
         if self.hidden % self.heads:
             raise InputError(f"hidden is {self.hidden}, expected a multiple of heads {self.heads}")
@@ -38,7 +40,7 @@ class Views(NamedTuple):
     """A batch's three views.
 
     dense: (b, h) unit length. ids: (b, s) int64. weights: (b, s) lexical weights >= 0, 0 at special tokens.
-    colbert: (b, s - 1, h) unit length, 0 at padding.
+    colbert: (b, s - 1, d) unit length, 0 at padding.
     """
 
     dense: Tensor
@@ -122,14 +124,14 @@ class Encoder(nn.Module):
 
 
 class Student(nn.Module):
-    """An encoder with BGE-M3's heads: sparse h -> 1, ColBERT h -> h."""
+    """An encoder with BGE-M3's heads: sparse h -> 1, ColBERT h -> shape.colbert."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         self.backbone = Encoder(shape)
         self.sparse_linear = nn.Linear(shape.hidden, 1)
-        self.colbert_linear = nn.Linear(shape.hidden, shape.hidden)
+        self.colbert_linear = nn.Linear(shape.hidden, shape.colbert or shape.hidden)
 
     def forward(self, ids: Tensor) -> Views:
         """The three views of token ids (b, s) int64."""

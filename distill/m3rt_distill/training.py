@@ -21,6 +21,7 @@ from m3rt.errors import InputError
 
 from .anchors import astray, bm25_weights, mean_of_words
 from .batches import TogetherBatches, WarmupBatches
+from .channels import OTHERS
 from .lessons import Lessons
 from .losses import Scores, dense_warmup, scores, self_distillation
 from .recipe import Recipe, Stage
@@ -73,7 +74,7 @@ class Run:
 def train(model: nn.Module, stage: Stage, losses: Callable[[int], Losses], path: Path, name: str) -> Run:
     """Minimise the "loss" of losses(step) for the stage's steps; what is trainable is what requires a gradient."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(_groups(model, stage), betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     # Means of weights find more in texts unlike the training ones than the weights of any step: arXiv:2203.05482.
     mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(stage.mean)) if stage.mean else None
     run = Run(model, optimizer, mean, path)
@@ -82,7 +83,7 @@ def train(model: nn.Module, stage: Stage, losses: Callable[[int], Losses], path:
     with tqdm(range(run.step, stage.steps), name, initial=run.step, total=stage.steps, disable=None) as progress:
         for step in progress:
             for group in optimizer.param_groups:
-                group["lr"] = stage.rate_at(step)
+                group["lr"] = stage.rate_at(step) * group["share"]
             found = losses(step)
             optimizer.zero_grad(set_to_none=True)
             found["loss"].backward()
@@ -98,6 +99,15 @@ def train(model: nn.Module, stage: Stage, losses: Callable[[int], Losses], path:
     if mean:
         model.load_state_dict(mean.module.state_dict())
     return run
+
+
+def _groups(model: nn.Module, stage: Stage) -> list[dict[str, Any]]:
+    groups: dict[float, list[Tensor]] = {}
+    for name, tensor in model.named_parameters():
+        if tensor.requires_grad:
+            share = stage.careful if "embeddings" in name or "attention" in name else 1.0
+            groups.setdefault(share, []).append(tensor)
+    return [{"params": tensors, "share": share, "lr": stage.rate * share} for share, tensors in groups.items()]
 
 
 def warmup_losses(
@@ -130,7 +140,7 @@ def together_losses(
     """Stage 2: every head by InfoNCE and by following the ensemble, the dense view close to the mean of its words."""
     batches = TogetherBatches(lessons, recipe.together.tokens, recipe.seed)
     rare = torch.from_numpy(rarity).to(device)
-    words = student.backbone.embeddings.word_embeddings.weight.detach()
+    words = student.backbone.embeddings.word_embeddings.weight.detach()[:, :-OTHERS].contiguous()
     anchored = any(p.requires_grad for p in student.backbone.parameters())
 
     def losses(step: int) -> Losses:
@@ -140,7 +150,8 @@ def together_losses(
         named = self_distillation(scored, recipe.temperatures, recipe.weights, recipe.distillation)
         if not anchored:
             return named
-        dense = sum(1 - (v.dense * mean_of_words(v.ids, words, rare)).sum(-1).mean() for v in (asked, found)) / 2
+        means = [(v.dense[:, :-OTHERS] * mean_of_words(v.ids, words, rare)).sum(-1).mean() for v in (asked, found)]
+        dense = 1 - sum(means) / 2
         lexical = sum(astray(v.weights, bm25_weights(v.ids, rare)) for v in (asked, found)) / 2
         loss = named["loss"] + recipe.anchor * dense + recipe.lexical * lexical
         return {**named, "anchor": dense, "lexical": lexical, "loss": loss}

@@ -1,0 +1,92 @@
+"""What each channel of a new student's embedding table holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from m3rt_export.quantize import on_grid
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from m3rt.errors import InputError
+
+from .student import SPECIAL
+
+# Counted from the end: 1 for all ids but <s>; </s> alone; empty, for the share of a repeated id that the first layer
+# finds; the logarithm of what a place weighs, in the table of positions; that of the rarity, in steps and the rest.
+EVERY, END, SHARE, PLACE, RARITY, FINE = range(-6, 0)
+OTHERS = 6
+_SIGN = 0.85  # of a sign beside a channel of words, by trial; 1 finds more in one language, less between two
+_END = 12.0  # much, so that a layer norm makes the same of </s> at any place
+_LOG = 0.3  # of the logarithm of the rarity, so that all rows are nearly as long
+_STEPS = 14  # of the rarity: as many as a column of four bits has
+_COMMON = 0.3  # rarity of what is in nearly every passage, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """rows (vocab, hidden), and what reads them needs to know.
+
+    words, signs: how many channels hold directions of words, and random signs, in this order. log, fine: how much of
+    the logarithm of the rarity is 1 in RARITY and in FINE. usual: a usual row's logarithm, as these channels have it.
+    """
+
+    rows: Tensor
+    words: int
+    signs: int
+    log: float
+    fine: float
+    usual: float
+
+    @property
+    def gathered(self) -> int:
+        """How many channels, the first ones, the dense view is a mean of."""
+        return self.words + self.signs
+
+
+def student_table(bag: Tensor, rarity: NDArray[np.float32], hidden: int, seed: int = 0) -> Table:
+    """A student's rows from the bag's (vocab, components), whose last channel is left out.
+
+    Words: the bag's directions, whitened: training leaves most of the variance in few of them, and what names and
+    numbers differ in is among the others. Signs: random, the same number of each row's channels, so that different ids
+    stay apart however alike they are; a mean of many ids needs the width more than it needs meaning.
+    """
+    words = bag.shape[1] - 1
+    signs = hidden - words - OTHERS
+    if signs < 1:
+        raise InputError(f"hidden is {hidden}, expected at least components + {OTHERS}, {bag.shape[1] + OTHERS}")
+    generator = torch.Generator().manual_seed(seed)
+    random = torch.randint(0, 2, (len(bag), signs), generator=generator) * 2.0 - 1
+    rows = torch.zeros(len(bag), hidden)
+    directions = torch.cat([whitened(bag[:, :-1]) * math.sqrt(words), random * _SIGN], dim=1)
+    # Rows of one mean and length, so that a layer norm does the same to all.
+    directions = functional.normalize(directions - directions.mean(dim=1, keepdim=True), dim=1)
+    rows[:, : words + signs] = directions * math.sqrt(words + signs)
+    steps, fine, step = _digits(np.log(np.maximum(rarity, _COMMON)))
+    rows[:, RARITY], rows[:, FINE] = torch.from_numpy(steps) * _LOG, torch.from_numpy(fine) * _LOG
+    rows[list(SPECIAL)] = 0
+    rows[:, EVERY] = 1
+    rows[0] = 0  # so that only what attention gathers fills <s>
+    rows[2, END] = _END
+    rows = torch.from_numpy(on_grid(rows.numpy()))  # a bundle then keeps it in four bits, exactly
+    usual = float((steps + fine * step / 2)[len(SPECIAL) :].mean())
+    return Table(rows, words, signs, 1 / _LOG, step / 2 / _LOG, usual)
+
+
+def whitened(vectors: Tensor) -> Tensor:
+    """Unit rows (vocab, n) that differ as much in every direction, special ids left out of the account."""
+    centred = vectors - vectors[len(SPECIAL) :].mean(dim=0)
+    _, scale, axes = torch.linalg.svd(centred[len(SPECIAL) :], full_matrices=False)
+    return functional.normalize(centred @ axes.T / scale.clamp(min=1e-6 * float(scale[0])) @ axes, dim=-1)
+
+
+def _digits(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Values less the middle of their range as steps, and what is left in halves of a step: -1 to 1."""
+    middle = (values.max() + values.min()) / 2
+    step = max(float(values.max() - values.min()) / _STEPS, 1e-6)
+    near = np.rint((values - middle) / step) * step
+    return near.astype(np.float32), ((values - middle - near) / (step / 2)).astype(np.float32), step
