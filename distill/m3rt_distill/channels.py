@@ -21,7 +21,7 @@ from .student import SPECIAL
 EVERY, END, SHARE, PLACE, RARITY, FINE = range(-6, 0)
 OTHERS = 6
 _SIGN = 0.85  # of a sign beside a channel of words, by trial; 1 finds more in one language, less between two
-_END = 12.0  # much, so that a layer norm makes the same of </s> at any place
+_END = 3.0
 _LOG = 0.3  # of the logarithm of the rarity, so that all rows are nearly as long
 _STEPS = 14  # of the rarity: as many as a column of four bits has
 _COMMON = 0.3  # rarity of what is in nearly every passage, at least
@@ -68,10 +68,13 @@ def student_table(bag: Tensor, rarity: NDArray[np.float32], hidden: int, seed: i
     rows[:, : words + signs] = directions * math.sqrt(words + signs)
     steps, fine, step = _digits(np.log(np.maximum(rarity, _COMMON)))
     rows[:, RARITY], rows[:, FINE] = torch.from_numpy(steps) * _LOG, torch.from_numpy(fine) * _LOG
-    rows[list(SPECIAL)] = 0
+    rows[list(SPECIAL), : words + signs] = 0
+    rows[list(SPECIAL), RARITY], rows[list(SPECIAL), FINE] = -_LOG * step * _STEPS / 2, 0  # as common as can be
     rows[:, EVERY] = 1
     rows[0] = 0  # so that only what attention gathers fills <s>
     rows[2, END] = _END
+    # As long as other rows, but without signs: what attends to </s> is then the same for every id.
+    rows[2, :words] = math.sqrt((words + signs) / words) * (1 - 2 * (torch.arange(words) % 2))
     rows = torch.from_numpy(on_grid(rows.numpy()))  # a bundle then keeps it in four bits, exactly
     usual = float((steps + fine * step / 2)[len(SPECIAL) :].mean())
     return Table(rows, words, signs, 1 / _LOG, step / 2 / _LOG, usual)

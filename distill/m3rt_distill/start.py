@@ -13,12 +13,12 @@ from .anchors import SATURATION, place_weights
 from .channels import END, EVERY, FINE, PLACE, RARITY, SHARE, Table
 from .student import FIRST_POSITION, SPECIAL, Shape, Student
 
-_MIX = 0.2  # how much of the weighted mean the last layer adds to each token
+_MIX = 2.5  # how much of the weighted mean the last layer adds to each token; ColBERT finds less with .2 and 1
 _NOISE = 0.002  # of the maps that start as the identity; ten times as much costs a fifth of what the bag finds
 _WAVES = 0.05  # of positions beside words
 _ALIKE = 9.0  # attention's logit between two tokens of one id, where different ids are near 0
-_APART = -60.0  # between <s> and all others, in the first layer
-_LEAD = 1.2  # of the logarithm of what a place weighs, by regression
+_APART = 24.0  # less between <s> and all others, in the first layer
+_FIRST = 1.2  # of the logarithm of what a place weighs, by regression
 _COUNT = 2.8  # the logarithm of a weight over the share that it is read from, by regression
 _LEXICAL, _SLOPE = 0.6, 0.3  # of a word of usual rarity, and for each unit of its logarithm: near BM25's
 
@@ -68,18 +68,19 @@ def _count(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
     used = min(width - 2, table.signs)
     usual = _normed(shape, table.rows[len(SPECIAL) :])
     sign, every = float(usual[:, table.words : table.gathered].std()), float(usual[:, EVERY].mean())
-    last = _normed(shape, table.rows[2] + _places(shape, table)[shape.positions // 2])
     for linear in (inner.query, inner.key):
         linear.weight[:width] = 0
         part = linear.weight[2 : 2 + used, table.words : table.words + used]
         part.copy_(torch.eye(used) * math.sqrt(_ALIKE * math.sqrt(width) / used) / sign)
-    inner.query.bias[0], inner.query.weight[0, EVERY] = 1, -1 / every  # 1 for <s>, 0 for others
-    apart = _APART * math.sqrt(width) / every
-    inner.key.weight[0, EVERY], inner.key.weight[0, END] = apart, apart * (every - last[EVERY]) / last[END]
-    inner.query.bias[1] = 1
-    inner.key.weight[1, END] = (_ALIKE + math.log(SATURATION)) * math.sqrt(width) / last[END]
+    # Logits are shared by query and key, and left to biases where they can be: int8 has one scale for all channels.
+    apart = math.sqrt(_APART * math.sqrt(width))
+    inner.query.bias[0], inner.query.weight[0, EVERY] = apart, -apart / every  # empty but for <s>
+    inner.key.weight[0, EVERY] = -apart / every
+    inner.query.bias[1] = (_ALIKE + math.log(SATURATION)) * math.sqrt(width)
+    end = float(_normed(shape, table.rows[2])[END])
+    inner.key.weight[1, END] = 1 / end
     inner.value.weight[:width] = 0
-    inner.value.weight[0, END] = 1 / last[END]
+    inner.value.weight[0, END] = 1 / end
     attention["output"].dense.weight[SHARE, 0] = 1
 
 
@@ -87,10 +88,10 @@ def _gather(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
     """Let every head attend by rarity, place and share, and add what it reads of the words."""
     inner, width = attention["self"], shape.hidden // shape.heads
     nn.init.zeros_(inner.query.weight)
-    inner.query.bias[::width] = 1
+    inner.query.bias[::width] = math.sqrt(width)
     nn.init.normal_(inner.key.weight, std=_NOISE)
-    log = math.sqrt(width) / float(_normed(shape, table.rows[len(SPECIAL) :])[:, EVERY].mean())
-    for channel, size in ((RARITY, table.log), (FINE, table.fine), (PLACE, _LEAD), (SHARE, _COUNT)):
+    log = 1 / float(_normed(shape, table.rows[len(SPECIAL) :])[:, EVERY].mean())
+    for channel, size in ((RARITY, table.log), (FINE, table.fine), (PLACE, _FIRST), (SHARE, _COUNT)):
         inner.key.weight[::width, channel] = size * log
     _read_words(inner.value.weight, table, 1.0)
     _read_words(attention["output"].dense.weight, table, _MIX)
