@@ -73,8 +73,8 @@ def student_table(bag: Tensor, rarity: NDArray[np.float32], hidden: int, seed: i
     rows[:, EVERY] = 1
     rows[0] = 0  # so that only what attention gathers fills <s>
     rows[2, END] = _END
-    # As long as other rows, but without signs: what attends to </s> is then the same for every id.
-    rows[2, :words] = math.sqrt((words + signs) / words) * (1 - 2 * (torch.arange(words) % 2))
+    # As long as other rows, so that int8's ranges are of words, but without signs: </s> is then the same to every id.
+    rows[list(SPECIAL[1:]), :words] = math.sqrt((words + signs) / words) * (1 - 2 * (torch.arange(words) % 2))
     rows = torch.from_numpy(on_grid(rows.numpy()))  # a bundle then keeps it in four bits, exactly
     usual = float((steps + fine * step / 2)[len(SPECIAL) :].mean())
     return Table(rows, words, signs, 1 / _LOG, step / 2 / _LOG, usual)
