@@ -140,7 +140,7 @@ def together_losses(
     """Stage 2: every head by InfoNCE and by following the ensemble, the dense view close to the mean of its words."""
     batches = TogetherBatches(lessons, recipe.together.tokens, recipe.seed)
     rare = torch.from_numpy(rarity).to(device)
-    words = student.backbone.embeddings.word_embeddings.weight.detach()[:, :-OTHERS].contiguous()
+    words = student.backbone.embeddings.word_embeddings.weight.detach()[:, :-OTHERS]
     anchored = any(p.requires_grad for p in student.backbone.parameters())
 
     def losses(step: int) -> Losses:
