@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from m3rt_export.quantize import on_grid
+from m3rt_export.digits import on_grid
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional

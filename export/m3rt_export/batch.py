@@ -16,6 +16,14 @@ class Picked(NamedTuple):
     which: str | None  # (rows,) int64 into the hidden states; None: all of them
     rows: str  # (1,) int64: how many
     shape: str  # (3,) int64: b, picked positions of each sequence, hidden
+    hidden: int
+
+    def sized(self, g: GraphBuilder, width: int) -> str:
+        """The shape with another width than hidden."""
+        if width == self.hidden:
+            return self.shape
+        ends = g.constant([0], np.int64), g.constant([2], np.int64)
+        return g.op("Concat", g.op("Slice", self.shape, *ends), g.constant([width], np.int64), axis=0)
 
 
 class Batch(NamedTuple):
@@ -25,10 +33,11 @@ class Batch(NamedTuple):
     mask: str  # (b, s) int64
     rows: str  # (1,) int64: b * s
     shape: str  # (3,) int64: b, s, hidden
+    hidden: int
 
     @property
     def all(self) -> Picked:
-        return Picked(None, self.rows, self.shape)
+        return Picked(None, self.rows, self.shape, self.hidden)
 
 
 def batch(g: GraphBuilder, config: Config) -> Batch:
@@ -40,6 +49,7 @@ def batch(g: GraphBuilder, config: Config) -> Batch:
         mask=mask,
         rows=g.op("Reshape", g.op("Size", ids), g.constant([1], np.int64)),
         shape=g.op("Concat", g.op("Shape", ids), hidden, axis=0),
+        hidden=config.architecture.hidden_size,
     )
 
 
@@ -54,4 +64,4 @@ def first_tokens(g: GraphBuilder, config: Config, b: Batch, unless: str | None) 
     first = g.op("Slice", b.shape, g.constant([0], np.int64), g.constant([1], np.int64))
     flat = g.op("Reshape", picked, g.constant([1], np.int64))
     shape = g.op("Concat", first, flat, g.constant([config.architecture.hidden_size], np.int64), axis=0)
-    return Picked(index, g.op("Shape", index), shape)
+    return Picked(index, g.op("Shape", index), shape, config.architecture.hidden_size)

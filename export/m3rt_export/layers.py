@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .attention import Attend
+from .attention import Attend, Heads
 from .batch import Batch, Picked
 from .config import Config
 from .graph import GraphBuilder
 from .linear import Dense, Linear, Rows
+from .parts import columns, rows, used_parts
 
 Array = NDArray[np.float32]
 Fetch = Callable[[str, tuple[int, ...]], Array]  # a tensor of the checkpoint by name, checked against a shape
@@ -42,9 +43,11 @@ class LayerTensors:
 
     The key bias adds the same to every score of a query, which softmax cancels. The value bias passes through
     attention unchanged, since its weights sum to 1, and is folded into the output map's bias. Both are exact. The
-    query map holds attention's 1 / sqrt(head width), a power of two in BGE-M3.
+    query map holds attention's 1 / sqrt(head width), a power of two in BGE-M3. Parts that make no difference are left
+    out.
     """
 
+    heads: Heads
     query: Dense
     key: Dense
     value: Dense
@@ -57,25 +60,29 @@ class LayerTensors:
     @classmethod
     def read(cls, fetch: Fetch, config: Config, index: int) -> LayerTensors:
         h, f = config.architecture.hidden_size, config.architecture.intermediate_size
+        count = config.architecture.heads
         prefix = f"encoder.layer.{index}."
 
         def dense(name: str, n: int, k: int) -> Dense:
             return Dense(fetch(f"{prefix}{name}.weight", (n, k)), fetch(f"{prefix}{name}.bias", (n,)))
 
-        query, value = dense("attention.self.query", h, h), dense("attention.self.value", h, h)
-        out = dense("attention.output.dense", h, h)
+        query, key = dense("attention.self.query", h, h), dense("attention.self.key", h, h)
+        value, out = dense("attention.self.value", h, h), dense("attention.output.dense", h, h)
+        ffn_out = dense("output.dense", h, f)
         assert query.bias is not None
         assert out.bias is not None
         assert value.bias is not None
-        scale = np.float32((h // config.architecture.heads) ** -0.5)
+        parts = used_parts(query, key, out, ffn_out, count)
+        scale = np.float32((h // count) ** -0.5)
         return cls(
-            query=Dense(query.weight * scale, query.bias * scale),
-            key=dense("attention.self.key", h, h)._replace(bias=None),
-            value=value._replace(bias=None),
-            attention_out=out._replace(bias=out.bias + out.weight @ value.bias),
+            heads=parts.heads,
+            query=rows(Dense(query.weight * scale, query.bias * scale), parts.keys),
+            key=rows(key._replace(bias=None), parts.keys),
+            value=rows(value._replace(bias=None), parts.values),
+            attention_out=columns(out._replace(bias=out.bias + out.weight @ value.bias), parts.values),
             attention_norm=_norm(fetch, f"{prefix}attention.output.LayerNorm", h),
-            ffn_in=dense("intermediate.dense", f, h),
-            ffn_out=dense("output.dense", h, f),
+            ffn_in=rows(dense("intermediate.dense", f, h), parts.inner),
+            ffn_out=columns(ffn_out, parts.inner),
             ffn_norm=_norm(fetch, f"{prefix}output.LayerNorm", h),
         )
 
@@ -129,8 +136,8 @@ def layer(
 
     linear = operators.linear
 
-    def project(value: str, *maps: Dense, rows: str = wanted.rows, **known: Any) -> list[str]:
-        return linear.project(g, Rows(value, rows), maps, **known)
+    def project(value: str, *maps: Dense, number: str = wanted.rows, **known: Any) -> list[str]:
+        return linear.project(g, Rows(value, number), maps, **known)
 
     with g.scope("attention"):
         # Static scales cost no fidelity here; at the FFN's input they do (benchmarks/LOG.md).
@@ -138,10 +145,10 @@ def layer(
         if wanted.which is None:
             query, key, value = project(x, tensors.query, tensors.key, tensors.value, **known)
         else:
-            key, value = project(x, tensors.key, tensors.value, rows=b.rows, **known)
+            key, value = project(x, tensors.key, tensors.value, number=b.rows, **known)
             x = g.op("Gather", x, wanted.which)
             (query,) = project(x, tensors.query, **known)
-        (context,) = project(operators.attend(g, config, b, wanted, query, key, value), tensors.attention_out)
+        (context,) = project(operators.attend(g, tensors.heads, b, wanted, query, key, value), tensors.attention_out)
         x = _normalise(g, linear, g.op("Add", x, context), tensors.attention_norm, config)
     middle = x
     with g.scope("ffn"):

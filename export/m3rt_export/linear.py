@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .digits import Digits, packed
 from .graph import GraphBuilder
-from .quantize import FOUR_BIT_ZERO, FourBits, four_bits, quantize_columns, quantize_rows, smoothing
+from .quantize import quantize_columns, quantize_rows, smoothing
 
 Array = NDArray[np.float32]
 _TINY = 1e-12
@@ -111,7 +112,7 @@ class Quantized(NamedTuple):
 class Int8Linear:
     """u8 activations, s8 weights with a scale per column.
 
-    Tables that four bits hold exactly are kept so, others in int8 with a scale per row.
+    Tables whose columns have few values are kept in digits, exactly, others in int8 with a scale per row.
 
     Activations have a scale per row, which depends on that row alone, or one from calibration: either way a text's
     result does not depend on its batch. Channels are smoothed (SmoothQuant, arXiv:2211.10438) where calibration gives
@@ -125,8 +126,9 @@ class Int8Linear:
 
     def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
         flat = g.op("Reshape", ids, g.constant([-1], np.int64))
-        if packed := four_bits(table):
-            return _unpacked(g, packed, flat)
+        if few := packed(table):
+            runs = [_unpacked(g, run, flat) for run in few.runs]
+            return g.op("Mul", g.op("Concat", *runs, axis=1) if runs[1:] else runs[0], g.weight(few.step))
         quantized, scales = quantize_rows(table)
         values, scale = (g.op("Gather", g.weight(array), flat) for array in (quantized, scales))
         return self._dequantized(g, values, scale)
@@ -245,13 +247,14 @@ class StandardInt8Linear(Int8Linear):
         return y if bias is None else g.op("Add", y, bias)
 
 
-def _unpacked(g: GraphBuilder, packed: FourBits, ids: str) -> str:
-    """Rows of a table of four bits for flat ids; the upper four are read as they lie, sixteen times too large.
-
-    Without BitShift, which OpenVINO rounds (2026.4).
-    """
-    codes = g.op("Gather", g.weight(packed.codes), ids)
-    halves = [g.op("BitwiseAnd", codes, g.constant(mask, np.uint8)) for mask in (15, 240)]
-    larger = np.repeat(np.array([1, 16], np.float32), packed.codes.shape[1])
-    steps = g.op("Cast", g.op("Concat", *halves, axis=1), to=1)
-    return g.op("Mul", g.op("Sub", steps, g.weight(FOUR_BIT_ZERO * larger)), g.weight(packed.step / larger))
+def _unpacked(g: GraphBuilder, run: Digits, ids: str) -> str:
+    """The columns of a run for flat ids, in steps: (number of ids, columns)."""
+    meaning = run.meaning
+    codes = g.op("Cast", g.op("Gather", g.weight(run.codes), ids), to=6)
+    width = run.codes.shape[1] * meaning.shape[1]
+    x = g.op("Gather", g.constant(meaning, np.float32), codes)
+    x = g.op("Reshape", x, g.constant([-1, width], np.int64))
+    if width == run.columns:
+        return x
+    start, end, axis = (g.constant([n], np.int64) for n in (0, run.columns, 1))
+    return g.op("Slice", x, start, end, axis)

@@ -1,0 +1,90 @@
+"""Tables whose columns have few values, evenly spaced around zero: several columns in a byte, and nothing lost."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LEVELS = (3, 15)  # how many values a column may have, the cheapest first: a byte holds five columns or two
+_CLIPS = np.linspace(1, 0.4, 13, dtype=np.float32)  # shares of a column's largest magnitude that are tried
+_EXACT = 1e-3  # of a step: what float32 leaves of a value on its grid
+_TINY = np.float32(1e-30)
+
+
+class Digits(NamedTuple):
+    """Neighbouring columns of a table of n rows, in steps: each is one of `levels` whole numbers around zero.
+
+    codes (n, bytes): a byte's columns are its digits to base `levels`, the first one the highest.
+    """
+
+    codes: NDArray[np.uint8]
+    levels: int
+    columns: int
+
+    @property
+    def meaning(self) -> NDArray[np.float32]:
+        """(levels ** d, d): the steps of the d columns that each byte stands for."""
+        powers = _powers(self.levels)
+        digits = np.arange(powers[0] * self.levels)[:, None] // powers % self.levels
+        return (digits - self.levels // 2).astype(np.float32)
+
+
+class Packed(NamedTuple):
+    """A table (n, k): its columns, a run of digits after the other, each times its step (k,)."""
+
+    runs: list[Digits]
+    step: NDArray[np.float32]
+
+
+def on_grid(table: NDArray[np.float32], reach: int = _LEVELS[-1] // 2) -> NDArray[np.float32]:
+    """The table (n, k), every column rounded to -reach to reach steps of its own, of the least squared error."""
+    rounded = np.empty_like(table)
+    for j, column in enumerate(table.T):
+        steps = _CLIPS * max(np.abs(column).max(), _TINY) / reach
+        grids = [np.clip(np.rint(column / step), -reach, reach) * step for step in steps]
+        rounded[:, j] = min(grids, key=lambda grid: float(np.square(grid - column).sum()))
+    return rounded
+
+
+def packed(table: NDArray[np.float32]) -> Packed | None:
+    """The table (n, k) in digits if that changes nothing, None if any column has other values: see on_grid."""
+    found = []
+    for column in table.T:
+        if (fit := _fit(column)) is None:
+            return None
+        found.append(fit)
+    step = np.array([step for _, step in found], np.float32)
+    runs, start = [], 0
+    for levels, group in groupby(levels for levels, _ in found):
+        end = start + len(list(group))
+        runs.append(_run(np.rint(table[:, start:end] / step[start:end]), levels))
+        start = end
+    return Packed(runs, step)
+
+
+def _fit(column: NDArray[np.float32]) -> tuple[int, np.float32] | None:
+    """The fewest levels that hold the column, and their step."""
+    largest = np.maximum(np.abs(column).max(), _TINY)
+    for levels in _LEVELS:
+        step = largest / np.float32(levels // 2)
+        steps = column / step
+        if np.abs(steps - np.rint(steps)).max() <= _EXACT:
+            return levels, step
+    return None
+
+
+def _run(steps: NDArray[np.float32], levels: int) -> Digits:
+    powers = _powers(levels)
+    columns = steps.shape[1]
+    digits = np.pad(steps.astype(np.int64) + levels // 2, [(0, 0), (0, -columns % len(powers))])
+    codes = digits.reshape(len(steps), -1, len(powers)) @ powers
+    return Digits(codes.astype(np.uint8), levels, columns)
+
+
+def _powers(levels: int) -> NDArray[np.int64]:
+    """Of the base, the highest first: as many digits as a byte holds."""
+    count = max(d for d in range(1, 9) if levels**d <= 256)
+    return levels ** np.arange(count)[::-1]

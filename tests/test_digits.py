@@ -1,0 +1,94 @@
+"""Tables whose columns have few values: what a byte holds, against plain loops, and in both engines."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from m3rt_export.digits import Digits, on_grid, packed
+from m3rt_export.graph import GraphBuilder
+from m3rt_export.linear import Int8Linear, Linear, StandardInt8Linear
+
+from m3rt.manifest import Port
+
+
+def table(seed: int, rows: int = 40, columns: int = 6) -> Any:
+    """Columns of very different sizes, with an empty row and an empty column."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(rows, columns)) * np.geomspace(1e-3, 1e3, columns)
+    values[0], values[:, 1] = 0, 0
+    return values.astype(np.float32)
+
+
+def mixed(seed: int, wide: int = 6, narrow: int = 8) -> Any:
+    """Columns of fifteen values, of three, and of fifteen again."""
+    parts = on_grid(table(seed, columns=wide)), on_grid(table(seed + 1, columns=narrow), 1), on_grid(table(seed + 2))
+    return np.concatenate(parts, axis=1)
+
+
+def steps(run: Digits) -> Any:
+    """A run's columns, by division of each byte."""
+    count = {3: 5, 15: 2}[run.levels]
+    rows = []
+    for row in run.codes.tolist():
+        digits = [code // run.levels**i % run.levels for code in row for i in reversed(range(count))]
+        rows.append([digit - run.levels // 2 for digit in digits[: run.columns]])
+    return np.array(rows)
+
+
+@given(st.integers(0, 999), st.floats(0.01, 100), st.integers(2, 9), st.integers(2, 12))
+@settings(deadline=None)
+def test_a_table_on_its_grid_is_kept_exactly_whatever_its_scale(
+    seed: int, scale: float, wide: int, narrow: int
+) -> None:
+    grid = mixed(seed, wide, narrow) * np.float32(scale)
+    found = packed(grid)
+    assert found is not None
+    read = np.concatenate([steps(run) for run in found.runs], axis=1) * found.step
+    assert read == pytest.approx(grid, rel=1e-5)
+    assert not read[0].any()
+
+
+def test_a_byte_holds_two_columns_or_five() -> None:
+    wide, narrow = packed(on_grid(table(0, columns=8)[:, 2:])), packed(on_grid(table(0, columns=10), 1))
+    assert wide is not None
+    assert narrow is not None
+    assert [run.codes.shape for run in wide.runs] == [(40, 3)]
+    assert [run.codes.shape for run in narrow.runs] == [(40, 2)]
+
+
+@given(st.integers(0, 999))
+@settings(deadline=None)
+def test_no_column_rounds_better_with_its_whole_range(seed: int) -> None:
+    values = table(seed)
+    step = np.maximum(np.abs(values).max(axis=0), 1e-30) / 7
+    whole = np.rint(values / step) * step
+    error = np.square(on_grid(values) - values).sum(axis=0)
+    assert (error <= np.square(whole - values).sum(axis=0) * (1 + 1e-4)).all()
+
+
+@pytest.mark.parametrize("column", [0, 8, 19])
+def test_a_table_that_digits_would_change_is_left_alone(column: int) -> None:
+    grid = mixed(0)
+    grid[5, column] += max(np.abs(grid[:, column]).max(), 1) / 100
+    assert packed(grid) is None
+    assert packed(table(0)) is None
+
+
+@pytest.mark.parametrize(("engine", "linear"), [("onnxruntime", Int8Linear()), ("openvino", StandardInt8Linear())])
+@pytest.mark.parametrize("grid", [mixed(0), on_grid(table(0))], ids=["runs", "one run"])
+def test_engines_read_rows_exactly(engine: str, linear: Linear, grid: Any, tmp_path: Any) -> None:
+    g = GraphBuilder(None)
+    g.output(linear.rows(g, grid, "ids"), "rows")
+    ports = [Port("ids", "int64", ("batch", "tokens"))], [Port("rows", "float32", ("n", grid.shape[1]))]
+    model = g.model(*ports).SerializeToString()
+    ids = np.random.default_rng(1).integers(0, 40, (3, 7))
+    if engine == "onnxruntime":
+        (found,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})
+    else:
+        openvino = pytest.importorskip("openvino")
+        (tmp_path / "model.onnx").write_bytes(model)
+        found = openvino.compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(ids)[0]
+    assert found == pytest.approx(grid[ids.ravel()], rel=1e-6)
