@@ -20,9 +20,11 @@ from .student import SPECIAL
 # finds; the logarithm of what a place weighs, in the table of positions; that of the rarity, in steps and the rest.
 EVERY, END, SHARE, PLACE, RARITY, FINE = range(-6, 0)
 OTHERS = 6
-_SIGN = 0.85  # of a sign beside a channel of words, by trial; 1 finds more in one language, less between two
-_END = 3.0
+_SIGNS = 1.0  # length of all signs beside that of all words; .85 finds less in one language, more between two
+_END = 2.0
+_LONGEST = 2.5  # of a channel of words beside its root mean square, so that rounding leaves all rows as long
 _LOG = 0.3  # of the logarithm of the rarity, so that all rows are nearly as long
+_BYTES = 4  # words are a multiple of it: a byte holds two of them
 _STEPS = 14  # of the rarity: as many as a column of four bits has
 _COMMON = 0.3  # rarity of what is in nearly every passage, at least
 
@@ -49,23 +51,20 @@ class Table:
 
 
 def student_table(bag: Tensor, rarity: NDArray[np.float32], hidden: int, seed: int = 0) -> Table:
-    """A student's rows from the bag's (vocab, components), whose last channel is left out.
+    """A student's rows from the bag's (vocab, components), of which as many channels are used as fill whole bytes.
 
     Words: the bag's directions, whitened: training leaves most of the variance in few of them, and what names and
-    numbers differ in is among the others. Signs: random, the same number of each row's channels, so that different ids
-    stay apart however alike they are; a mean of many ids needs the width more than it needs meaning.
+    numbers differ in is among the others. Signs: random, half of them positive, so that different ids stay apart
+    however alike they are; a mean of many ids needs the width more than it needs meaning. All rows have one mean and
+    length, so that a layer norm does the same to each.
     """
-    words = bag.shape[1] - 1
+    words = (bag.shape[1] - 1) // _BYTES * _BYTES
     signs = hidden - words - OTHERS
-    if signs < 1:
-        raise InputError(f"hidden is {hidden}, expected at least components + {OTHERS}, {bag.shape[1] + OTHERS}")
-    generator = torch.Generator().manual_seed(seed)
-    random = torch.randint(0, 2, (len(bag), signs), generator=generator) * 2.0 - 1
+    if signs < 2:
+        raise InputError(f"hidden is {hidden}, expected at least {words + OTHERS + 2} for {bag.shape[1]} components")
     rows = torch.zeros(len(bag), hidden)
-    directions = torch.cat([whitened(bag[:, :-1]) * math.sqrt(words), random * _SIGN], dim=1)
-    # Rows of one mean and length, so that a layer norm does the same to all.
-    directions = functional.normalize(directions - directions.mean(dim=1, keepdim=True), dim=1)
-    rows[:, : words + signs] = directions * math.sqrt(words + signs)
+    rows[:, :words] = _even(whitened(bag[:, :-1])[:, :words])
+    rows[:, words : words + signs] = _SIGNS * math.sqrt(words / signs) * _signs(len(bag), signs, seed)
     steps, fine, step = _digits(np.log(np.maximum(rarity, _COMMON)))
     rows[:, RARITY], rows[:, FINE] = torch.from_numpy(steps) * _LOG, torch.from_numpy(fine) * _LOG
     rows[list(SPECIAL), : words + signs] = 0
@@ -74,8 +73,8 @@ def student_table(bag: Tensor, rarity: NDArray[np.float32], hidden: int, seed: i
     rows[0] = 0  # so that only what attention gathers fills <s>
     rows[2, END] = _END
     # As long as other rows, so that int8's ranges are of words, but without signs: </s> is then the same to every id.
-    rows[list(SPECIAL[1:]), :words] = math.sqrt((words + signs) / words) * (1 - 2 * (torch.arange(words) % 2))
-    rows = torch.from_numpy(on_grid(rows.numpy()))  # a bundle then keeps it in four bits, exactly
+    rows[list(SPECIAL[1:]), :words] = math.sqrt(1 + _SIGNS**2) * (1 - 2 * (torch.arange(words) % 2))
+    rows = torch.from_numpy(on_grid(rows.numpy()))  # a bundle then keeps it in few bits, exactly
     usual = float((steps + fine * step / 2)[len(SPECIAL) :].mean())
     return Table(rows, words, signs, 1 / _LOG, step / 2 / _LOG, usual)
 
@@ -85,6 +84,23 @@ def whitened(vectors: Tensor) -> Tensor:
     centred = vectors - vectors[len(SPECIAL) :].mean(dim=0)
     _, scale, axes = torch.linalg.svd(centred[len(SPECIAL) :], full_matrices=False)
     return functional.normalize(centred @ axes.T / scale.clamp(min=1e-6 * float(scale[0])) @ axes, dim=-1)
+
+
+def _even(words: Tensor) -> Tensor:
+    """Rows of mean 0 and root mean square 1 without outliers, nearly."""
+    for _ in range(4):
+        words = words - words.mean(dim=1, keepdim=True)
+        words = functional.normalize(words, dim=1) * math.sqrt(words.shape[1])
+        words = words.clamp(-_LONGEST, _LONGEST)
+    return words
+
+
+def _signs(count: int, signs: int, seed: int) -> Tensor:
+    """(count, signs): rows of 1 and -1, as many of each, one is 0 if signs is odd."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(count, signs, generator=generator).argsort(dim=1)
+    half = signs // 2
+    return torch.where(order < half, -1.0, 1.0) * ((order < half) | (order >= signs - half))
 
 
 def _digits(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:

@@ -14,12 +14,17 @@ from .channels import END, EVERY, FINE, PLACE, RARITY, SHARE, Table
 from .student import FIRST_POSITION, SPECIAL, Shape, Student
 
 _MIX = 2.5  # how much of the weighted mean the last layer adds to each token; ColBERT finds less with .2 and 1
-_NOISE = 0.002  # of the maps that start as the identity; ten times as much costs a fifth of what the bag finds
+_NOISE = 0.002  # of maps that start as something else; ten times as much costs a fifth of what the bag finds
 _WAVES = 0.05  # of positions beside words
 _ALIKE = 9.0  # attention's logit between two tokens of one id, where different ids are near 0
-_APART = 24.0  # less between <s> and all others, in the first layer
-_FIRST = 1.2  # of the logarithm of what a place weighs, by regression
-_COUNT = 2.8  # the logarithm of a weight over the share that it is read from, by regression
+_APART = 22.0  # less between <s> and all others, in the first layer
+_SPLIT = 4  # channels of the logit above, so that none of its weights is much above others: int8 has one scale
+_FREE = 3  # heads of the first layer besides the one that counts; an export leaves the rest out
+_ABOVE = 4.0  # the last layer's logit of any word above that of <s>
+_KEYS = 16  # channels of each of the last layer's queries and keys; as above
+# The logarithm of a weight over x = k / (k + n), n up to 100, fitted: slope * (x - bend * gelu(sharp * (at - x))).
+_SLOPE_OF_COUNT, _BEND, _SHARP, _AT = 3.05, 0.658, 7.0, 0.133
+_WIDER = 2.0  # of the share, as its channel has it
 _LEXICAL, _SLOPE = 0.6, 0.3  # of a word of usual rarity, and for each unit of its logarithm: near BM25's
 
 
@@ -49,8 +54,9 @@ def initialise(shape: Shape, table: Table, seed: int = 0) -> Student:
             nn.init.zeros_(layer.attention["output"].dense.weight)
         if len(layers) > 1:
             _count(layers[0].attention, shape, table)
+            _bend(layers[0], shape, table)
         _gather(layers[-1].attention, shape, table)
-        _read_words(student.colbert_linear.weight, table, 1.0)
+        _read_words(student.colbert_linear.weight, table)
         nn.init.normal_(student.sparse_linear.weight, std=_NOISE)
         weights = student.sparse_linear.weight[0]
         weights[RARITY], weights[FINE] = _SLOPE * table.log, _SLOPE * table.fine
@@ -65,23 +71,32 @@ def _count(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
     of </s> is BM25's saturation. <s> attends to itself, which is 0, so that it stays empty.
     """
     inner, width = attention["self"], shape.hidden // shape.heads
-    used = min(width - 2, table.signs)
-    usual = _normed(shape, table.rows[len(SPECIAL) :])
-    sign, every = float(usual[:, table.words : table.gathered].std()), float(usual[:, EVERY].mean())
+    used = min(width - _SPLIT - 1, table.signs)
+    sign, every = _sizes(shape, table)
     for linear in (inner.query, inner.key):
         linear.weight[:width] = 0
-        part = linear.weight[2 : 2 + used, table.words : table.words + used]
+        part = linear.weight[_SPLIT + 1 : _SPLIT + 1 + used, table.words : table.words + used]
         part.copy_(torch.eye(used) * math.sqrt(_ALIKE * math.sqrt(width) / used) / sign)
     # Logits are shared by query and key, and left to biases where they can be: int8 has one scale for all channels.
-    apart = math.sqrt(_APART * math.sqrt(width))
-    inner.query.bias[0], inner.query.weight[0, EVERY] = apart, -apart / every  # empty but for <s>
-    inner.key.weight[0, EVERY] = -apart / every
-    inner.query.bias[1] = (_ALIKE + math.log(SATURATION)) * math.sqrt(width)
+    apart = math.sqrt(_APART * math.sqrt(width) / _SPLIT)
+    inner.query.bias[:_SPLIT], inner.query.weight[:_SPLIT, EVERY] = apart, -apart / every  # empty but for <s>
+    inner.key.weight[:_SPLIT, EVERY] = -apart / every
+    inner.query.bias[_SPLIT] = (_ALIKE + math.log(SATURATION)) * math.sqrt(width)
     end = float(_normed(shape, table.rows[2])[END])
-    inner.key.weight[1, END] = 1 / end
+    inner.key.weight[_SPLIT, END] = 1 / end
     inner.value.weight[:width] = 0
     inner.value.weight[0, END] = 1 / end
-    attention["output"].dense.weight[SHARE, 0] = 1
+    attention["output"].dense.weight[SHARE, 0] = _WIDER
+    inner.value.weight[(1 + _FREE) * width :] = 0  # with output weights of 0: no gradient ever reaches them
+
+
+def _bend(layer: nn.Module, shape: Shape, table: Table) -> None:
+    """Make SHARE, read by one slope, the logarithm that a word's weight needs."""
+    _, every = _sizes(shape, table)
+    unit = layer.intermediate.dense.weight[0]
+    unit.zero_()
+    unit[EVERY], unit[SHARE] = _SHARP * _AT / every, -_SHARP / (every * _WIDER)
+    layer.output.dense.weight[SHARE, 0] = -_BEND * _WIDER * every
 
 
 def _gather(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
@@ -90,17 +105,24 @@ def _gather(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
     nn.init.zeros_(inner.query.weight)
     inner.query.bias[::width] = math.sqrt(width)
     nn.init.normal_(inner.key.weight, std=_NOISE)
-    log = 1 / float(_normed(shape, table.rows[len(SPECIAL) :])[:, EVERY].mean())
-    for channel, size in ((RARITY, table.log), (FINE, table.fine), (PLACE, _FIRST), (SHARE, _COUNT)):
-        inner.key.weight[::width, channel] = size * log
-    _read_words(inner.value.weight, table, 1.0)
-    _read_words(attention["output"].dense.weight, table, _MIX)
+    inner.key.weight.view(shape.heads, width, -1)[:, _KEYS:] = 0  # as the queries are: no gradient ever reaches them
+    _, every = _sizes(shape, table)
+    reads = (EVERY, _ABOVE), (RARITY, table.log), (FINE, table.fine), (PLACE, 1.0), (SHARE, _SLOPE_OF_COUNT / _WIDER)
+    for channel, size in reads:
+        inner.key.weight[::width, channel] = size / every
+    # Turned, and turned back: the same in float, but int8 would round what training adds to the ones of an identity.
+    turned, _ = torch.linalg.qr(torch.randn(shape.hidden, table.gathered))
+    inner.value.weight.zero_()
+    inner.value.weight[:, : table.gathered] = turned
+    attention["output"].dense.weight.zero_()
+    attention["output"].dense.weight[: table.gathered] = _MIX * turned.T
 
 
-def _read_words(weight: Tensor, table: Table, scale: float) -> None:
-    nn.init.normal_(weight, std=_NOISE * scale)
+def _read_words(weight: Tensor, table: Table) -> None:
+    """Let a map (n, hidden) read words and signs, as many as it has outputs."""
+    nn.init.normal_(weight, std=_NOISE)
     same = min(table.gathered, len(weight))
-    weight[:same, :same].add_(scale * torch.eye(same))
+    weight[:same, :same].add_(torch.eye(same))
     weight[:, table.gathered :] = 0
 
 
@@ -113,6 +135,12 @@ def _places(shape: Shape, table: Table) -> Tensor:
     waves[FIRST_POSITION:, PLACE] = place_weights(shape.positions - FIRST_POSITION).log()
     waves[FIRST_POSITION] = 0
     return waves
+
+
+def _sizes(shape: Shape, table: Table) -> tuple[float, float]:
+    """What a sign and EVERY's 1 are after a layer norm."""
+    usual = _normed(shape, table.rows[len(SPECIAL) :])
+    return float(usual[:, table.words : table.gathered].std()), float(usual[:, EVERY].mean())
 
 
 def _normed(shape: Shape, rows: Tensor) -> Tensor:
