@@ -24,6 +24,7 @@ torch: Any = pytest.importorskip("torch")
 # They need PyTorch, which is why these imports come after it.
 from m3rt_distill import checkpoint, losses, training  # noqa: E402
 from m3rt_distill.__main__ import main  # noqa: E402
+from m3rt_distill.alignment import aligned  # noqa: E402
 from m3rt_distill.anchors import SATURATION, bm25_weights, mean_of_words, place_weights  # noqa: E402
 from m3rt_distill.bag import starting_table  # noqa: E402
 from m3rt_distill.batches import TogetherBatches, WarmupBatches, padded, thinned  # noqa: E402
@@ -54,6 +55,7 @@ def lessons(passages: int = 12) -> Lessons:
     return Lessons(
         ids=np.concatenate(texts),
         offsets=np.concatenate([[0], np.cumsum([len(text) for text in texts])]),
+        langs=np.zeros(n, np.int16),
         pairs=pairs,
         target=np.arange(n, dtype=np.int32),
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
@@ -90,8 +92,12 @@ def recipe(steps: int = 6) -> Recipe:
 RARITY = np.linspace(0, 9, SHAPE.vocab, dtype=np.float32)
 
 
+def directions() -> Any:
+    return whitened(starting_table(lessons().pieces, RARITY)[:, :-1])
+
+
 def table() -> Table:
-    return student_table(starting_table(lessons().pieces, RARITY), RARITY, SHAPE.hidden)
+    return student_table(directions(), RARITY, SHAPE.hidden)
 
 
 @pytest.fixture
@@ -177,8 +183,8 @@ def test_what_starts_as_nothing_stays_nothing(heads: int, tmp_path: Path) -> Non
     layers = student.backbone.encoder["layer"]
     values, keys = (layers[i].attention["self"] for i in (0, 1))
     width = SHAPE.hidden // heads
-    assert not values.value.weight[4 * width :].any()
-    assert not layers[0].attention["output"].dense.weight[:, 4 * width :].any()
+    assert not values.value.weight[width:].any()
+    assert not layers[0].attention["output"].dense.weight[:, width:].any()
     for linear in (keys.query, keys.key):
         assert not linear.weight.view(heads, width, -1)[:, 16:].any()
     moved = [name for name, tensor in student.state_dict().items() if not torch.equal(tensor, before[name])]
@@ -186,10 +192,9 @@ def test_what_starts_as_nothing_stays_nothing(heads: int, tmp_path: Path) -> Non
 
 
 def test_a_bags_direction_and_signs_are_in_a_students_table() -> None:
-    bag = starting_table(lessons().pieces, RARITY)
     found = table().rows
-    words, signs = found[4:, :28], found[4:, 28:-OTHERS]
-    near = torch.nn.functional.cosine_similarity(words, whitened(bag[:, :-1])[4:, :28])
+    words, signs = found[4:, :26], found[4:, 26:-OTHERS]
+    near = torch.nn.functional.cosine_similarity(words, directions()[4:, :26])
     assert near.mean() > 0.97
     assert near.min() > 0.7  # outliers are cut off
     assert len(signs.abs().unique()) == 1
@@ -203,8 +208,8 @@ def test_all_rows_of_words_are_as_long() -> None:
 
 
 def test_a_hidden_size_without_room_is_refused() -> None:
-    with pytest.raises(InputError, match="hidden is 35, expected at least 36 for 32 components"):
-        student_table(starting_table(lessons().pieces, RARITY), RARITY, 35)
+    with pytest.raises(InputError, match="hidden is 37, expected at least 38 for 32 components"):
+        student_table(directions(), RARITY, 37)
 
 
 def test_whitened_rows_differ_as_much_in_every_direction() -> None:
@@ -215,6 +220,41 @@ def test_whitened_rows_differ_as_much_in_every_direction() -> None:
     narrow = torch.from_numpy(lessons().pieces * np.geomspace(1, 0.05, 32, dtype=np.float32))
     assert extent(narrow) > 10
     assert extent(whitened(narrow)) < 1.2
+
+
+def translations(texts: int, vocab: int = 200) -> Lessons:
+    """Random sentences, and the same with every id moved up: two languages, 0 and 1, which is the pivot."""
+    random = np.random.default_rng(3)
+    ids = random.integers(4, vocab, (texts, 6), dtype=np.int32)
+    both = np.stack([ids, ids + vocab], axis=1).reshape(-1, 6)
+    empty = np.zeros((0, 1), np.float32)
+    return replace(
+        lessons(), ids=both.reshape(-1), offsets=6 * np.arange(len(both) + 1),
+        langs=np.tile([0, 1], texts).astype(np.int16), pairs=np.arange(len(both), dtype=np.int32).reshape(-1, 2),
+        target=np.zeros(texts, np.int32), vectors=empty,
+    )  # fmt: skip
+
+
+def test_aligned_words_find_translations_that_they_did_not_see() -> None:
+    torch.manual_seed(0)
+    turn, _ = torch.linalg.qr(torch.randn(16, 16))
+    first = torch.nn.functional.normalize(torch.randn(200, 16), dim=1)
+    rows = torch.cat([first, first @ turn + 0.05])
+    rarity = np.ones(400, np.float32)
+    seen, new = translations(8000), np.random.default_rng(9).integers(4, 200, (300, 6))
+
+    def found(rows: Any) -> float:
+        asked, answers = (torch.nn.functional.normalize(rows[ids].sum(1), dim=1) for ids in (new, new + 200))
+        return float(((asked @ answers.T).argmax(dim=1) == torch.arange(300)).float().mean())
+
+    assert found(rows) < 0.1
+    assert found(aligned(rows, rarity, seen, pivot=1)) > 0.95
+
+
+def test_lessons_of_another_version_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "lessons.npz", ids=np.zeros(1, np.int32))
+    with pytest.raises(InputError, match=r"has no offsets, langs, .*remove it"):
+        Lessons.read(tmp_path / "lessons.npz")
 
 
 def test_careful_tensors_learn_at_a_share_of_the_rate(student: Student, tmp_path: Path) -> None:
@@ -463,7 +503,8 @@ def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     words = torch.load(tmp_path / "run" / "bag.pt", weights_only=True)["mean"]["module.table.weight"]
     rarity = Vocabulary.read(tmp_path / "run" / "vocabulary").rarity
     kept_table = checkpoint.load(tmp_path / "run" / "student").backbone.embeddings.word_embeddings.weight
-    assert torch.equal(kept_table, student_table(words, rarity, 48, 0).rows)
+    taught = aligned(whitened(words[:, :-1]), rarity, Lessons.read(tmp_path / "run" / "lessons.npz"), 0)
+    assert torch.equal(kept_table, student_table(taught, rarity, 48, 0).rows)
     found = model.encode(texts[:2], return_sparse=True, return_colbert_vecs=True)
     assert found.dense_vecs.shape == (2, 48)
     assert found.colbert_vecs[0].shape[1] == 8

@@ -13,9 +13,10 @@ import torch
 from m3rt.errors import M3rtError
 
 from . import checkpoint
+from .alignment import aligned
 from .bag import Bag, bag_losses, starting_table
-from .channels import student_table
-from .data import Corpus, read_corpus
+from .channels import student_table, whitened
+from .data import PIVOT, Corpus, read_corpus
 from .lessons import Lessons, prepare
 from .plot import plot
 from .recipe import Recipe
@@ -110,7 +111,9 @@ def _warm(recipe: Recipe, lessons: Lessons, vocabulary: Vocabulary, out: Path, d
     bag.to(device)
     run = train(bag, recipe.bag, bag_losses(bag, lessons, recipe, device), out / "bag.pt", "bag")
     plot(run.history, out / "bag.svg")
-    table = student_table(bag.table.weight.detach().cpu(), vocabulary.rarity, recipe.hidden, recipe.seed)
+    words = whitened(bag.table.weight.detach().cpu()[:, :-1])
+    words = aligned(words, vocabulary.rarity, lessons, recipe.langs.index(PIVOT) if PIVOT in recipe.langs else 0)
+    table = student_table(words, vocabulary.rarity, recipe.hidden, recipe.seed)
     student = initialise(shape, table, recipe.seed)
     # The table has words that no text of the layers' stages has; only the bag's stage keeps them in step.
     student.backbone.embeddings.word_embeddings.requires_grad_(False)

@@ -24,7 +24,7 @@ _SIGNS = 1.0  # length of all signs beside that of all words; .85 finds less in 
 _END = 2.0
 _LONGEST = 2.5  # of a channel of words beside its root mean square, so that rounding leaves all rows as long
 _LOG = 0.3  # of the logarithm of the rarity, so that all rows are nearly as long
-_BYTES = 4  # words are a multiple of it: a byte holds two of them
+_WIDE = 2  # channels besides words that have more than three values: a byte holds two such, or five others
 _STEPS = 14  # of the rarity: as many as a column of four bits has
 _COMMON = 0.3  # rarity of what is in nearly every passage, at least
 
@@ -50,21 +50,21 @@ class Table:
         return self.words + self.signs
 
 
-def student_table(bag: Tensor, rarity: NDArray[np.float32], hidden: int, seed: int = 0) -> Table:
-    """A student's rows from the bag's (vocab, components), of which as many channels are used as fill whole bytes.
+def student_table(directions: Tensor, rarity: NDArray[np.float32], hidden: int, seed: int = 0) -> Table:
+    """A student's rows from directions (vocab, n) of words, of which as many channels are used as fill whole bytes.
 
-    Words: the bag's directions, whitened: training leaves most of the variance in few of them, and what names and
-    numbers differ in is among the others. Signs: random, half of them positive, so that different ids stay apart
+    Signs: random, half of them positive, so that different ids stay apart
     however alike they are; a mean of many ids needs the width more than it needs meaning. All rows have one mean and
     length, so that a layer norm does the same to each.
     """
-    words = (bag.shape[1] - 1) // _BYTES * _BYTES
+    count, most = directions.shape
+    words = next((n for n in range(most, 0, -1) if n % 2 == 0 and (hidden - _WIDE - n) % 5 == 0), 2)
     signs = hidden - words - OTHERS
     if signs < 2:
-        raise InputError(f"hidden is {hidden}, expected at least {words + OTHERS + 2} for {bag.shape[1]} components")
-    rows = torch.zeros(len(bag), hidden)
-    rows[:, :words] = _even(whitened(bag[:, :-1])[:, :words])
-    rows[:, words : words + signs] = _SIGNS * math.sqrt(words / signs) * _signs(len(bag), signs, seed)
+        raise InputError(f"hidden is {hidden}, expected at least {words + OTHERS + 2} for {most + 1} components")
+    rows = torch.zeros(count, hidden)
+    rows[:, :words] = _even(directions[:, :words])
+    rows[:, words : words + signs] = _SIGNS * math.sqrt(words / signs) * _signs(count, signs, seed)
     steps, fine, step = _digits(np.log(np.maximum(rarity, _COMMON)))
     rows[:, RARITY], rows[:, FINE] = torch.from_numpy(steps) * _LOG, torch.from_numpy(fine) * _LOG
     rows[list(SPECIAL), : words + signs] = 0
@@ -80,7 +80,10 @@ def student_table(bag: Tensor, rarity: NDArray[np.float32], hidden: int, seed: i
 
 
 def whitened(vectors: Tensor) -> Tensor:
-    """Unit rows (vocab, n) that differ as much in every direction, special ids left out of the account."""
+    """Unit rows (vocab, n) that differ as much in every direction, special ids left out of the account.
+
+    Training leaves most of the variance in few directions, and what names and numbers differ in is among the others.
+    """
     centred = vectors - vectors[len(SPECIAL) :].mean(dim=0)
     _, scale, axes = torch.linalg.svd(centred[len(SPECIAL) :], full_matrices=False)
     return functional.normalize(centred @ axes.T / scale.clamp(min=1e-6 * float(scale[0])) @ axes, dim=-1)

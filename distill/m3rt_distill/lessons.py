@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from m3rt.errors import InputError
+
 from .data import Corpus, read_corpus
 from .passages import make_passages
 from .recipe import Recipe
@@ -24,7 +26,8 @@ _MEMBERS = 4  # sentences of a passage that may ask for it
 class Lessons:
     """Token ids and targets.
 
-    ids (tokens,) int32 with offsets (texts + 1,): <s> ... </s>, cut to what the student holds. pairs (n, 2): texts that
+    ids (tokens,) int32 with offsets (texts + 1,): <s> ... </s>, cut to what the student holds. langs (texts,) int16: of
+    the recipe's languages, -1 for passages, which may mix them. pairs (n, 2): texts that
     mean the same, with target (n,) their row of vectors (targets, components) float16. The last `passages` pairs are
     passages; members (passages, 4, 2) are the two sides of sentences in each. pieces (vocab, components): the teacher's
     projected vector of each piece.
@@ -32,6 +35,7 @@ class Lessons:
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
+    langs: NDArray[np.int16]
     pairs: NDArray[np.int32]
     target: NDArray[np.int32]
     vectors: NDArray[np.float16]
@@ -58,6 +62,8 @@ class Lessons:
     def read(cls, path: Path) -> Lessons:
         """What save() wrote."""
         arrays = np.load(path)
+        if missing := [field.name for field in fields(cls) if field.name not in arrays]:
+            raise InputError(f"{path} has no {', '.join(missing)}, expected what this version prepares; remove it")
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
 
@@ -101,6 +107,7 @@ def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher
     return Lessons(
         ids=ids,
         offsets=offsets,
+        langs=np.array([*map(recipe.langs.index, corpus.langs), *([-1] * len(extra))], np.int16),
         pairs=np.concatenate([corpus.pairs, sides]),
         target=np.concatenate([target, len(anchors) + np.arange(len(passages))]).astype(np.int32),
         vectors=np.concatenate([vectors, long]).astype(np.float16),

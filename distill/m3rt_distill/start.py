@@ -19,9 +19,8 @@ _WAVES = 0.05  # of positions beside words
 _ALIKE = 9.0  # attention's logit between two tokens of one id, where different ids are near 0
 _APART = 22.0  # less between <s> and all others, in the first layer
 _SPLIT = 4  # channels of the logit above, so that none of its weights is much above others: int8 has one scale
-_FREE = 3  # heads of the first layer besides the one that counts; an export leaves the rest out
 _ABOVE = 4.0  # the last layer's logit of any word above that of <s>
-_KEYS = 16  # channels of each of the last layer's queries and keys; as above
+_KEYS = 16  # channels of each of the last layer's queries and keys; an export leaves the rest out
 # The logarithm of a weight over x = k / (k + n), n up to 100, fitted: slope * (x - bend * gelu(sharp * (at - x))).
 _SLOPE_OF_COUNT, _BEND, _SHARP, _AT = 3.05, 0.658, 7.0, 0.133
 _WIDER = 2.0  # of the share, as its channel has it
@@ -31,9 +30,10 @@ _LEXICAL, _SLOPE = 0.6, 0.3  # of a word of usual rarity, and for each unit of i
 def initialise(shape: Shape, table: Table, seed: int = 0) -> Student:
     """A student whose dense view is at once nearly anchors.mean_of_words of its table.
 
-    The first of two or more layers finds how often a token's id is in the text, the last one lets <s> gather the words;
-    layers between leave all as it is, and so do all feed-forward maps. shape.epsilon should be about 0.1: <s> is empty
-    until the last layer, and with XLM-R's 1e-5 layer norms make as much of its first gradient as of a word.
+    The first of two or more layers finds how often a token's id is in the text, by one head and one channel of its
+    feed-forward map; the last one lets <s> gather the words; all else leaves its input as it is. shape.epsilon should
+    be about 0.1: <s> is empty until the last layer, and with XLM-R's 1e-5 layer norms make as much of its first
+    gradient as of a word.
     """
     if table.rows.shape != (shape.vocab, shape.hidden):
         raise InputError(f"the table is {tuple(table.rows.shape)}, expected ({shape.vocab}, {shape.hidden})")
@@ -84,10 +84,10 @@ def _count(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
     inner.query.bias[_SPLIT] = (_ALIKE + math.log(SATURATION)) * math.sqrt(width)
     end = float(_normed(shape, table.rows[2])[END])
     inner.key.weight[_SPLIT, END] = 1 / end
-    inner.value.weight[:width] = 0
+    # One head is enough: where values and output weights are 0 no gradient ever comes, and an export leaves them out.
+    inner.value.weight.zero_()
     inner.value.weight[0, END] = 1 / end
     attention["output"].dense.weight[SHARE, 0] = _WIDER
-    inner.value.weight[(1 + _FREE) * width :] = 0  # with output weights of 0: no gradient ever reaches them
 
 
 def _bend(layer: nn.Module, shape: Shape, table: Table) -> None:
