@@ -169,7 +169,7 @@ def test_a_start_weighs_words_as_the_mean_does(student: Student) -> None:
     times = (inner[:, None] == inner).sum(dim=1)
     wanted = torch.from_numpy(RARITY)[inner] / (times + SATURATION) * place_weights(len(inner))
     ratio = found / found.sum(dim=1, keepdim=True) / (wanted / wanted.sum())
-    assert ratio.log().square().mean().sqrt() < 0.2
+    assert ratio.log().square().mean().sqrt() < 0.3
     assert wanted.log().std() > 0.6  # what the words' weights differ by
     assert states[0, 0].abs().max() < 1e-2  # <s> has gathered nothing yet
 
