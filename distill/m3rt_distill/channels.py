@@ -21,7 +21,7 @@ from .student import SPECIAL
 EVERY, END, SHARE, PLACE, RARITY, FINE = range(-6, 0)
 OTHERS = 6
 _SIGNS = 1.0  # length of all signs beside that of all words; .85 finds less in one language, more between two
-_END = 2.0
+_END = 2.0  # no more than words reach, so that int8's range is of words
 _LONGEST = 2.5  # of a channel of words beside its root mean square, so that rounding leaves all rows as long
 _LOG = 0.3  # of the logarithm of the rarity, so that all rows are nearly as long
 _WIDE = 2  # channels besides words that have more than three values: a byte holds two such, or five others
@@ -53,9 +53,9 @@ class Table:
 def student_table(directions: Tensor, rarity: NDArray[np.float32], hidden: int, seed: int = 0) -> Table:
     """A student's rows from directions (vocab, n) of words, of which as many channels are used as fill whole bytes.
 
-    Signs: random, half of them positive, so that different ids stay apart
-    however alike they are; a mean of many ids needs the width more than it needs meaning. All rows have one mean and
-    length, so that a layer norm does the same to each.
+    Signs: random, half of them positive, so that different ids stay apart however alike they are; a mean of many ids
+    needs the width more than it needs meaning. All rows have one mean and length, so that a layer norm does the same to
+    each.
     """
     count, most = directions.shape
     words = next((n for n in range(most, 0, -1) if n % 2 == 0 and (hidden - _WIDE - n) % 5 == 0), 2)

@@ -23,8 +23,11 @@ class Parts(NamedTuple):
 
 
 def used_parts(query: Dense, key: Dense, out: Dense, ffn_out: Dense, heads: int) -> Parts:
-    """A head whose output weights are 0 adds nothing, nor does an inner channel; where a query or a key is always 0
-    their product is. Heads stay alike: a channel goes only if no head uses it. One of each is kept at least."""
+    """What of a layer's `heads` and channels its weights use; one of each is kept at least.
+
+    A head whose output weights are 0 adds nothing, nor does such an inner channel; where a query or a key is always 0,
+    so is their product. Heads stay alike: a channel of keys goes only if no head uses it.
+    """
     assert query.bias is not None
     live = _some(np.any(out.weight, axis=0).reshape(heads, -1).any(axis=1))
     asked = query.weight.any(axis=1) | (query.bias != 0)
