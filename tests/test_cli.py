@@ -87,8 +87,8 @@ def test_help_names_every_command(args: list[str], capsys: Captured) -> None:
         (
             "eval",
             [
-                *("MODEL", "DATASET...", "--split", "--against", "--bm25", "--cross-lingual", "--max-queries"),
-                *("--tune-weights", "--chart", "--json", *CONTAINER, *CONTAINER.values()),
+                *("MODEL", "DATASET...", "--split", "--against", "--bm25", "--cross-lingual", "--language-pairs"),
+                *("--max-queries", "--tune-weights", "--chart", "--json", *CONTAINER, *CONTAINER.values()),
             ],
         ),
     ],

@@ -106,6 +106,14 @@ def test_across_languages_the_own_text_is_no_candidate(model: Path, data: Path, 
     assert modes["dense"]["nDCG@10"] < 0.9
 
 
+def test_of_two_languages_the_other_is_all_others(model: Path, data: Path, capsys: Captured) -> None:
+    pairs, together = (result(capsys, model, data, option) for option in ("--language-pairs", "--cross-lingual"))
+    assert pairs["language_pairs"]
+    assert pairs["mean"]["modes"] == together["mean"]["modes"]
+    assert main(["eval", str(model), str(data), "--language-pairs", "--cross-lingual"]) == 2
+    assert "expected one of them" in capsys.readouterr().err
+
+
 def test_weights_are_tuned_on_the_split_dev_and_used(model: Path, data: Path, tmp_path: Path, capsys: Captured) -> None:
     dev = dataset(tmp_path / "dev", sentences()[40:60])
     assert main(["eval", str(model), str(data), "--tune-weights", str(dev), "--json"]) == 0

@@ -138,13 +138,24 @@ def test_a_query_is_searched_in_its_language_unless_others_are_relevant() -> Non
 
 def test_across_languages_the_group_is_relevant_and_its_own_language_no_candidate() -> None:
     notes: list[str] = []
-    found = task(GROUPED, cross_lingual=True, note=notes.append)
+    found = task(GROUPED, among="others", note=notes.append)
     assert found.data.queries.ids == ("t0", "t2")  # group 2 is English alone
     assert found.data.relevant == ({1: 1, 2: 1}, {1: 1})
     assert [pool.tolist() for pool in found.pools] == [[False, True, True, True], [True, True, False, True]]
     assert notes == ["grouped: 1 query, such as 't1', without a relevant document in another language; left out"]
-    with pytest.raises(InputError, match="leave --cross-lingual out"):
-        task(Dataset("one", texts(["a"], ["de"]), texts(["q"], ["de"]), ({0: 1},)), cross_lingual=True)
+    with pytest.raises(InputError, match="leave --cross-lingual or --language-pairs out"):
+        task(Dataset("one", texts(["a"], ["de"]), texts(["q"], ["de"]), ({0: 1},)), among="others")
+
+
+def test_in_pairs_of_languages_a_query_is_searched_in_each_other_one_alone() -> None:
+    found = task(GROUPED, among="each")
+    assert found.data.queries.ids == ("t0", "t0", "t2")
+    assert found.data.relevant == ({1: 1}, {2: 1}, {1: 1})
+    assert [pool.tolist() for pool in found.pools] == [
+        [False, True, False, True],
+        [False, False, True, False],
+        [False, True, False, True],
+    ]
 
 
 def test_drawn_queries_are_always_the_same() -> None:

@@ -14,6 +14,7 @@ from .options import runtime_options
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
     from ..evaluation import Evaluation, Task
+    from ..evaluation.pools import Languages
 
 
 @click.command("eval")
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     "--against", metavar="BUNDLE", help="Another bundle: nDCG@10 difference with a paired bootstrap interval."
 )
 @click.option("--bm25", is_flag=True, help="Rank by BM25 too: does the model beat words?")
-@click.option("--cross-lingual", is_flag=True, help="Search each query among the documents of other languages.")
+@click.option("--cross-lingual", is_flag=True, help="Search each query among the documents of all other languages.")
+@click.option("--language-pairs", is_flag=True, help="Search each query in each of the other languages on its own.")
 @click.option(
     "--max-queries", type=click.IntRange(min=1), help="Draw so many queries of each data set, always the same."
 )
@@ -41,6 +43,7 @@ def command(
     against: str | None,
     bm25: bool,
     cross_lingual: bool,
+    language_pairs: bool,
     max_queries: int | None,
     tune_weights: str | None,
     chart: str | None,
@@ -56,7 +59,8 @@ def command(
 
     Where rows have a "lang", a query is searched among the documents of its language, unless documents in other
     languages are relevant to it. With --cross-lingual it is searched among all documents of other languages, and
-    those of its "group" are relevant; without groups, what the judgements say.
+    those of its "group" are relevant; without groups, what the judgements say. With --language-pairs it is searched
+    in each of those languages on its own, as MLQA and Belebele do, and counts as often.
 
     What is wrong with a data set is told on stderr, a line for each kind, and what is left is measured.
 
@@ -71,15 +75,19 @@ def command(
     from ..evaluation.report import conditions, languages, table, to_json
 
     need("ir_measures", *["bm25s"] * bm25)
+    if cross_lingual and language_pairs:
+        raise click.UsageError(
+            "--cross-lingual and --language-pairs: expected one of them, all languages at once or each"
+        )
+    among: Languages = "others" if cross_lingual else "each" if language_pairs else "own"
     if chart:
         check(chart)
     tasks = [
-        task(read_dataset(path, split=split, note=say), cross_lingual=cross_lingual, most=max_queries, note=say)
-        for path in datasets
+        task(read_dataset(path, split=split, note=say), among=among, most=max_queries, note=say) for path in datasets
     ]
     encoder = M3Encoder(model, **runtime)
     other = M3Encoder(against, **runtime) if against else None
-    weights = _tuned(encoder, tune_weights, cross_lingual, max_queries) if tune_weights else WEIGHTS
+    weights = _tuned(encoder, tune_weights, among, max_queries) if tune_weights else WEIGHTS
     ones: list[Evaluation] = []
     others: list[Evaluation] = []
     for each in tasks:
@@ -89,7 +97,8 @@ def command(
             text = [conditions(ones[-1]), "", table(ones[-1:], others[-1:]), languages(ones[-1])]
             emit_text("\n".join(part for part in text if part) + "\n")
     if as_json:
-        result = {"model": model, "against": against, "cross_lingual": cross_lingual, "weights": dict(weights)}
+        result: dict[str, Any] = {"model": model, "against": against, "weights": dict(weights)}
+        result |= {"cross_lingual": cross_lingual, "language_pairs": language_pairs}
         emit_text(json.dumps(result | to_json(ones, others or None), ensure_ascii=False, indent=2))
     elif len(ones) > 1:
         emit_text(f"mean of {len(ones)} data sets\n{table(ones, others or None)}")
@@ -106,13 +115,13 @@ def _evaluated(encoder: M3Encoder, task: Task, weights: Mapping[str, float], wor
         return evaluate(encoder, task, weights=weights, words=words, progress=meter.ran)
 
 
-def _tuned(encoder: M3Encoder, path: str, cross_lingual: bool, most: int | None) -> dict[str, float]:
+def _tuned(encoder: M3Encoder, path: str, among: Languages, most: int | None) -> dict[str, float]:
     from ..evaluation import read_dataset, task
     from ..evaluation.views import embed
     from ..evaluation.weights import tune
     from .meter import Meter
 
-    dev = task(read_dataset(path, split="dev", note=say), cross_lingual=cross_lingual, most=most, note=say)
+    dev = task(read_dataset(path, split="dev", note=say), among=among, most=most, note=say)
     with Meter(len(dev.data.corpus) + len(dev.data.queries), 0) as meter:
         views = embed(encoder, dev, meter.ran)
     weights, reached, default = tune(views, dev)

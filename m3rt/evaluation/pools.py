@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from .dataset import Dataset, Note, Relevant, _count
+
+Languages = Literal["own", "others", "each"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,18 +22,19 @@ class Task:
     pools: tuple[NDArray[np.bool_], ...]
 
 
-def task(
-    data: Dataset, *, cross_lingual: bool = False, most: int | None = None, note: Note = lambda line: None
-) -> Task:
+def task(data: Dataset, *, among: Languages = "own", most: int | None = None, note: Note = lambda line: None) -> Task:
     """What is searched among what.
 
-    A query whose relevant documents are all of its own language is searched among the documents of that language, any
-    other among all. cross_lingual: it is searched among the documents of every other language, and those of its own
-    group are relevant, or where it has none, those of its judgements. most: queries kept, drawn with a fixed seed.
-    note: called with a line about queries that are left out. Raises InputError when none is left.
+    among "own": a query whose relevant documents are all of its own language is searched among the documents of that
+    language, any other among all. "others": it is searched among the documents of all other languages at once, and
+    those of its own group are relevant, or where it has none, those of its judgements. "each": the same, but once for
+    each language that has relevant documents, among the documents of that one alone. most: queries kept, drawn with a
+    fixed seed. note: called with a line about queries that are left out. Raises InputError when none is left.
     """
-    if cross_lingual:
+    if among != "own":
         data = _crossed(data, note)
+    if among == "each":
+        data = _paired(data)
     if most is not None and most < len(data.queries):
         note(f"{data.name}: {most:,} of {len(data.queries):,} queries, drawn with a fixed seed")
         data = data.take(sorted(np.random.default_rng(0).choice(len(data.queries), most, replace=False).tolist()))
@@ -38,10 +42,10 @@ def task(
     masks: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(langs), np.bool_)}
     pools = []
     for lang, relevant in zip(data.queries.langs, data.relevant, strict=True):
-        own = cross_lingual or (lang and all(data.corpus.langs[d] == lang for d in relevant))
-        key = lang if own else None
+        found = {data.corpus.langs[d] for d in relevant}
+        key = lang if among == "others" or found == {lang} else found.pop() if among == "each" else None
         if key not in masks:
-            masks[key] = langs != key if cross_lingual else langs == key
+            masks[key] = langs != key if among == "others" else langs == key
         pools.append(masks[key])
     return Task(data, tuple(pools))
 
@@ -61,8 +65,22 @@ def _crossed(data: Dataset, note: Note) -> Dataset:
     kept = [i for i, found in enumerate(relevant) if found]
     if not kept:
         raise InputError(
-            f"{data.name}: no query has a relevant document in another language; leave --cross-lingual out"
+            f"{data.name}: no query has a relevant document in another language; "
+            "leave --cross-lingual or --language-pairs out"
         )
     if lost := [data.queries.ids[i] for i, found in enumerate(relevant) if not found]:
         note(f"{data.name}: {_count(lost, 'query')} without a relevant document in another language; left out")
     return Dataset(data.name, data.corpus, data.queries, tuple(relevant)).take(kept)
+
+
+def _paired(data: Dataset) -> Dataset:
+    """Each query once for each language of its relevant documents, with those alone."""
+    places: list[int] = []
+    relevant: list[Relevant] = []
+    for i, judged in enumerate(data.relevant):
+        by_lang: dict[str | None, dict[int, int]] = {}
+        for d, grade in judged.items():
+            by_lang.setdefault(data.corpus.langs[d], {})[d] = grade
+        places += [i] * len(by_lang)
+        relevant += by_lang.values()
+    return Dataset(data.name, data.corpus, data.queries.take(places), tuple(relevant))
