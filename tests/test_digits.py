@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from m3rt_export.digits import Digits, on_grid, packed
 from m3rt_export.graph import GraphBuilder
 from m3rt_export.linear import Int8Linear, Linear, StandardInt8Linear
+from test_products import crossed
 
 from m3rt.manifest import Port
 
@@ -23,14 +24,25 @@ def table(seed: int, rows: int = 40, columns: int = 6) -> Any:
 
 
 def mixed(seed: int, wide: int = 6, narrow: int = 8) -> Any:
-    """Columns of fifteen values, of three, and of fifteen again."""
-    parts = on_grid(table(seed, columns=wide)), on_grid(table(seed + 1, columns=narrow), 1), on_grid(table(seed + 2))
-    return np.concatenate(parts, axis=1)
+    """Columns of fifteen values, of three, of five, and of fifteen again."""
+    parts = (
+        (table(seed, columns=wide), 7),
+        (table(seed + 1, columns=narrow), 1),
+        (table(seed + 2), 2),
+        (table(seed + 3), 7),
+    )
+    return np.concatenate([on_grid(values, reach) for values, reach in parts], axis=1)
+
+
+def with_signs() -> Any:
+    """The same, and signs that are products: ten columns, three rows of zeros."""
+    rows = crossed(0, 40, 10) * np.geomspace(0.01, 10, 10, dtype=np.float32)
+    return np.concatenate([mixed(0), rows, mixed(4)], axis=1)
 
 
 def steps(run: Digits) -> Any:
     """A run's columns, by division of each byte."""
-    count = {3: 5, 15: 2}[run.levels]
+    count = {3: 5, 5: 3, 15: 2}[run.levels]
     rows = []
     for row in run.codes.tolist():
         digits = [code // run.levels**i % run.levels for code in row for i in reversed(range(count))]
@@ -46,17 +58,16 @@ def test_a_table_on_its_grid_is_kept_exactly_whatever_its_scale(
     grid = mixed(seed, wide, narrow) * np.float32(scale)
     found = packed(grid)
     assert found is not None
-    read = np.concatenate([steps(run) for run in found.runs], axis=1) * found.step
+    read = np.concatenate([steps(run) for run in found.runs if isinstance(run, Digits)], axis=1) * found.step
     assert read == pytest.approx(grid, rel=1e-5)
     assert not read[0].any()
 
 
-def test_a_byte_holds_two_columns_or_five() -> None:
-    wide, narrow = packed(on_grid(table(0, columns=8)[:, 2:])), packed(on_grid(table(0, columns=10), 1))
-    assert wide is not None
-    assert narrow is not None
-    assert [run.codes.shape for run in wide.runs] == [(40, 3)]
-    assert [run.codes.shape for run in narrow.runs] == [(40, 2)]
+@pytest.mark.parametrize(("reach", "width"), [(7, 5), (2, 4), (1, 2)])
+def test_a_byte_holds_two_columns_three_or_five(reach: int, width: int) -> None:
+    found = packed(on_grid(table(0, columns=12)[:, 2:], reach))
+    assert found is not None
+    assert [run.codes.shape for run in found.runs if isinstance(run, Digits)] == [(40, width)]
 
 
 @given(st.integers(0, 999))
@@ -78,7 +89,7 @@ def test_a_table_that_digits_would_change_is_left_alone(column: int) -> None:
 
 
 @pytest.mark.parametrize(("engine", "linear"), [("onnxruntime", Int8Linear()), ("openvino", StandardInt8Linear())])
-@pytest.mark.parametrize("grid", [mixed(0), on_grid(table(0))], ids=["runs", "one run"])
+@pytest.mark.parametrize("grid", [mixed(0), on_grid(table(0)), with_signs()], ids=["runs", "one run", "signs"])
 def test_engines_read_rows_exactly(engine: str, linear: Linear, grid: Any, tmp_path: Any) -> None:
     g = GraphBuilder(None)
     g.output(linear.rows(g, grid, "ids"), "rows")

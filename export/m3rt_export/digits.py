@@ -8,10 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_LEVELS = (3, 15)  # how many values a column may have, the cheapest first: a byte holds five columns or two
+from .products import Product, factored
+
+_LEVELS = (3, 5, 15)  # how many values a column may have, the cheapest first: a byte holds five columns, three or two
 _CLIPS = np.linspace(1, 0.4, 13, dtype=np.float32)  # shares of a column's largest magnitude that are tried
 _EXACT = 1e-3  # of a step: what float32 leaves of a value on its grid
 _TINY = np.float32(1e-30)
+_FEW = 5  # columns of signs that fit into a byte anyway
 
 
 class Digits(NamedTuple):
@@ -33,9 +36,9 @@ class Digits(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A table (n, k): its columns, a run of digits after the other, each times its step (k,)."""
+    """A table (n, k): its columns, a run after the other, each times its step (k,)."""
 
-    runs: list[Digits]
+    runs: list[Digits | Product]
     step: NDArray[np.float32]
 
 
@@ -57,12 +60,24 @@ def packed(table: NDArray[np.float32]) -> Packed | None:
             return None
         found.append(fit)
     step = np.array([step for _, step in found], np.float32)
-    runs, start = [], 0
-    for levels, group in groupby(levels for levels, _ in found):
+    runs: list[Digits | Product] = []
+    start = 0
+    kinds = [(levels, levels == 3 and signs) for (levels, _), signs in zip(found, _are_signs(table), strict=True)]
+    for (levels, signs), group in groupby(kinds):
         end = start + len(list(group))
-        runs.append(_run(np.rint(table[:, start:end] / step[start:end]), levels))
+        steps = np.rint(table[:, start:end] / step[start:end]).astype(np.int8)
+        crossed = factored(steps) if signs and end - start > _FEW else None
+        runs.append(crossed or _run(steps, levels))
         start = end
     return Packed(runs, step)
+
+
+def _are_signs(table: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which columns have no zeros but in the same leading rows as most: signs, which may be products."""
+    used = table != 0
+    first = used.argmax(axis=0)
+    empty = np.bincount(first).argmax()
+    return np.asarray((first == empty) & used[empty:].all(axis=0))
 
 
 def _fit(column: NDArray[np.float32]) -> tuple[int, np.float32] | None:
@@ -76,7 +91,7 @@ def _fit(column: NDArray[np.float32]) -> tuple[int, np.float32] | None:
     return None
 
 
-def _run(steps: NDArray[np.float32], levels: int) -> Digits:
+def _run(steps: NDArray[np.int8], levels: int) -> Digits:
     powers = _powers(levels)
     columns = steps.shape[1]
     digits = np.pad(steps.astype(np.int64) + levels // 2, [(0, 0), (0, -columns % len(powers))])

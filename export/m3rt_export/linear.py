@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .digits import Digits, packed
 from .graph import GraphBuilder
+from .products import Product
 from .quantize import quantize_columns, quantize_rows, smoothing
 
 Array = NDArray[np.float32]
@@ -127,7 +128,9 @@ class Int8Linear:
     def rows(self, g: GraphBuilder, table: Array, ids: str) -> str:
         flat = g.op("Reshape", ids, g.constant([-1], np.int64))
         if few := packed(table):
-            runs = [_unpacked(g, run, flat) for run in few.runs]
+            runs = [
+                _unpacked(g, run, flat) if isinstance(run, Digits) else _multiplied(g, run, flat) for run in few.runs
+            ]
             return g.op("Mul", g.op("Concat", *runs, axis=1) if runs[1:] else runs[0], g.weight(few.step))
         quantized, scales = quantize_rows(table)
         values, scale = (g.op("Gather", g.weight(array), flat) for array in (quantized, scales))
@@ -258,3 +261,12 @@ def _unpacked(g: GraphBuilder, run: Digits, ids: str) -> str:
         return x
     start, end, axis = (g.constant([n], np.int64) for n in (0, run.columns, 1))
     return g.op("Slice", x, start, end, axis)
+
+
+def _multiplied(g: GraphBuilder, run: Product, ids: str) -> str:
+    """The columns of a product for flat ids: (number of ids, columns)."""
+    moved = g.op("Add", ids, g.constant(run.shift, np.int64))
+    period = g.constant(len(run.left), np.int64)
+    places = (run.left, g.op("Mod", moved, period)), (run.right, g.op("Div", moved, period))
+    left, right = (g.op("Cast", g.op("Gather", g.weight(table), place), to=1) for table, place in places)
+    return g.op("Mul", left, right)

@@ -1,0 +1,74 @@
+"""Tables of signs that are products of two smaller ones: found exactly, and nothing else taken for one."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from m3rt_export.digits import Digits, packed
+from m3rt_export.products import Product, factored, product, side
+
+
+def signs(random: Any, *shape: int) -> Any:
+    return (random.integers(0, 2, shape) * 2 - 1).astype(np.int8)
+
+
+def crossed(seed: int, count: int, columns: int = 7, empty: int = 3) -> Any:
+    """Rows by plain loops: every left row with the first right one, then with the second, and so on."""
+    random = np.random.default_rng(seed)
+    p = side(count - empty)
+    left, right = signs(random, p, columns), signs(random, p, columns)
+    rows = [[int(a) * int(b) for a, b in zip(x, y, strict=True)] for y in right for x in left]
+    return np.array([[0] * columns] * empty + rows[: count - empty], np.int8)
+
+
+@given(st.integers(0, 999), st.integers(12, 90), st.integers(1, 9), st.integers(0, 3))
+@settings(deadline=None)
+def test_a_product_is_found_and_gives_its_rows_back(seed: int, count: int, columns: int, empty: int) -> None:
+    table = crossed(seed, count, columns, empty)
+    found = factored(table)
+    assert found is not None
+    assert np.array_equal(found.rows(count), table)
+    assert found.left.nbytes + found.right.nbytes <= (2 * side(count) + 1) * columns
+
+
+@given(st.integers(0, 999), st.integers(20, 80))
+@settings(deadline=None)
+def test_one_other_sign_makes_it_no_product(seed: int, count: int) -> None:
+    table = crossed(seed, count)
+    row = np.random.default_rng(seed).integers(3, count)
+    if row - 3 >= side(count - 3):  # rows of `left` itself may be anything
+        table[row, 2] *= -1
+        other = factored(table)
+        assert other is None or np.array_equal(other.rows(count), table)
+        random = signs(np.random.default_rng(seed), count, 40)
+        assert factored(random) is None
+
+
+def test_what_starts_with_more_zeros_than_a_small_table_has_rows_is_no_product() -> None:
+    assert factored(np.concatenate([np.zeros((9, 4), np.int8), np.ones((4, 4), np.int8)])) is None
+    assert factored(np.zeros((9, 4), np.int8)) is None
+
+
+def test_rows_are_those_of_the_two_tables() -> None:
+    found = product(np.array([[1, -1], [1, 1]], np.int8), np.array([[-1, 1], [1, 1]], np.int8), 1)
+    assert found.rows(5).tolist() == [[0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]]
+
+
+def test_a_table_keeps_its_signs_as_a_product_and_the_rest_in_digits() -> None:
+    random = np.random.default_rng(0)
+    wide = random.integers(-7, 8, (60, 4)).astype(np.float32)
+    wide[0] = 7
+    every = np.ones((60, 1), np.float32)
+    table = np.concatenate([wide, crossed(1, 60, 8) * np.float32(0.3), every], axis=1)
+    found = packed(table)
+    assert found is not None
+    assert [type(run) for run in found.runs] == [Digits, Product, Digits]
+    kept = found.runs[1]
+    assert isinstance(kept, Product)
+    assert kept.rows(60) * found.step[4:12] == pytest.approx(table[:, 4:12])
+    table[50, 5] *= -1
+    other = packed(table)
+    assert other is not None
+    assert {type(run) for run in other.runs} == {Digits}
