@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from m3rt_export.digits import on_grid
+from m3rt_export.products import product, side
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -24,7 +25,8 @@ _SIGNS = 1.0  # length of all signs beside that of all words; .85 finds less in 
 _END = 2.0  # no more than words reach, so that int8's range is of words
 _LONGEST = 2.5  # of a channel of words beside its root mean square, so that rounding leaves all rows as long
 _LOG = 0.3  # of the logarithm of the rarity, so that all rows are nearly as long
-_WIDE = 2  # channels besides words that have more than three values: a byte holds two such, or five others
+_REACH, _TOGETHER = 2, 3  # steps of a channel of words to either side of 0, by which a byte holds three of them
+_BLOCK = 12  # signs that belong together; more or fewer find alike
 _STEPS = 14  # of the rarity: as many as a column of four bits has
 _COMMON = 0.3  # rarity of what is in nearly every passage, at least
 
@@ -58,10 +60,11 @@ def student_table(directions: Tensor, rarity: NDArray[np.float32], hidden: int, 
     each.
     """
     count, most = directions.shape
-    words = next((n for n in range(most, 0, -1) if n % 2 == 0 and (hidden - _WIDE - n) % 5 == 0), 2)
-    signs = hidden - words - OTHERS
-    if signs < 2:
-        raise InputError(f"hidden is {hidden}, expected at least {words + OTHERS + 2} for {most + 1} components")
+    left = {n: hidden - OTHERS - n for n in range(_TOGETHER, most + 1, _TOGETHER)}
+    words = max((n for n, signs in left.items() if signs > 0 and signs % 2 == 0), default=0)
+    if not words:
+        raise InputError(f"hidden is {hidden} for {most + 1} components, expected at least 13 for 7 or more")
+    signs = left[words]
     rows = torch.zeros(count, hidden)
     rows[:, :words] = _even(directions[:, :words])
     rows[:, words : words + signs] = _SIGNS * math.sqrt(words / signs) * _signs(count, signs, seed)
@@ -73,8 +76,10 @@ def student_table(directions: Tensor, rarity: NDArray[np.float32], hidden: int, 
     rows[0] = 0  # so that only what attention gathers fills <s>
     rows[2, END] = _END
     # As long as other rows, so that int8's ranges are of words, but without signs: </s> is then the same to every id.
-    rows[list(SPECIAL[1:]), :words] = math.sqrt(1 + _SIGNS**2) * (1 - 2 * (torch.arange(words) % 2))
-    rows = torch.from_numpy(on_grid(rows.numpy()))  # a bundle then keeps it in few bits, exactly
+    long = words // 3 * 2
+    rows[list(SPECIAL[1:]), :long] = _LONGEST * (1 - 2 * (torch.arange(long) % 2))  # to the ends of the grid
+    for part, reach in ((rows[:, :words], _REACH), (rows[:, words:], _STEPS // 2)):
+        part.copy_(torch.from_numpy(on_grid(part.numpy(), reach)))  # a bundle then keeps it in few bits, exactly
     usual = float((steps + fine * step / 2)[len(SPECIAL) :].mean())
     return Table(rows, words, signs, 1 / _LOG, step / 2 / _LOG, usual)
 
@@ -99,11 +104,19 @@ def _even(words: Tensor) -> Tensor:
 
 
 def _signs(count: int, signs: int, seed: int) -> Tensor:
-    """(count, signs): rows of 1 and -1, as many of each, one is 0 if signs is odd."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(count, signs, generator=generator).argsort(dim=1)
-    half = signs // 2
-    return torch.where(order < half, -1.0, 1.0) * ((order < half) | (order >= signs - half))
+    """(count, signs): rows of as many 1 as -1, but zeros for special tokens, products of two small tables' rows.
+
+    Blocks of one of them, of _BLOCK columns, have as many 1 as -1; the other keeps or turns a block as a whole.
+    """
+    random = np.random.default_rng(seed)
+    rows = side(count - len(SPECIAL))
+    blocks, turns = [], []
+    for start in range(0, signs, _BLOCK):
+        width = min(_BLOCK, signs - start)
+        blocks.append((random.random((rows, width)).argsort(axis=1) < width // 2) * 2 - 1)
+        turns.append(np.repeat(random.integers(0, 2, (rows, 1)) * 2 - 1, width, axis=1))
+    left, right = (np.concatenate(parts, axis=1).astype(np.int8) for parts in (blocks, turns))
+    return torch.from_numpy(product(left, right, len(SPECIAL)).rows(count)).float()
 
 
 def _digits(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
