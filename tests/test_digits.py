@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from m3rt_export.digits import Digits, on_grid, packed
 from m3rt_export.graph import GraphBuilder
 from m3rt_export.linear import Int8Linear, Linear, StandardInt8Linear
-from test_products import crossed
+from m3rt_export.products import Product, product
 
 from m3rt.manifest import Port
 
@@ -36,8 +36,16 @@ def mixed(seed: int, wide: int = 6, narrow: int = 8) -> Any:
 
 def with_signs() -> Any:
     """The same, and signs that are products: ten columns, three rows of zeros."""
-    rows = crossed(0, 40, 10) * np.geomspace(0.01, 10, 10, dtype=np.float32)
+    left, right = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (2, 7, 10))
+    rows = product(left, right, 3).rows(40) * np.geomspace(0.01, 10, 10, dtype=np.float32)
     return np.concatenate([mixed(0), rows, mixed(4)], axis=1)
+
+
+def test_signs_are_found_beside_other_columns() -> None:
+    found = packed(with_signs())
+    assert found is not None
+    (signs,) = [run for run in found.runs if isinstance(run, Product)]
+    assert signs.left.shape == (7, 10)
 
 
 def steps(run: Digits) -> Any:

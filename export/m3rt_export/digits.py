@@ -59,25 +59,26 @@ def packed(table: NDArray[np.float32]) -> Packed | None:
         if (fit := _fit(column)) is None:
             return None
         found.append(fit)
+    levels = np.array([levels for levels, _ in found])
     step = np.array([step for _, step in found], np.float32)
     runs: list[Digits | Product] = []
     start = 0
-    kinds = [(levels, levels == 3 and signs) for (levels, _), signs in zip(found, _are_signs(table), strict=True)]
-    for (levels, signs), group in groupby(kinds):
+    for (count, empty), group in groupby(zip(levels.tolist(), _before_signs(table, levels).tolist(), strict=True)):
         end = start + len(list(group))
         steps = np.rint(table[:, start:end] / step[start:end]).astype(np.int8)
-        crossed = factored(steps) if signs and end - start > _FEW else None
-        runs.append(crossed or _run(steps, levels))
+        crossed = factored(steps) if empty >= 0 else None
+        runs.append(crossed or _run(steps, count))
         start = end
     return Packed(runs, step)
 
 
-def _are_signs(table: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which columns have no zeros but in the same leading rows as most: signs, which may be products."""
+def _before_signs(table: NDArray[np.float32], levels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each column of signs how many zeros come before them; -1 of others, and where few columns are alike."""
     used = table != 0
     first = used.argmax(axis=0)
-    empty = np.bincount(first).argmax()
-    return np.asarray((first == empty) & used[empty:].all(axis=0))
+    signs = (levels == 3) & np.array([column[empty:].all() for column, empty in zip(used.T, first, strict=True)])
+    alike = np.bincount(first[signs], minlength=len(table)) > _FEW
+    return np.where(signs & alike[first], first, -1)
 
 
 def _fit(column: NDArray[np.float32]) -> tuple[int, np.float32] | None:
