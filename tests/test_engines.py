@@ -15,13 +15,15 @@ from m3rt_export import export
 
 from m3rt import BundleError, DeviceMissing, EngineError, InputError, M3Encoder, M3rtError
 from m3rt.bundle import open_bundle
-from m3rt.cpu import has_vnni
+from m3rt.cpu import flags, has_vnni
 from m3rt.engines import Heads, load_engine, reference_engine
 from m3rt.engines.onnxruntime import OnnxRuntimeEngine
 from m3rt.threads import available_cpus
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 needs_vnni = pytest.mark.skipif(not has_vnni(), reason="openvino's int8 needs VNNI")
+# Its encoding of 256 bits, which some processors with AVX-512's lack: asked for it, oneDNN then saturates as AVX2 does.
+needs_avx_vnni = pytest.mark.skipif("avx_vnni" not in flags(), reason="this processor has no AVX-VNNI")
 no_cuda = pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
 
 
@@ -171,7 +173,7 @@ np.save(sys.argv[2], model.encode(["What is M3?", "Bonjour à tous, " * 9, "東�
         ("fp32", "AVX512_CORE"),
         ("fp32", "AVX2"),
         pytest.param("int8", "AVX512_CORE_VNNI", marks=needs_vnni),
-        pytest.param("int8", "AVX2_VNNI", marks=needs_vnni),
+        pytest.param("int8", "AVX2_VNNI", marks=needs_avx_vnni),
     ],
 )
 def test_openvino_computes_the_same_on_lesser_processors(
