@@ -111,7 +111,7 @@ def test_of_two_languages_the_other_is_all_others(model: Path, data: Path, capsy
     assert pairs["language_pairs"]
     assert pairs["mean"]["modes"] == together["mean"]["modes"]
     assert main(["eval", str(model), str(data), "--language-pairs", "--cross-lingual"]) == 2
-    assert "expected one of them" in capsys.readouterr().err
+    assert "or --language-pairs, not both. See: m3rt eval --help" in capsys.readouterr().err
 
 
 def test_weights_are_tuned_on_the_split_dev_and_used(model: Path, data: Path, tmp_path: Path, capsys: Captured) -> None:

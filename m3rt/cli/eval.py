@@ -76,9 +76,7 @@ def command(
 
     need("ir_measures", *["bm25s"] * bm25)
     if cross_lingual and language_pairs:
-        raise click.UsageError(
-            "--cross-lingual and --language-pairs: expected one of them, all languages at once or each"
-        )
+        raise click.UsageError("Expected --cross-lingual, all languages at once, or --language-pairs, not both.")
     among: Languages = "others" if cross_lingual else "each" if language_pairs else "own"
     if chart:
         check(chart)
