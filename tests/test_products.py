@@ -33,17 +33,13 @@ def test_a_product_is_found_and_gives_its_rows_back(seed: int, count: int, colum
     assert found.left.nbytes + found.right.nbytes <= (2 * side(count) + 1) * columns
 
 
-@given(st.integers(0, 999), st.integers(20, 80))
+@given(st.integers(0, 999), st.integers(30, 80))
 @settings(deadline=None)
 def test_one_other_sign_makes_it_no_product(seed: int, count: int) -> None:
     table = crossed(seed, count)
-    row = np.random.default_rng(seed).integers(3, count)
-    if row - 3 >= side(count - 3):  # rows of `left` itself may be anything
-        table[row, 2] *= -1
-        other = factored(table)
-        assert other is None or np.array_equal(other.rows(count), table)
-        random = signs(np.random.default_rng(seed), count, 40)
-        assert factored(random) is None
+    p = side(count - 3)  # after the rows of `left`, and not one that `right` is read from
+    table[3 + p + 1 + seed % (p - 1), seed % 7] *= -1
+    assert factored(table) is None
 
 
 def test_what_starts_with_more_zeros_than_a_small_table_has_rows_is_no_product() -> None:
