@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from m3rt_export.digits import Digits, on_grid, packed
 from m3rt_export.graph import GraphBuilder
 from m3rt_export.linear import Int8Linear, Linear, StandardInt8Linear
-from m3rt_export.products import Product, product
+from m3rt_export.products import Product, numbered, product, side
 
 from m3rt.manifest import Port
 
@@ -41,11 +41,26 @@ def with_signs() -> Any:
     return np.concatenate([mixed(0), rows, mixed(4)], axis=1)
 
 
+def with_shared_signs() -> Any:
+    """The same, but most rows have their signs in common with others."""
+    random = np.random.default_rng(1)
+    first, number = numbered(random.integers(0, 20, 37))
+    left, right = random.choice(np.array([-1, 1], np.int8), (2, side(len(first)), 10))
+    rows = product(left, right, 1).rows(len(first) + 1)[np.concatenate([[0, 0, 0], number + 1])]
+    return np.concatenate([mixed(0), rows.astype(np.float32), mixed(4)], axis=1)
+
+
 def test_signs_are_found_beside_other_columns() -> None:
     found = packed(with_signs())
     assert found is not None
     (signs,) = [run for run in found.runs if isinstance(run, Product)]
     assert signs.left.shape == (7, 10)
+    assert signs.which is None
+    shared = packed(with_shared_signs())
+    assert shared is not None
+    (signs,) = [run for run in shared.runs if isinstance(run, Product)]
+    assert signs.which is not None
+    assert signs.which.nbytes == 2 * 40
 
 
 def steps(run: Digits) -> Any:
@@ -97,7 +112,11 @@ def test_a_table_that_digits_would_change_is_left_alone(column: int) -> None:
 
 
 @pytest.mark.parametrize(("engine", "linear"), [("onnxruntime", Int8Linear()), ("openvino", StandardInt8Linear())])
-@pytest.mark.parametrize("grid", [mixed(0), on_grid(table(0)), with_signs()], ids=["runs", "one run", "signs"])
+@pytest.mark.parametrize(
+    "grid",
+    [mixed(0), on_grid(table(0)), with_signs(), with_shared_signs()],
+    ids=["runs", "one run", "signs", "shared signs"],
+)
 def test_engines_read_rows_exactly(engine: str, linear: Linear, grid: Any, tmp_path: Any) -> None:
     g = GraphBuilder(None)
     g.output(linear.rows(g, grid, "ids"), "rows")

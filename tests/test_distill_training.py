@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export import export
+from m3rt_export.digits import packed
+from m3rt_export.products import Product
 
 from m3rt import M3Encoder
 from m3rt.errors import CheckpointError, InputError
@@ -22,7 +24,7 @@ from m3rt.errors import CheckpointError, InputError
 torch: Any = pytest.importorskip("torch")
 
 # They need PyTorch, which is why these imports come after it.
-from m3rt_distill import checkpoint, losses, training  # noqa: E402
+from m3rt_distill import checkpoint, dictionary, losses, training  # noqa: E402
 from m3rt_distill.__main__ import main  # noqa: E402
 from m3rt_distill.alignment import aligned  # noqa: E402
 from m3rt_distill.anchors import SATURATION, bm25_weights, mean_of_words, place_weights  # noqa: E402
@@ -97,7 +99,7 @@ def directions() -> Any:
 
 
 def table() -> Table:
-    return student_table(directions(), RARITY, SHAPE.hidden)
+    return student_table(directions(), RARITY, SHAPE.hidden, np.arange(SHAPE.vocab))
 
 
 @pytest.fixture
@@ -204,14 +206,28 @@ def test_a_bags_direction_and_signs_are_in_a_students_table() -> None:
 
 def test_all_rows_of_words_are_as_long() -> None:
     normal = torch.randn(SHAPE.vocab, 255, generator=torch.Generator().manual_seed(0))
-    lengths = student_table(normal, RARITY, 768).rows[:, :-OTHERS].norm(dim=1)[1:]
+    lengths = student_table(normal, RARITY, 768, np.arange(SHAPE.vocab)).rows[:, :-OTHERS].norm(dim=1)[1:]
     assert lengths.std() / lengths.mean() < 0.02
 
 
 def test_a_hidden_size_without_room_is_refused() -> None:
     with pytest.raises(InputError, match="hidden is 10 for 32 components, expected at least 13"):
-        student_table(directions(), RARITY, 10)
-    assert student_table(directions(), RARITY, 13).words == 3
+        student_table(directions(), RARITY, 10, np.arange(SHAPE.vocab))
+    assert student_table(directions(), RARITY, 13, np.arange(SHAPE.vocab)).words == 3
+
+
+def test_pieces_of_one_sense_share_their_signs_and_nothing_else() -> None:
+    senses = np.arange(SHAPE.vocab)
+    senses[[20, 30]] = 10
+    found = student_table(directions(), RARITY, 512, senses).rows  # so wide that no two senses have the same by chance
+    signs, words = found[:, 30:-OTHERS], found[:, :30]
+    assert torch.equal(signs[20], signs[10])
+    assert torch.equal(signs[30], signs[10])
+    assert len(torch.unique(signs[4:], dim=0)) == SHAPE.vocab - 4 - 2
+    assert not torch.equal(words[20], words[10])
+    kept = packed(found.numpy())
+    assert kept is not None
+    assert any(isinstance(run, Product) and run.which is not None for run in kept.runs)
 
 
 def test_whitened_rows_differ_as_much_in_every_direction() -> None:
@@ -251,6 +267,56 @@ def test_aligned_words_find_translations_that_they_did_not_see() -> None:
 
     assert found(rows) < 0.1
     assert found(aligned(rows, rarity, seen, pivot=1)) > 0.95
+
+
+@given(st.integers(0, 999))
+@settings(max_examples=20, deadline=None)
+def test_model_1_is_that_of_plain_loops(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    sentences = [
+        (random.choice(6, random.integers(1, 4), False), random.choice(6, random.integers(1, 4), False))
+        for _ in range(5)
+    ]
+    chance = dict.fromkeys(((f, e) for mine, theirs in sentences for f in mine for e in theirs), 1.0)
+    for _ in range(dictionary._ROUNDS):
+        count = dict.fromkeys(chance, 0.0)
+        for mine, theirs in sentences:
+            for e in theirs:
+                for f in mine:
+                    count[f, e] += chance[f, e] / sum(chance[g, e] for g in mine)
+        chance = {(f, e): c / sum(count[g, d] for g, d in count if g == f) for (f, e), c in count.items()}
+    pairs = [(s, f, e) for s, (mine, theirs) in enumerate(sentences) for f in mine for e in theirs]
+    kinds = sorted(chance)
+    pair = np.array([kinds.index((f, e)) for _, f, e in pairs])
+    explained = np.array([s * 6 + e for s, _, e in pairs])
+    found, often = dictionary._model_1(pair, explained, np.array([f for f, _ in kinds]))
+    assert found == pytest.approx([chance[kind] for kind in kinds])
+    assert often == pytest.approx([count[kind] for kind in kinds])
+
+
+def test_translations_link_pieces_to_those_of_the_pivot() -> None:
+    seen = translations(600)
+    links = dictionary.translations(seen, 400, pivot=1)
+    senses = dictionary.senses(links, 400)
+    met = np.unique(seen.ids[(seen.ids >= 4) & (seen.ids < 200)])
+    assert (senses[met] == met + 200).mean() > 0.99
+    assert np.array_equal(senses[200:], np.arange(200, 400))  # the pivot's own have no other sense
+    assert senses[:4].tolist() == [0, 1, 2, 3]
+    assert links.strength.min() > 0
+    assert links.strength.max() <= 1
+    rows = torch.nn.functional.normalize(torch.randn(400, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    moved = dictionary.nearer(rows, links)
+    assert (rows[met] * rows[met + 200]).sum(1).mean() < 0.1
+    assert (moved[met] * rows[met + 200]).sum(1).mean() > 0.6
+    assert moved[204:].numpy() == pytest.approx(rows[204:].numpy(), abs=1e-6)
+    assert moved.norm(dim=1).numpy() == pytest.approx(np.ones(400), abs=1e-6)
+
+
+def test_lessons_without_translations_have_no_links() -> None:
+    alone = replace(translations(20), langs=np.zeros(40, np.int16))
+    links = dictionary.translations(alone, 400, pivot=0)
+    assert not len(links.piece)
+    assert np.array_equal(dictionary.senses(links, 400), np.arange(400))
 
 
 def test_lessons_of_another_version_are_refused(tmp_path: Path) -> None:
@@ -505,8 +571,10 @@ def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     words = torch.load(tmp_path / "run" / "bag.pt", weights_only=True)["mean"]["module.table.weight"]
     rarity = Vocabulary.read(tmp_path / "run" / "vocabulary").rarity
     kept_table = checkpoint.load(tmp_path / "run" / "student").backbone.embeddings.word_embeddings.weight
-    taught = aligned(whitened(words[:, :-1]), rarity, Lessons.read(tmp_path / "run" / "lessons.npz"), 0)
-    assert torch.equal(kept_table, student_table(taught, rarity, 48, 0).rows)
+    read = Lessons.read(tmp_path / "run" / "lessons.npz")
+    links = dictionary.translations(read, len(rarity), 0)
+    taught = dictionary.nearer(aligned(whitened(words[:, :-1]), rarity, read, 0), links)
+    assert torch.equal(kept_table, student_table(taught, rarity, 48, dictionary.senses(links, len(rarity))).rows)
     found = model.encode(texts[:2], return_sparse=True, return_colbert_vecs=True)
     assert found.dense_vecs.shape == (2, 48)
     assert found.colbert_vecs[0].shape[1] == 8

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export.digits import Digits, packed
-from m3rt_export.products import Product, factored, product, side
+from m3rt_export.products import Product, factored, numbered, product, side
 
 
 def signs(random: Any, *shape: int) -> Any:
@@ -33,6 +33,27 @@ def test_a_product_is_found_and_gives_its_rows_back(seed: int, count: int, colum
     assert found.left.nbytes + found.right.nbytes <= (2 * side(count) + 1) * columns
 
 
+@given(st.integers(0, 999), st.integers(5, 40), st.integers(0, 3))
+@settings(deadline=None)
+def test_rows_used_more_than_once_are_kept_once(seed: int, count: int, empty: int) -> None:
+    table = crossed(seed, count + 3, 24)  # so many columns that no two of its rows are the same
+    random = np.random.default_rng(seed)
+    seen = np.concatenate([np.arange(count), random.integers(0, count, 60)])
+    which = np.array([0] * empty + (seen + 3).tolist())
+    found = factored(table[which])
+    assert found is not None
+    assert found.which is not None
+    assert np.array_equal(found.rows(len(which)), table[which])
+    assert len(found.left) == side(count)
+
+
+def test_rows_are_numbered_by_where_they_are_first() -> None:
+    first, number = numbered(np.array([[5, 1], [2, 2], [5, 1], [0, 0], [2, 2]]))
+    assert first.tolist() == [0, 1, 3]
+    assert number.tolist() == [0, 1, 0, 2, 1]
+    assert numbered(np.array([7, 3, 7]))[1].tolist() == [0, 1, 0]
+
+
 @given(st.integers(0, 999), st.integers(30, 80))
 @settings(deadline=None)
 def test_one_other_sign_makes_it_no_product(seed: int, count: int) -> None:
@@ -42,8 +63,11 @@ def test_one_other_sign_makes_it_no_product(seed: int, count: int) -> None:
     assert factored(table) is None
 
 
-def test_what_starts_with_more_zeros_than_a_small_table_has_rows_is_no_product() -> None:
-    assert factored(np.concatenate([np.zeros((9, 4), np.int8), np.ones((4, 4), np.int8)])) is None
+def test_what_starts_with_more_zeros_than_a_small_table_has_rows_keeps_them_once() -> None:
+    table = np.concatenate([np.zeros((9, 4), np.int8), np.ones((4, 4), np.int8)])
+    found = factored(table)
+    assert found is not None
+    assert np.array_equal(found.rows(13), table)
     assert factored(np.zeros((9, 4), np.int8)) is None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from m3rt_export.digits import on_grid
-from m3rt_export.products import product, side
+from m3rt_export.products import numbered, product, side
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -52,12 +52,14 @@ class Table:
         return self.words + self.signs
 
 
-def student_table(directions: Tensor, rarity: NDArray[np.float32], hidden: int, seed: int = 0) -> Table:
+def student_table(
+    directions: Tensor, rarity: NDArray[np.float32], hidden: int, senses: NDArray[np.int64], seed: int = 0
+) -> Table:
     """A student's rows from directions (vocab, n) of words, of which as many channels are used as fill whole bytes.
 
-    Signs: random, half of them positive, so that different ids stay apart however alike they are; a mean of many ids
-    needs the width more than it needs meaning. All rows have one mean and length, so that a layer norm does the same to
-    each.
+    Signs: random, half of them positive, so that different senses (vocab,) stay apart however alike they are; a mean of
+    many ids needs the width more than it needs meaning. All rows have one mean and length, so that a layer norm does
+    the same to each.
     """
     count, most = directions.shape
     left = {n: hidden - OTHERS - n for n in range(_TOGETHER, most + 1, _TOGETHER)}
@@ -67,7 +69,7 @@ def student_table(directions: Tensor, rarity: NDArray[np.float32], hidden: int, 
     signs = left[words]
     rows = torch.zeros(count, hidden)
     rows[:, :words] = _even(directions[:, :words])
-    rows[:, words : words + signs] = _SIGNS * math.sqrt(words / signs) * _signs(count, signs, seed)
+    rows[:, words : words + signs] = _SIGNS * math.sqrt(words / signs) * _signs(senses, signs, seed)
     steps, fine, step = _digits(np.log(np.maximum(rarity, _COMMON)))
     rows[:, RARITY], rows[:, FINE] = torch.from_numpy(steps) * _LOG, torch.from_numpy(fine) * _LOG
     rows[list(SPECIAL), : words + signs] = 0
@@ -103,20 +105,22 @@ def _even(words: Tensor) -> Tensor:
     return words
 
 
-def _signs(count: int, signs: int, seed: int) -> Tensor:
-    """(count, signs): rows of as many 1 as -1, but zeros for special tokens, products of two small tables' rows.
+def _signs(senses: NDArray[np.int64], signs: int, seed: int) -> Tensor:
+    """(vocab, signs): as many 1 as -1 for each sense, zeros for special tokens, products of two small tables' rows.
 
     Blocks of one of them, of _BLOCK columns, have as many 1 as -1; the other keeps or turns a block as a whole.
     """
     random = np.random.default_rng(seed)
-    rows = side(count - len(SPECIAL))
+    first, number = numbered(senses[len(SPECIAL) :])
+    rows = side(len(first))
     blocks, turns = [], []
     for start in range(0, signs, _BLOCK):
         width = min(_BLOCK, signs - start)
         blocks.append((random.random((rows, width)).argsort(axis=1) < width // 2) * 2 - 1)
         turns.append(np.repeat(random.integers(0, 2, (rows, 1)) * 2 - 1, width, axis=1))
     left, right = (np.concatenate(parts, axis=1).astype(np.int8) for parts in (blocks, turns))
-    return torch.from_numpy(product(left, right, len(SPECIAL)).rows(count)).float()
+    found = product(left, right, 1).rows(len(first) + 1)
+    return torch.from_numpy(found[np.concatenate([[0] * len(SPECIAL), number + 1])]).float()
 
 
 def _digits(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:

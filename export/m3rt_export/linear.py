@@ -265,6 +265,8 @@ def _unpacked(g: GraphBuilder, run: Digits, ids: str) -> str:
 
 def _multiplied(g: GraphBuilder, run: Product, ids: str) -> str:
     """The columns of a product for flat ids: (number of ids, columns)."""
+    if run.which is not None:
+        ids = g.op("Cast", g.op("Gather", g.weight(run.which), ids), to=7)
     moved = g.op("Add", ids, g.constant(run.shift, np.int64))
     period = g.constant(len(run.left), np.int64)
     places = (run.left, g.op("Mod", moved, period)), (run.right, g.op("Div", moved, period))
