@@ -17,7 +17,7 @@ from .alignment import aligned
 from .bag import Bag, bag_losses, starting_table
 from .channels import student_table, whitened
 from .data import PIVOT, Corpus, read_corpus
-from .dictionary import nearer, senses, translations
+from .dictionary import guessed, nearer, senses, translations
 from .lessons import Lessons, prepare
 from .plot import plot
 from .recipe import Recipe
@@ -116,7 +116,9 @@ def _warm(recipe: Recipe, lessons: Lessons, vocabulary: Vocabulary, out: Path, d
     pivot = recipe.langs.index(PIVOT) if PIVOT in recipe.langs else 0
     links = translations(lessons, shape.vocab, pivot)
     words = nearer(aligned(words, vocabulary.rarity, lessons, pivot), links)
-    table = student_table(words, vocabulary.rarity, recipe.hidden, senses(links, shape.vocab), recipe.seed)
+    words = aligned(words, vocabulary.rarity, lessons, pivot)
+    meant = senses(guessed(links, words, lessons, pivot), shape.vocab)
+    table = student_table(words, vocabulary.rarity, recipe.hidden, meant, recipe.seed)
     student = initialise(shape, table, recipe.seed)
     # The table has words that no text of the layers' stages has; only the bag's stage keeps them in step.
     student.backbone.embeddings.word_embeddings.requires_grad_(False)

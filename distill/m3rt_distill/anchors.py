@@ -9,7 +9,7 @@ from torch.nn import functional
 from .student import is_lexical
 
 _K1, _LENGTH_SHARE, _USUAL_LENGTH = 1.2, 0.75, 150  # BM25's k1, b and a passage's tokens
-_LEXICAL_SCALE = 0.16  # weights then lie near BGE-M3's; .2 drowns, across languages, what the other views find
+_LEXICAL_SCALE = 0.13  # weights then lie near BGE-M3's; .2 drowns, across languages, what the other views find
 SATURATION = 2.5  # of the mean of words, by trial: 0.6 to 2.5 find ever more
 _LEAD, _LEAST = 60, 0.3  # tokens after which a place weighs half of what the first one has above the least, by trial
 

@@ -24,7 +24,7 @@ _KEYS = 16  # channels of each of the last layer's queries and keys; an export l
 # The logarithm of a weight over x = k / (k + n), n up to 100, fitted: slope * (x - bend * gelu(sharp * (at - x))).
 _SLOPE_OF_COUNT, _BEND, _SHARP, _AT = 3.05, 0.658, 7.0, 0.133
 _WIDER = 2.0  # of the share, as its channel has it
-_LEXICAL, _SLOPE = 0.48, 0.24  # of a word of usual rarity, and for each unit of its logarithm: near BM25's
+_LEXICAL, _SLOPE = 0.39, 0.195  # of a word of usual rarity, and for each unit of its logarithm: near BM25's
 
 
 def initialise(shape: Shape, table: Table, seed: int = 0) -> Student:
