@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .lessons import Lessons
+from .student import SPECIAL
 
 _SENTENCES = 20_000  # of each language, at most
 _LARGEST = 2500  # pairs of pieces in a sentence: longer ones say little
@@ -19,7 +20,7 @@ _LEAST = 0.05  # strength of a link; .02, .15 and .25 find less
 _ALIKE = 0.5  # cosine of what is taken for a translation without having been seen as one
 _OWN = 2.0  # times as often as elsewhere counts what the pivot uses itself, and then needs no translation
 _NEARER = 1.5  # weight of a piece's translations beside itself
-_SPECIAL = 4
+_SPECIAL = len(SPECIAL)
 
 
 class Links(NamedTuple):
@@ -62,11 +63,8 @@ def senses(links: Links, vocab: int) -> NDArray[np.int64]:
 def guessed(links: Links, rows: Tensor, lessons: Lessons, pivot: int) -> Links:
     """The same, and of pieces of other languages without a link the nearest rows (vocab, n) of the pivot's."""
     own = _own(lessons, len(rows), pivot)
-    own[:_SPECIAL] = False
-    alone = ~own
-    alone[links.piece] = False
-    alone[:_SPECIAL] = False
-    piece, meaning = np.flatnonzero(alone), np.flatnonzero(own)
+    linked = np.isin(np.arange(len(rows)), links.piece)
+    piece, meaning = (_SPECIAL + np.flatnonzero(which[_SPECIAL:]) for which in (~own & ~linked, own))
     if not len(piece) or not len(meaning):
         return links
     centred = functional.normalize(rows - rows[_SPECIAL:].mean(dim=0), dim=1)
