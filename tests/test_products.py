@@ -36,7 +36,7 @@ def test_a_product_is_found_and_gives_its_rows_back(seed: int, count: int, colum
 @given(st.integers(0, 999), st.integers(5, 40), st.integers(0, 3))
 @settings(deadline=None)
 def test_rows_used_more_than_once_are_kept_once(seed: int, count: int, empty: int) -> None:
-    table = crossed(seed, count + 3, 24)  # so many columns that no two of its rows are the same
+    table = crossed(seed, count + 3, 48)  # so many columns that no two of its rows are the same
     random = np.random.default_rng(seed)
     seen = np.concatenate([np.arange(count), random.integers(0, count, 60)])
     which = np.array([0] * empty + (seen + 3).tolist())
@@ -57,9 +57,9 @@ def test_rows_are_numbered_by_where_they_are_first() -> None:
 @given(st.integers(0, 999), st.integers(30, 80))
 @settings(deadline=None)
 def test_one_other_sign_makes_it_no_product(seed: int, count: int) -> None:
-    table = crossed(seed, count)
+    table = crossed(seed, count, 48)  # so many columns that no two of its rows are the same
     p = side(count - 3)  # after the rows of `left`, and not one that `right` is read from
-    table[3 + p + 1 + seed % (p - 1), seed % 7] *= -1
+    table[3 + p + 1 + seed % (p - 1), seed % 48] *= -1
     assert factored(table) is None
 
 

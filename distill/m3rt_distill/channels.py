@@ -17,7 +17,7 @@ from m3rt.errors import InputError
 
 from .student import SPECIAL
 
-# Counted from the end: 1 for all ids but <s>; </s> alone; empty, for the share of a repeated id that the first layer
+# Counted from the end: 1 for all ids but <s>; </s> alone; empty, for the share of a repeated sense that the first layer
 # finds; the logarithm of what a place weighs, in the table of positions; that of the rarity, in steps and the rest.
 EVERY, END, SHARE, PLACE, RARITY, FINE = range(-6, 0)
 OTHERS = 6

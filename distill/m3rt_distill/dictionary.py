@@ -18,7 +18,7 @@ _LARGEST = 2500  # pairs of pieces in a sentence: longer ones say little
 _ROUNDS = 5
 _LEAST = 0.05  # strength of a link; .02, .15 and .25 find less
 _ALIKE = 0.5  # cosine of what is taken for a translation without having been seen as one
-_OWN = 2.0  # times as often as elsewhere counts what the pivot uses itself, and then needs no translation
+_OWN = 2.0  # times as often counts what the pivot uses; what it then uses more than others needs no translation
 _NEARER = 1.5  # weight of a piece's translations beside itself
 _SPECIAL = len(SPECIAL)
 
@@ -85,7 +85,7 @@ def nearer(rows: Tensor, links: Links) -> Tensor:
 
 
 def _own(lessons: Lessons, vocab: int, pivot: int) -> NDArray[np.bool_]:
-    """Which pieces the pivot language uses about as often as all others together."""
+    """Which pieces the pivot language uses at least half as often as all others together."""
     of_tokens = lessons.langs.repeat(np.diff(lessons.offsets))
     counts = [np.bincount(lessons.ids[where], minlength=vocab) for where in (of_tokens == pivot, of_tokens >= 0)]
     return (1 + _OWN) * counts[0] > counts[1]  # counts[1] has the pivot's own as well

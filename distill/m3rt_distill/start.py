@@ -16,7 +16,7 @@ from .student import FIRST_POSITION, SPECIAL, Shape, Student
 _MIX = 2.5  # how much of the weighted mean the last layer adds to each token; ColBERT finds less with .2 and 1
 _NOISE = 0.002  # of maps that start as something else; ten times as much costs a fifth of what the bag finds
 _WAVES = 0.05  # of positions beside words
-_ALIKE = 9.0  # attention's logit between two tokens of one id, where different ids are near 0
+_ALIKE = 9.0  # attention's logit between two tokens of one sense, where different ones are near 0
 _APART = 22.0  # less between <s> and all others, in the first layer
 _SPLIT = 4  # channels of the logit above, so that none of its weights is much above others: int8 has one scale
 _ABOVE = 4.0  # the last layer's logit of any word above that of <s>
@@ -30,7 +30,7 @@ _LEXICAL, _SLOPE = 0.39, 0.195  # of a word of usual rarity, and for each unit o
 def initialise(shape: Shape, table: Table, seed: int = 0) -> Student:
     """A student whose dense view is at once nearly anchors.mean_of_words of its table.
 
-    The first of two or more layers finds how often a token's id is in the text, by one head and one channel of its
+    The first of two or more layers finds how often a token's sense is in the text, by one head and one channel of its
     feed-forward map; the last one lets <s> gather the words; all else leaves its input as it is. shape.epsilon should
     be about 0.1: <s> is empty until the last layer, and with XLM-R's 1e-5 layer norms make as much of its first
     gradient as of a word.
@@ -65,9 +65,9 @@ def initialise(shape: Shape, table: Table, seed: int = 0) -> Student:
 
 
 def _count(attention: nn.ModuleDict, shape: Shape, table: Table) -> None:
-    """Write k / (k + n) of a token whose id is n times in the text into SHARE.
+    """Write k / (k + n) of a token whose sense is n times in the text into SHARE.
 
-    A token attends to all with its own id, known by their signs, and to </s>, which counts as k of them: what it reads
+    A token attends to all of its own sense, known by their signs, and to </s>, which counts as k of them: what it reads
     of </s> is BM25's saturation. <s> attends to itself, which is 0, so that it stays empty.
     """
     inner, width = attention["self"], shape.hidden // shape.heads
