@@ -1,0 +1,51 @@
+"""Files that others may have made or may be writing: read with a limit, locked against other writers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes.
+
+    Raises OSError for anything else, as for a file that cannot be read. Reading never waits: a FIFO or a device is
+    refused before a byte is read, and the limit also holds for a file that grows or tells a wrong size.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        if found.st_size > limit or len(data := file.read(limit + 1)) > limit:
+            raise OSError(errno.EFBIG, f"is larger than the {limit:,} bytes that such a file may have")
+    return data
+
+
+class Busy(Exception):
+    """Another writer holds the lock."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, made if it is missing, against other threads and processes of this host.
+
+    Raises Busy at once when it is held, OSError when it cannot be made. The lock ends with the block or with the
+    process that took it: a forked child does not keep it. A lock on a file, not on a directory, is also seen by other
+    hosts of an NFS share, as far as the share passes locks on.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Busy(str(path)) from None
+    try:
+        yield
+    finally:
+        lock.release()
