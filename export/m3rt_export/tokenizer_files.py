@@ -9,42 +9,75 @@ from typing import Any
 
 import marisa_trie
 import numpy as np
+from tokenizers import Tokenizer
 
 from m3rt.errors import CheckpointError
 from m3rt.manifest import TOKENIZER
-from m3rt.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram, fast_tokenizer
+from m3rt.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram
 
 from .config import Config
-from .texts import calibration_texts
+from .json_file import understood
+from .panics import one_line
+from .texts import GOLDEN_TEXTS, calibration_texts
+from .tokenizer_json import read_tokenizer
 
 _MODEL_KEYS = {"type", "unk_id", "vocab", "byte_fallback"}  # any other would change the ids in a way unknown here
+_UNKNOWN = "\U0010fffd"  # a character that no vocabulary has
 
 
 def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
     """Write tokenizer.json without its indentation, which is half of XLM-R's file, and what m3rt.unigram reads.
 
-    Raises CheckpointError when it is no tokenizer or has more ids than the model.
+    `source` is the checkpoint. Raises CheckpointError when its tokenizer cannot be used or has more ids than the model.
     """
-    tokenizer = json.loads((source / TOKENIZER).read_text(encoding="utf-8"))
-    try:
-        vocab = tokenizer["model"].get("vocab") or ()
-        largest = max([len(vocab) - 1, *(int(token["id"]) for token in tokenizer.get("added_tokens") or ())])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{source / TOKENIZER} is not a tokenizer file: {error!r}") from None
+    path = source / config.modules.folder / TOKENIZER
+    with understood(path):
+        tokenizer = read_tokenizer(config.tokenizer)
+        _check_ids(path, tokenizer, config)
+        _write_json(directory / TOKENIZER, tokenizer)
+    with one_line(path):
+        fast = Tokenizer.from_buffer((directory / TOKENIZER).read_bytes())
+        fast.no_truncation()
+        fast.no_padding()
+        texts = [*calibration_texts(), *GOLDEN_TEXTS, _UNKNOWN]
+        rows = [e.ids for e in fast.encode_batch_fast(texts)]
+        added = {token["content"]: fast.token_to_id(token["content"]) for token in tokenizer.get("added_tokens") or ()}
+    _check_results(path, tokenizer, config, rows[texts.index("")], added)
+    with understood(path):
+        plain = tokenizer["model"].get("type") == "Unigram" and _is_plain(tokenizer)
+    if plain:
+        with one_line(path):
+            _write_unigram(directory, tokenizer)
+            # Whatever a tokenizer may hold that was not thought of here: then the bundle goes without.
+            if Unigram(directory).ids(texts) != rows:
+                shutil.rmtree(directory / FOLDER)
+
+
+def _check_ids(path: Path, tokenizer: dict[str, Any], config: Config) -> None:
+    vocab = tokenizer["model"].get("vocab") or ()
+    largest = max([len(vocab) - 1, *(int(token["id"]) for token in tokenizer.get("added_tokens") or ())])
     if largest >= config.architecture.vocab_size:
         raise CheckpointError(
-            f"{source / TOKENIZER} has ids up to {largest}, expected below vocab_size "
-            f"{config.architecture.vocab_size}; the files are of different models"
+            f"{path} has ids up to {largest}, expected below vocab_size {config.architecture.vocab_size}; "
+            "the files are of different models"
         )
-    _write_json(directory / TOKENIZER, tokenizer)
-    if tokenizer["model"].get("type") != "Unigram":
-        return
-    fast, texts = fast_tokenizer(directory / TOKENIZER), calibration_texts()  # refuses what has another structure
-    if _is_plain(tokenizer):
-        _write_unigram(directory, tokenizer)
-        # Whatever a tokenizer may hold that was not thought of here: then the bundle goes without.
-        if Unigram(directory).ids(texts) != [e.ids for e in fast.encode_batch_fast(texts)]:
-            shutil.rmtree(directory / FOLDER)
+
+
+def _check_results(
+    path: Path, tokenizer: dict[str, Any], config: Config, empty: list[int], added: dict[str, int]
+) -> None:
+    special = config.special_tokens
+    if empty != [special.bos, special.eos]:
+        raise CheckpointError(
+            f"{path} makes {empty!s:.60} of an empty text, expected [{special.bos}, {special.eos}]; it has no template "
+            "that puts the special tokens around a text"
+        )
+    for token in tokenizer.get("added_tokens") or ():
+        if added[token["content"]] != token["id"]:
+            raise CheckpointError(
+                f"{path}: the added token {token['content']!r:.60} has id {token['id']!r:.20}, expected "
+                f"{added[token['content']]} as the tokenizers library counts; save the tokenizer again with transformers"
+            )
 
 
 def _is_plain(tokenizer: dict[str, Any]) -> bool:
