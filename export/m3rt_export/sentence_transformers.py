@@ -78,7 +78,7 @@ def _kind(module: Fields) -> str:
 
 def _folder(module: Fields) -> str:
     name = module.text("path")
-    if name and (not re.fullmatch(r"[\w.-]+", name) or name in (".", "..")):
+    if name and (not re.fullmatch(r"[\w.-]{1,100}", name) or name in (".", "..")):
         module.fail("path", "the name of a folder of the checkpoint")
     return name
 

@@ -1,4 +1,4 @@
-"""tokenizer.json as transformers and Sentence Transformers use it: changed by the settings beside it when it is read."""
+"""tokenizer.json as transformers and Sentence Transformers use it: changed by the settings beside it."""
 
 from __future__ import annotations
 
