@@ -267,3 +267,25 @@ def test_the_cli_shows_one_line_for_a_panic(tmp_path: Path, broken: Path) -> Non
     assert len(done.stderr.replace("\r", "\n").strip().splitlines()[-1]) < 700
     assert "panicked" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited so on Linux only")
+@pytest.mark.parametrize("room", [8, 40, 100])
+def test_too_little_address_space_is_one_line(tmp_path: Path, broken: Path, room: int) -> None:
+    script = """
+import resource, sys
+from pathlib import Path
+import m3rt_export.exporter
+from m3rt import OutputError
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (int(sys.argv[3]) << 20),) * 2)
+try:
+    m3rt_export.export(*sys.argv[1:3])
+except OutputError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", script, str(broken), str(tmp_path / "bundle"), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "MiB of address space, expected" in done.stdout
+    assert len(done.stdout.splitlines()) == 1

@@ -23,6 +23,7 @@ from .golden import write_golden
 from .heads import FILES as HEAD_FILES
 from .heads import read_heads
 from .json_file import MAX_JSON_BYTES
+from .memory import refuse_little_room
 from .source import Source as Checkpoint
 from .source import resolve
 from .tensors import open_tensors
@@ -55,6 +56,7 @@ def export(
     engines = tuple(OPERATORS[precision])
     if engine is not None and engine not in engines:
         raise InputError(f"engine is {engine!r}, expected one of {', '.join(engines)} for {precision}")
+    refuse_little_room()
     target = Path(out)
     with _written_aside(target) as directory:
         progress("reading the checkpoint")
@@ -150,6 +152,8 @@ def _written_aside(target: Path) -> Iterator[Path]:
     except OSError as error:
         # Reading errors are CheckpointErrors by now: what is left is a full disk, permissions, a lost mount.
         raise OutputError(f"{target} cannot be written: {error.strerror or error}; nothing was kept") from error
+    except MemoryError as error:
+        raise OutputError(f"{target} cannot be written: out of memory; nothing was kept") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -76,7 +76,8 @@ def read_fields(path: Path, *, required: bool = False) -> Fields:
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises CheckpointError for a missing, large or damaged file."""
     try:
-        data = read_bytes(path, MAX_JSON_BYTES)
+        # Not more than its size, because so much memory is taken at once.
+        data = read_bytes(path, min(MAX_JSON_BYTES, path.stat().st_size))
     except FileNotFoundError:
         raise CheckpointError(
             f"{path} is missing; expected a checkpoint directory in Hugging Face's layout, fetch the whole checkpoint"
