@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,14 +26,16 @@ _PROMPTS = (
     (r"bge-\w+-en-v1\.5", {"query": "Represent this sentence for searching relevant passages: "}),
     (r"(^|[-/])e5-(small|base|large)(-v2)?($|[-_ ])", {"query": "query: ", "passage": "passage: "}),
 )
-# What changes the vectors in a way that no graph here has, by what must be empty or false.
-_REFUSED = {
+# Keys that must be empty or false, because no graph here computes what they ask for.
+_NOT_BUILT = {
     "is_decoder": "expected an encoder",
     "is_encoder_decoder": "expected an encoder",
     "add_cross_attention": "expected an encoder",
-    "pruned_heads": "expected all heads: save the model as it is after pruning, with its weights of 0",
+    "pruned_heads": "expected a model with all heads, the pruned ones with weights of 0",
+}
+_NOT_READ = {
     "quantization_config": "expected weights that are not quantized: give the original checkpoint",
-    "auto_map": "the checkpoint asks for code of its own, which is never run: a model of transformers' own is expected",
+    "auto_map": "expected a model of transformers' own: the checkpoint's code is never run",
     "adapters": "expected a model without adapters: merge them first",
 }
 
@@ -72,7 +75,7 @@ def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str)
     fields = read_fields(folder / "config.json", required=True)
     if not (model_type := fields.text("model_type")):
         fields.fail("model_type", "a name; is this a model's config?")
-    _refuse(fields)
+    _refuse(fields, _NOT_READ)
     roberta = model_type in ROBERTA
     pad = fields.number("pad_token_id", low=0, default=1 if roberta and "pad_token_id" not in fields.raw else 0)
     architecture = _architecture(fields, model_type)
@@ -121,13 +124,14 @@ def _architecture(fields: Fields, model_type: str) -> Architecture:
     )
 
 
-def _refuse(fields: Fields) -> None:
-    for key, expected in _REFUSED.items():
+def _refuse(fields: Fields, keys: Mapping[str, str]) -> None:
+    for key, expected in keys.items():
         if fields.raw.get(key):
             raise CheckpointError(f"{fields.path}: {key} is {str(fields.raw[key])!r:.80}, {expected}")
 
 
 def _check_known(fields: Fields, architecture: Architecture, pad: int) -> None:
+    _refuse(fields, _NOT_BUILT)
     for key, expected in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
         if (value := fields.raw.get(key, expected)) != expected:
             raise CheckpointError(f"{fields.path}: {key} is {value!r:.60}, the graph builder knows {expected!r} only")

@@ -19,7 +19,7 @@ def refuse_little_room() -> None:
     try:
         from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
 
-        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * mmap.PAGESIZE
+        used = int(Path("/proc/self/statm").read_bytes().split()[0]) * mmap.PAGESIZE
     except (ImportError, OSError):  # another system, whose limits are not these
         return
     limit, needed = getrlimit(RLIMIT_AS)[0], used + _ROOM_PER_CPU_BYTES * (1 + min(available_cpus(), 4))

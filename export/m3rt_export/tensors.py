@@ -170,7 +170,7 @@ def _inside(index: Path, shard: str) -> Path:
     in_cache = directory.parent.name == "snapshots" and directory.parent.parent.name.startswith("models--")
     root = directory.parents[2] if in_cache else directory
     path = index.parent / shard
-    plain = re.fullmatch(r"[\w.-]+", shard) and path.suffix in READERS
+    plain = re.fullmatch(r"[\w.-]{1,200}", shard) and path.suffix in READERS
     if not plain or not path.resolve().is_relative_to(root):
         raise CheckpointError(
             f"{index}: shard {shard!r:.80} is no weight file inside {directory}, expected a plain file name; "

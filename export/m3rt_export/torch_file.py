@@ -58,7 +58,7 @@ def read_torch_file(path: Path) -> dict[str, Array]:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}, expected a readable torch.save file") from error
     except _DAMAGE as error:
-        raise CheckpointError(f"{path}: damaged torch.save file ({error}): fetch it again") from error
+        raise CheckpointError(f"{path}: damaged torch.save file ({str(error)!r:.160}): fetch it again") from error
 
 
 def _why_not_zip(path: Path) -> str:
