@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup check test parity oldest outdated bench bench-all clean
+.PHONY: setup check test parity docs oldest outdated bench bench-all clean
 
 setup: $(VENV)/.dev
 
@@ -28,6 +28,10 @@ test: setup
 # Compares with FlagEmbedding, transformers and Optimum themselves; installs PyTorch.
 parity: $(VENV)/.parity
 	$(BIN)/python -m pytest -m parity
+
+# The pages of docs/, and the reference from the docstrings, as a site in dist/docs.
+docs: setup
+	$(BIN)/python -m zensical build --strict
 
 # The tests with the oldest versions that pyproject.toml allows, in an environment of their own.
 oldest: setup
