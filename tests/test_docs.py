@@ -1,4 +1,4 @@
-"""Every command and every piece of Python in docs/ runs, page by page and in order; the pages build without a warning."""
+"""Every block of docs/ runs, page by page and in order, and the pages build without a warning."""
 
 import os
 import re
