@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup check test parity bench bench-all clean
+.PHONY: setup check test parity docs oldest outdated bench bench-all clean
 
 setup: $(VENV)/.dev
 
@@ -28,6 +28,20 @@ test: setup
 # Compares with FlagEmbedding, transformers and Optimum themselves; installs PyTorch.
 parity: $(VENV)/.parity
 	$(BIN)/python -m pytest -m parity
+
+# The pages of docs/, and the reference from the docstrings, as a site in dist/docs.
+docs: setup
+	$(BIN)/python -m zensical build --strict
+
+# The tests with the oldest versions that pyproject.toml allows, in an environment of their own.
+oldest: setup
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .oldest
+	$(BIN)/uv pip install --quiet --python .oldest/bin/python --resolution lowest-direct --editable ".[dev]"
+	.oldest/bin/python -m pytest
+
+# The weekly look: packages of which newer versions are out. make clean, setup, test: whether m3rt works with them.
+outdated: setup
+	$(BIN)/pip list --outdated
 
 # m3rt beside its peers, from nothing but package registries: benchmarks/results/. About 40 minutes, 25 GB of disk, and
 # 20 GB of memory while bge-m3-lite quantizes itself.
@@ -70,4 +84,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) .bench .cache dist
+	rm -rf $(VENV) .oldest .bench .cache dist

@@ -40,11 +40,11 @@ def test_first_block_exports_and_encodes(checkpoint: Path, tmp_path: Path) -> No
     assert (tmp_path / "bge-m3-int8" / "m3rt.json").is_file()
 
 
-def test_second_block_is_what_the_makefile_offers() -> None:
+def test_second_block_is_what_ci_runs() -> None:
+    (line,) = SHELL[1].splitlines()
+    assert f"exec {line}\n" in (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
     makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
-    targets = [line.split()[1] for line in SHELL[1].splitlines()]
-    assert targets == ["setup", "check", "test", "parity"]
-    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in line.split()[1:])
 
 
 @pytest.mark.parametrize("block", range(2, len(SHELL)))
