@@ -194,7 +194,7 @@ def test_any_value_at_any_place_of_a_config_is_one_line_or_success(tmp_path: Pat
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("kind", ["m3", "bert"])
 def test_any_value_at_any_place_of_a_tokenizer_is_one_line_or_success(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject

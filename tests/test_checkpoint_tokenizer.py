@@ -228,6 +228,8 @@ def test_special_tokens_that_no_file_names_are_those_of_the_kind(tmp_path: Path)
     ({"tokenizer_class": "LlamaTokenizerFast"}, "tokenizer_class is 'LlamaTokenizerFast'"),
     ({"auto_map": {"AutoTokenizer": ["x.T", None]}}, "code of the checkpoint's own is never run"),
     ({"additional_special_tokens": ["<other>"]}, "'<other>' is none of its tokens"),
+    ({"extra_special_tokens": {"image": "<other>"}}, "'<other>' is none of its tokens"),
+    ({"extra_special_tokens": ["<mask>", "<other>"]}, "'<other>' is none of its tokens"),
     ({"model_max_length": "512"}, "model_max_length is '512'"),
     ({"model_max_length": -1}, "model_max_length is -1"),
 ])  # fmt: skip
@@ -235,6 +237,13 @@ def test_settings_that_no_bundle_has_are_refused(tmp_path: Path, settings: dict[
     checkpoint = write_checkpoint(tmp_path / "a", kind="dense")
     edit(checkpoint / CONFIG, **settings)
     assert words in refusal(checkpoint)
+
+
+@pytest.mark.parametrize("part", ["truncation", "padding"])
+def test_sides_of_tokenizer_json_are_read_too(tmp_path: Path, part: str) -> None:
+    checkpoint = write_checkpoint(tmp_path / "a", kind="dense")
+    edit(checkpoint / TOKENIZER, **{part: {"direction": "Left"}})
+    assert f"{part} is on the left, expected on the right" in refusal(checkpoint)
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(50, 50), (1e30, 128), (10**30, 128), (None, 128), (4096, 128)])

@@ -130,7 +130,9 @@ def _content(fields: Fields, role: str) -> str:
 
 
 def _extra(fields: Fields) -> list[str]:
-    tokens = fields.get("additional_special_tokens", (list,), "a list of tokens") or []
+    # The second is the newer name; it may also be an object of tokens by their names.
+    lists = [fields.get(f"{word}_special_tokens", (list, dict), "tokens") or [] for word in ("additional", "extra")]
+    tokens = [t for found in lists for t in (found.values() if isinstance(found, dict) else found)]
     return [Fields(fields.path, t).text("content") if isinstance(t, dict) else str(t) for t in tokens]
 
 

@@ -21,6 +21,9 @@ def read_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
     if not path.exists():
         _fail_without(config.path)
     tokenizer = dict(read_fields(path, required=True).raw)
+    for key in ("truncation", "padding"):
+        if (tokenizer.get(key) or {}).get("direction", "Right") != "Right":
+            raise CheckpointError(f"{path}: {key} is on the left, expected on the right")
     tokens = {token["content"]: token for token in tokenizer.get("added_tokens") or ()}
     changed = _with_added(tokens, _vocabulary(tokenizer), config)
     if changed != tokens:
