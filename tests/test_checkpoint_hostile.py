@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_an_adapter_is_told_to_be_merged(tmp_path: Path, also: tuple[str, ...]) 
     assert "is a LoRA adapter of 'BAAI/bge-m3': merge it first with peft" in message
 
 
-@pytest.mark.parametrize("base", ["\x1b]0;x\a" * 999, "a" * 10**5, {"x": [1]}, None, 10**300, "‮evil"])
+@pytest.mark.parametrize("base", ["\x1b]0;x\a" * 999, "a" * 10**5, {"x": [1]}, None, 10**300, "\u202eevil"])
 def test_advice_that_quotes_a_file_is_short_and_printable(tmp_path: Path, base: Any) -> None:
     write_json(tmp_path / "lora" / "adapter_config.json", {"base_model_name_or_path": base})
     assert "is a LoRA adapter of" in refusal(tmp_path, tmp_path / "lora")
@@ -142,9 +143,25 @@ DEEP: Any = 1
 for _ in range(900):
     DEEP = [DEEP]
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 5, 2**31, 10**30, 10**400, 0.5, float("nan"), float("inf"), "", "x", "\x1b[2J‮",
-    "\ud800", "a" * 9999, [], [1], ["x"], {}, {"content": 1}, {"content": "<pad>"}, DEEP, {"type": DEEP},
+    None, True, False, 0, 1, -1, 5, 2**31, 10**30, 10**400, 0.5, float("nan"), float("inf"), "", "x", "\x1b[2J\u202e",
+    "\ud800", "a" * 9999, [], [1], ["x"], {}, {"content": 1}, {"content": "<pad>"}, DEEP,
+    {"type": DEEP}, {"\x1b[2J\u202e": 1}, {"x" * 9999: 1},
+    "sentence_transformers.models.\x1b[2J", ["Transformer"] * 999,
 ]  # fmt: skip
+
+
+# What checkpoints may hold beside what these have.
+MORE: dict[str, Any] = {
+    "config.json": {"matryoshka_dimensions": [8], "_name_or_path": "x", "auto_map": None, "tokenizer_class": None},
+    "tokenizer_config.json": {
+        "added_tokens_decoder": {"0": {"content": "<s>", "special": True}, "4": {"content": "new", "lstrip": False}},
+        "additional_special_tokens": ["<s>"], "strip_accents": None, "padding_side": "right",
+        "extra_special_tokens": {},
+    },
+    "1_Pooling/config.json": {"pooling_mode": ["cls"], "include_prompt": True},
+    "config_sentence_transformers.json": {"prompts": {"query": "q"}, "default_prompt_name": None, "model_type": None},
+    "sentence_bert_config.json": {"model_args": {"dtype": "float32"}, "transformer_task": "feature-extraction"},
+}  # fmt: skip
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -182,11 +199,9 @@ def is_line(message: str) -> bool:
 @pytest.mark.parametrize("kind", ["m3", "bert"])
 def test_any_value_at_any_place_of_a_config_is_one_line_or_success(tmp_path: Path, name: str, kind: str) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint", kind=kind, layers=1)
-    if name == "tokenizer_config.json":
-        raw = json.loads((checkpoint / name).read_text("utf-8"))
-        added = {"0": {"content": "<s>", "special": True}, "4": {"content": "new", "lstrip": False}}
-        write_json(checkpoint / name, raw | {"added_tokens_decoder": added, "additional_special_tokens": ["<s>"]})
     whole = json.loads((checkpoint / name).read_text("utf-8"))
+    if name in MORE:
+        whole |= MORE[name]
     for path in places(whole):
         for value in VALUES:
             (checkpoint / name).write_text(json.dumps(mutated(whole, path, value)), "utf-8")
@@ -275,6 +290,7 @@ def test_too_little_address_space_is_one_line(tmp_path: Path, broken: Path, room
     script = """
 import resource, sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 import m3rt_export.exporter
 from m3rt import OutputError
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -289,3 +305,27 @@ except OutputError as error:
     assert (done.returncode, done.stderr) == (0, "")
     assert "MiB of address space, expected" in done.stdout
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs rights to give up")
+@pytest.mark.parametrize("name", ["", "config.json", "1_Pooling", "1_Pooling/config.json", "tokenizer.json"])
+def test_what_may_not_be_read_is_named(name: str) -> None:
+    script = """
+import os, sys
+import filelock, m3rt_export.exporter
+from m3rt import CheckpointError
+os.setuid(65534)
+try:
+    m3rt_export.export(*sys.argv[1:], precision="fp32")
+except CheckpointError as error:
+    print(error)
+"""
+    with TemporaryDirectory() as directory:  # not pytest's own, which nobody else may enter
+        os.chmod(directory, 0o777)
+        checkpoint = write_checkpoint(Path(directory, "checkpoint"))
+        os.chmod(checkpoint / name, 0)
+        command = [sys.executable, "-c", script, str(checkpoint), f"{directory}/bundle"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        os.chmod(checkpoint / name, 0o755)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cannot be read: Permission denied" in done.stdout

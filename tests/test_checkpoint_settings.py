@@ -155,7 +155,7 @@ def test_pooling_is_read_as_sentence_transformers_reads_it(
     ({"pooling_mode_mean_tokens": False, "pooling_mode_weightedmean_tokens": True}, "pooling is weightedmean_tokens"),
     ({"pooling_mode_mean_tokens": False, "pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len_tokens"),
     ({"pooling_mode": ["cls", "mean"]}, "pooling is cls_token + mean_tokens"),
-    ({"pooling_mode": "attention"}, "pooling is attention"),
+    ({"pooling_mode": "attention"}, "pooling is 'attention'"),
     ({"pooling_mode_cls_token": "yes"}, "pooling_mode_cls_token is 'yes', expected true or false"),
     ({"pooling_mode": "cls", "word_embedding_dimension": 31}, "pooling is of 31 numbers, expected hidden_size 32"),
     ({"pooling_mode": "cls", "pooling_mode_attention": True}, "'pooling_mode_attention' is True, which is not supp"),

@@ -186,7 +186,7 @@ def test_the_same_tokens_leave_the_file_as_it_is(tmp_path: Path) -> None:
     ({"7": {"content": "<mask>", **FLAGS}}, "the added token '<mask>' has id 7, expected 1863"),
     ({"1864": {"content": "", **FLAGS}}, "expected tokens by their ids"),
     ({"x": {"content": "<new>", **FLAGS}}, "expected tokens by their ids"),
-    ({"1864": "<new>"}, "1864 is '<new>', expected an object"),
+    ({"1864": "<new>"}, "'1864' is '<new>', expected an object"),
     ({"1864": {"content": "<new>", "lstrip": 1}}, "lstrip is 1, expected true or false"),
     ({"1864": {"content": "<new>", "regex": "x"}}, "'regex' is 'x', which is not supported"),
 ])  # fmt: skip

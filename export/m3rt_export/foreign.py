@@ -7,7 +7,7 @@ from pathlib import Path
 from m3rt.errors import CheckpointError
 from m3rt.manifest import MANIFEST
 
-from .json_file import read_fields
+from .json_file import read_fields, understood
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
@@ -23,6 +23,11 @@ _KINDS = {
 
 def refuse_foreign(path: Path) -> None:
     """Raise CheckpointError for a directory that holds no checkpoint, or more than one m3rt knows of."""
+    with understood(path):
+        _refuse_foreign(path)
+
+
+def _refuse_foreign(path: Path) -> None:
     if (path / ADAPTER).exists():
         base = read_fields(path / ADAPTER).raw.get("base_model_name_or_path")
         raise CheckpointError(

@@ -26,7 +26,8 @@ class Fields:
     raw: Mapping[str, Any]
 
     def fail(self, key: str, expected: str) -> NoReturn:
-        raise CheckpointError(f"{self.path}: {key:.60} is {self.raw.get(key)!r:.80}, expected {expected}")
+        name = key if key.isidentifier() else repr(key)
+        raise CheckpointError(f"{self.path}: {name:.60} is {self.raw.get(key)!r:.80}, expected {expected}")
 
     def get(self, key: str, kinds: tuple[type, ...], expected: str) -> Any:
         """The value if it is of one of the types, None if it is absent; a bool is no int."""
@@ -94,9 +95,11 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def understood(where: Path) -> Iterator[None]:
-    """What a hostile file makes of code that reads it is a CheckpointError."""
+    """What a hostile or unreadable file makes of code that reads it is a CheckpointError."""
     try:
         yield
+    except OSError as error:
+        raise CheckpointError(f"{where} cannot be read: {error.strerror or error}") from error
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise

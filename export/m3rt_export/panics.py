@@ -16,7 +16,7 @@ def one_line(path: Path) -> Iterator[None]:
     try:
         with _stderr_dropped():
             yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, OSError, MemoryError):
         raise
     except BaseException as error:  # a panic is no Exception
         reason = " ".join(str(error).split())

@@ -59,7 +59,7 @@ def read_modules(directory: Path) -> Modules:
     modules = [Fields(path, entry) for entry in entries]
     names = [_kind(module) for module in modules]
     if names not in _ORDERS:
-        raise CheckpointError(f"{path} lists {', '.join(names) or 'no module'}, expected {_SUPPORTED}")
+        raise CheckpointError(f"{path} lists {', '.join(names) or 'no module':.100}, expected {_SUPPORTED}")
     if len({str(module.raw.get("name")) for module in modules}) < len(modules):
         raise CheckpointError(f"{path}: two modules have the same name, so that the last replaces the first")
     folder, pooling = (_folder(module) for module in modules[:2])
@@ -69,7 +69,7 @@ def read_modules(directory: Path) -> Modules:
 def _kind(module: Fields) -> str:
     module.refuse_others({"idx", "name", "path", "type"})
     package, _, name = module.text("type").rpartition(".")
-    if package.partition(".")[0] != "sentence_transformers":
+    if package.partition(".")[0] != "sentence_transformers" or not name.isidentifier():
         module.fail("type", f"a module of sentence_transformers: {_SUPPORTED}; code of others is never run")
     if name not in _ORDERS[-1]:
         raise CheckpointError(f"{module.path}: the module {name:.60} is not supported, expected {_SUPPORTED}")
@@ -96,7 +96,7 @@ def read_pooling(directory: Path, modules: Modules, hidden: int) -> tuple[Poolin
         raise CheckpointError(f"{path}: pooling is of {size} numbers, expected hidden_size {hidden}")
     chosen = _chosen(found)
     if len(chosen) != 1 or _MODES.get(chosen[0]) is None:
-        raise CheckpointError(f"{path}: pooling is {' + '.join(chosen) or 'unset'}, expected cls or mean")
+        raise CheckpointError(f"{path}: pooling is {' + '.join(chosen) or 'unset':.100}, expected cls or mean")
     mode = _MODES[chosen[0]]
     assert mode is not None
     return mode, found.flag("include_prompt", True)
@@ -109,7 +109,7 @@ def _chosen(found: Fields) -> list[str]:
         names = named if isinstance(named, list) else [named]
         long = {name.removesuffix("_tokens").removesuffix("_token"): name for name in _MODES}
         long["mean_sqrt_len_tokens"] = "mean_sqrt_len_tokens"
-        return [long.get(str(name).lower(), f"{name!s:.40}") for name in names]
+        return [long.get(str(name).lower(), f"{name!r:.40}") for name in names]
     if not found.raw:
         return []
     default = "mean_tokens" if "pooling_mode_mean_tokens" not in found.raw else None

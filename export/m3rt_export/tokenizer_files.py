@@ -34,9 +34,10 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
     with understood(path):
         tokenizer = read_tokenizer(config.tokenizer)
         _check_ids(path, tokenizer, config)
-        _write_json(directory / TOKENIZER, tokenizer)
+        data = _json(tokenizer)
+    (directory / TOKENIZER).write_bytes(data)
     with one_line(path):
-        fast = Tokenizer.from_buffer((directory / TOKENIZER).read_bytes())
+        fast = Tokenizer.from_buffer(data)
         fast.no_truncation()
         fast.no_padding()
         texts = [*calibration_texts(), *GOLDEN_TEXTS, _UNKNOWN]
@@ -126,8 +127,9 @@ def _write_unigram(directory: Path, tokenizer: dict[str, Any]) -> None:
     np.save(directory / IDS, ids)
     np.save(directory / SCORES, scores)
     words = {"type": "Unigram", "unk_id": 0, "vocab": [[vocab[model["unk_id"]][0], 0.0]], "byte_fallback": False}
-    _write_json(directory / PIPELINE, {**tokenizer, "truncation": None, "padding": None, "model": words})
+    pipeline = {**tokenizer, "truncation": None, "padding": None, "model": words}
+    (directory / PIPELINE).write_bytes(_json(pipeline))
 
 
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")

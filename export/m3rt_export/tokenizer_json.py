@@ -55,9 +55,10 @@ def special_tokens(tokenizer: Mapping[str, Any], config: TokenizerConfig) -> Spe
 
 def _fail_without(folder: Path) -> NoReturn:
     found = [name for name in _SOURCES if (folder / name).exists()]
-    has = f"only {' and '.join(found)}" if found else "nothing to make it of"
+    if not found:
+        raise CheckpointError(f"{folder} has no tokenizer.json, expected a fast tokenizer; fetch the whole checkpoint")
     raise CheckpointError(
-        f"{folder} has no tokenizer.json but {has}; make it with transformers: "
+        f"{folder} has no tokenizer.json but only {' and '.join(found)}; make it with transformers: "
         f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
     )
 
