@@ -265,3 +265,10 @@ def test_a_prefix_space_is_that_of_tokenizer_config(tmp_path: Path) -> None:
         written(checkpoint)
         found = json.loads((tmp_path / f"{name}-bundle" / TOKENIZER).read_text("utf-8"))["pre_tokenizer"]
         assert found == splits | {"add_prefix_space": bool(told)}
+
+
+def test_a_piece_whose_id_is_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "a", kind="bert")
+    vocab = json.loads((checkpoint / TOKENIZER).read_text("utf-8"))["model"]["vocab"]
+    edit_tokenizer(checkpoint, "model", vocab=vocab | {"beyond": 99_999})
+    assert "has ids up to 99999, expected below vocab_size" in refusal(checkpoint)

@@ -71,8 +71,9 @@ def export(
             _write_manifest(directory, manifest)
             write_golden(directory)
         except BundleError as error:  # of a bundle that is gone when the message is read
-            reason = str(error).replace(str(directory), str(target))
-            raise CheckpointError(f"{checkpoint.path} makes no bundle: {reason}") from error
+            tokenizer = str(config.tokenizer.path / TOKENIZER)
+            reason = str(error).replace(str(directory / TOKENIZER), tokenizer).replace(str(directory), str(target))
+            raise CheckpointError(reason) from error
         files = {**manifest.files, GOLDEN: record(directory / GOLDEN)}
         _write_manifest(directory, replace(manifest, files=files))
     return open_bundle(target)

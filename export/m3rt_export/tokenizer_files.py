@@ -33,7 +33,6 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
     path = source / config.modules.folder / TOKENIZER
     with understood(path):
         tokenizer = read_tokenizer(config.tokenizer)
-        _check_ids(path, tokenizer, config)
         data = _json(tokenizer)
     (directory / TOKENIZER).write_bytes(data)
     with one_line(path):
@@ -42,9 +41,9 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
         fast.no_padding()
         texts = [*calibration_texts(), *GOLDEN_TEXTS, _UNKNOWN]
         rows = [fast.encode(text).ids for text in texts]  # one by one: each may take its time before it fails
-        added = {token["content"]: fast.token_to_id(token["content"]) for token in tokenizer.get("added_tokens") or ()}
-    _check_results(path, tokenizer, config, rows[texts.index("")], added)
+        ids = {token["content"]: fast.token_to_id(token["content"]) for token in tokenizer.get("added_tokens") or ()}
     with understood(path):
+        _check_ids(path, tokenizer, ids, config)
         plain = tokenizer["model"].get("type") == "Unigram" and _is_plain(tokenizer)
     if plain:
         with one_line(path):
@@ -54,30 +53,23 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
                 shutil.rmtree(directory / FOLDER)
 
 
-def _check_ids(path: Path, tokenizer: dict[str, Any], config: Config) -> None:
+def _check_ids(path: Path, tokenizer: dict[str, Any], ids: dict[str, int | None], config: Config) -> None:
+    """Raise CheckpointError where the ids that the library gives, `ids` of added tokens, are not the model's."""
     vocab = tokenizer["model"].get("vocab") or ()
-    largest = max([len(vocab) - 1, *(int(token["id"]) for token in tokenizer.get("added_tokens") or ())])
+    pieces = vocab.values() if isinstance(vocab, dict) else [len(vocab) - 1]
+    largest = max([*pieces, *(i for i in ids.values() if i is not None)], default=0)
     if largest >= config.architecture.vocab_size:
         raise CheckpointError(
             f"{path} has ids up to {largest}, expected below vocab_size {config.architecture.vocab_size}; "
             "the files are of different models"
         )
-
-
-def _check_results(
-    path: Path, tokenizer: dict[str, Any], config: Config, empty: list[int], added: dict[str, int | None]
-) -> None:
-    special = config.special_tokens
-    if empty != [special.bos, special.eos]:
-        raise CheckpointError(
-            f"{path} makes {empty!s:.60} of an empty text, expected [{special.bos}, {special.eos}]; it has no template "
-            "that puts the special tokens around a text"
-        )
-    for token in tokenizer.get("added_tokens") or ():
-        if added[token["content"]] != token["id"]:
+    roles = set(config.tokenizer.roles.values())
+    expected = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
+    for content in [*(token["content"] for token in config.tokenizer.added), *(roles & expected.keys())]:
+        if ids[content] != expected[content]:
             raise CheckpointError(
-                f"{path}: the added token {token['content']!r:.60} has id {token['id']!r:.20}, expected "
-                f"{added[token['content']]} as tokenizers counts; save the tokenizer again with transformers"
+                f"{path}: the added token {content!r:.60} has id {expected[content]!r:.20}, expected {ids[content]} as "
+                "the tokenizers library counts; save the tokenizer again with transformers"
             )
 
 
