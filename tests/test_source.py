@@ -99,6 +99,24 @@ def test_one_set_of_weights_is_needed(available: set[str], weights: set[str]) ->
     assert set(needed_files(sorted(available), dense_only=False)) == weights
 
 
+def test_the_old_layout_of_sentence_transformers_is_fetched_too() -> None:
+    wanted = {"modules.json", "config.json", "1_Pooling/config.json",
+              *(f"0_Transformer/{name}" for name in ("config.json", "tokenizer.json", "added_tokens.json",
+                                                     "sentence_bert_config.json", "pytorch_model.bin"))}  # fmt: skip
+    others = {"0_Transformer/vocab.txt", "2_Dense/config.json", "0_Transformer/rust_model.ot", "README.md"}
+    assert set(needed_files(sorted(wanted | others), dense_only=False)) == wanted
+
+
+def test_an_adapter_on_the_hub_is_named_before_weights_are_fetched(tmp_path: Path) -> None:
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "adapter_config.json").write_text('{"base_model_name_or_path": "BAAI/bge-m3"}')
+    (tmp_path / "published" / "adapter_model.safetensors").touch()
+    with serve(tmp_path / "published") as hub:
+        (message,) = run(tmp_path / "cache", hub.url, {"source": "org/name"})
+        assert hub.fetched() == ["adapter_config.json"]
+    assert "is a LoRA adapter of 'BAAI/bge-m3': merge it first" in message
+
+
 def test_the_hub_and_a_directory_prefer_the_same_weights() -> None:
     for i, name in enumerate(WEIGHT_FILES):
         assert needed_files(list(WEIGHT_FILES[i:]), dense_only=False) == [name]

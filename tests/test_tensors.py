@@ -1,6 +1,7 @@
 """A checkpoint directory as one map of tensors, whatever its files and names."""
 
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -206,7 +207,7 @@ def test_an_index_that_its_shards_contradict_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("index", ["", "[]", "{}", '{"weight_map": ["w"]}', '{"weight_map": {"w": 1}}', "[" * 100_000])
 def test_a_malformed_index_is_refused(tmp_path: Path, index: str) -> None:
     (tmp_path / "pytorch_model.bin.index.json").write_text(index)
-    assert "weight_map" in refusal(tmp_path)
+    assert "pytorch_model.bin.index.json" in refusal(tmp_path)
 
 
 def write_raw(path: Path, header: Any, body: bytes) -> Path:
@@ -234,12 +235,28 @@ def test_a_cut_safetensors_file_is_one_clear_line(tmp_path: Path) -> None:
     assert "fetch it again" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\0" * 7, b"\xff" * 16, b"\2" + bytes(7) + b"[]", b"version https://git-lfs"]
-)
+@pytest.mark.parametrize("content", [b"", b"\0" * 7, b"\xff" * 16, b"\2" + bytes(7) + b"[]"])
 def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     assert "expected" in refusal(tmp_path)
+
+
+def test_a_git_lfs_pointer_is_told_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    assert "is a Git LFS pointer: run `git lfs pull`" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model-00001.safetensors", "model-00001.bin"])
+def test_a_shard_that_is_a_fifo_is_refused_without_waiting(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": name}}))
+    os.mkfifo(tmp_path / name)
+    assert "no regular file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tf_model.h5", "flax_model.msgpack", "model.onnx", "m3.Q4_K_M.gguf"])
+def test_weights_of_another_kind_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert f"({name!r}), expected a file or a directory with model.safetensors" in refusal(tmp_path)
 
 
 @fuzz

@@ -263,7 +263,7 @@ def test_a_file_that_is_no_archive_says_what_to_do(tmp_path: Path, content: byte
 
 def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "none.bin")
-    assert "directory" in refusal(tmp_path)
+    assert "no regular file" in refusal(tmp_path)
 
 
 def test_a_zip_without_one_pickle_is_refused(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from m3rt.errors import CheckpointError
 from m3rt.manifest import Architecture, Pooling, SpecialTokens
+
+from .json_file import Fields, read_fields, understood
+from .sentence_transformers import Modules, read_modules, read_pooling, read_prompts, read_settings
+from .tokenizer_config import TokenizerConfig
+from .tokenizer_json import read_tokenizer, special_tokens
 
 # Encoders that the graph builder knows; both share tensor names and differ in how positions are counted.
 ROBERTA = ("xlm-roberta", "roberta", "camembert")
@@ -22,8 +26,18 @@ _PROMPTS = (
     (r"bge-\w+-en-v1\.5", {"query": "Represent this sentence for searching relevant passages: "}),
     (r"(^|[-/])e5-(small|base|large)(-v2)?($|[-_ ])", {"query": "query: ", "passage": "passage: "}),
 )
-# Modules of Sentence Transformers that the graph holds; any other would change the vectors.
-_MODULES = ("Transformer", "Pooling", "Normalize")
+# Keys that must be empty or false, because no graph here computes what they ask for.
+_NOT_BUILT = {
+    "is_decoder": "expected an encoder",
+    "is_encoder_decoder": "expected an encoder",
+    "add_cross_attention": "expected an encoder",
+    "pruned_heads": "expected a model with all heads, the pruned ones with weights of 0",
+}
+_NOT_READ = {
+    "quantization_config": "expected weights that are not quantized: give the original checkpoint",
+    "auto_map": "expected a model of transformers' own: the checkpoint's code is never run",
+    "adapters": "expected a model without adapters: merge them first",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,8 @@ class Config:
     prompts: dict[str, str]
     matryoshka_dims: tuple[int, ...]
     special_tokens: SpecialTokens
+    modules: Modules
+    tokenizer: TokenizerConfig
 
     @property
     def supported(self) -> bool:
@@ -49,171 +65,109 @@ class Config:
 
 
 def read_config(directory: Path, model_id: str) -> Config:
-    """Read config.json and the Sentence Transformers files beside it; CheckpointError says what is missing."""
-    try:
-        return _read_config(directory, model_id)
-    except (TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
-        raise CheckpointError(
-            f"{directory}: a JSON file holds a value of an unexpected kind ({error}); is the checkpoint complete?"
-        ) from error
+    """Read config.json and the files beside it; CheckpointError says what is missing or not supported."""
+    with understood(directory):
+        modules = read_modules(directory)
+        return _read_config(directory, directory / modules.folder, modules, model_id)
 
 
-def _read_config(directory: Path, model_id: str) -> Config:
-    raw = _json(directory / "config.json", required=True)
-    get = _Getter(directory / "config.json", raw)
-    model_type = get.text("model_type")
-    known = model_type in SUPPORTED
-    if known:
-        _check_known(get)
+def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str) -> Config:
+    fields = read_fields(folder / "config.json", required=True)
+    if not (model_type := fields.text("model_type")):
+        fields.fail("model_type", "a name; is this a model's config?")
+    _refuse(fields, _NOT_READ)
     roberta = model_type in ROBERTA
-    pad = int(raw.get("pad_token_id", 1 if roberta else 0) or 0)
-    special_tokens = _special_tokens(directory)
-    if known and pad != special_tokens.pad:
+    pad = fields.number("pad_token_id", low=0, default=1 if roberta and "pad_token_id" not in fields.raw else 0)
+    architecture = _architecture(fields, model_type)
+    if model_type in SUPPORTED:
+        _check_known(fields, architecture, pad)
+    limit, lowercase = read_settings(folder)
+    settings = TokenizerConfig.read(folder, fields, lowercase=lowercase, strict=model_type in SUPPORTED)
+    special = special_tokens(read_tokenizer(settings), settings)
+    if roberta and pad != special.pad:  # from which positions are counted
         raise CheckpointError(
-            f"{directory}: pad_token_id is {pad} in config.json and {special_tokens.pad} in the tokenizer, expected one"
+            f"{directory}: pad_token_id is {pad} in config.json and {special.pad} in the tokenizer, expected one"
         )
-    _check_modules(directory)
-    positions = int(raw.get("max_position_embeddings") or 512)
+    positions = fields.number("max_position_embeddings", default=512)
+    pooling, with_prompt = read_pooling(directory, modules, architecture.hidden_size)
+    prompts = _prompts(directory, modules, model_id, fields)
+    if prompts and pooling == "mean" and not with_prompt:
+        raise CheckpointError(
+            f"{directory / modules.pooling}: include_prompt is false and there are prompts {sorted(prompts)}, expected "
+            "prompts that are pooled too"
+        )
     return Config(
-        architecture=Architecture(
-            model_type=model_type,
-            hidden_size=get.number("hidden_size", "dim", "d_model"),
-            layers=get.number("num_hidden_layers", "n_layers"),
-            heads=get.number("num_attention_heads", "n_heads"),
-            intermediate_size=get.number("intermediate_size", "hidden_dim"),
-            vocab_size=get.number("vocab_size"),
-        ),
+        architecture=architecture,
         positions=positions,
-        token_types=int(raw.get("type_vocab_size") or 1),
+        token_types=fields.number("type_vocab_size", default=1),
         first_position=pad + 1 if roberta else None,
         pad_id=pad,
-        epsilon=float(raw.get("layer_norm_eps", 1e-12)),
-        pooling=_pooling(directory),
-        max_tokens=_max_tokens(directory, positions - pad - 1 if roberta else positions),
-        prompts=_prompts(directory, model_id, raw),
-        matryoshka_dims=tuple(int(d) for d in raw.get("matryoshka_dimensions") or ()),
-        special_tokens=special_tokens,
+        epsilon=_epsilon(fields),
+        pooling=pooling,
+        max_tokens=_max_tokens(directory, limit or settings.limit, positions - pad - 1 if roberta else positions),
+        prompts=prompts,
+        matryoshka_dims=_matryoshka_dims(fields, architecture.hidden_size),
+        special_tokens=special,
+        modules=modules,
+        tokenizer=settings,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Getter:
-    path: Path
-    raw: dict[str, Any]
-
-    def text(self, key: str) -> str:
-        if not isinstance(value := self.raw.get(key), str):
-            raise CheckpointError(f"{self.path}: {key} is {value!r}, expected a name; is this a model's config?")
-        return value
-
-    def number(self, *keys: str) -> int:
-        value = next((self.raw[k] for k in keys if k in self.raw), None)
-        if not isinstance(value, int) or value < 1:
-            raise CheckpointError(f"{self.path}: {keys[0]} is {value!r}, expected a whole number above 0")
-        return value
+def _architecture(fields: Fields, model_type: str) -> Architecture:
+    return Architecture(
+        model_type=model_type,
+        hidden_size=fields.number("hidden_size", "dim", "d_model"),
+        layers=fields.number("num_hidden_layers", "n_layers"),
+        heads=fields.number("num_attention_heads", "n_heads"),
+        intermediate_size=fields.number("intermediate_size", "hidden_dim"),
+        vocab_size=fields.number("vocab_size"),
+    )
 
 
-def _check_known(get: _Getter) -> None:
+def _refuse(fields: Fields, keys: Mapping[str, str]) -> None:
+    for key, expected in keys.items():
+        if fields.raw.get(key):
+            raise CheckpointError(f"{fields.path}: {key} is {str(fields.raw[key])!r:.80}, {expected}")
+
+
+def _check_known(fields: Fields, architecture: Architecture, pad: int) -> None:
+    _refuse(fields, _NOT_BUILT)
     for key, expected in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
-        if (value := get.raw.get(key, expected)) != expected:
-            raise CheckpointError(f"{get.path}: {key} is {value!r}, the graph builder knows {expected!r} only")
-    if get.raw.get("is_decoder"):
-        raise CheckpointError(f"{get.path}: is_decoder is true, expected an encoder")
-    pad, vocab = get.raw.get("pad_token_id") or 0, get.number("vocab_size")
-    if not 0 <= pad < vocab:
-        raise CheckpointError(f"{get.path}: pad_token_id is {pad}, expected an id below vocab_size {vocab}")
-    if not 0 <= (epsilon := float(get.raw.get("layer_norm_eps", 1e-12))) < 1:
-        raise CheckpointError(f"{get.path}: layer_norm_eps is {epsilon}, expected a small number such as 1e-05")
-    hidden, heads = get.number("hidden_size"), get.number("num_attention_heads")
+        if (value := fields.raw.get(key, expected)) != expected:
+            raise CheckpointError(f"{fields.path}: {key} is {value!r:.60}, the graph builder knows {expected!r} only")
+    if pad >= architecture.vocab_size:
+        raise CheckpointError(
+            f"{fields.path}: pad_token_id is {pad}, expected an id below vocab_size {architecture.vocab_size}"
+        )
+    hidden, heads = architecture.hidden_size, architecture.heads
     if hidden % heads:
-        raise CheckpointError(f"{get.path}: hidden_size {hidden} is no multiple of num_attention_heads {heads}")
+        raise CheckpointError(f"{fields.path}: hidden_size {hidden} is no multiple of num_attention_heads {heads}")
 
 
-def _pooling(directory: Path) -> Pooling:
-    raw = _json(directory / "1_Pooling" / "config.json")
-    modes = [k.removeprefix("pooling_mode_") for k, v in raw.items() if k.startswith("pooling_mode_") and v is True]
-    if "pooling_mode" in raw:  # the newer spelling: one name
-        modes = [str(raw["pooling_mode"])]
-    names: dict[str, Pooling] = {"cls_token": "cls", "cls": "cls", "mean_tokens": "mean", "mean": "mean"}
-    if not raw:
-        return "cls"  # FlagEmbedding's default
-    if len(modes) != 1 or modes[0] not in names:
-        found = " + ".join(modes) or "unset"
-        raise CheckpointError(f"{directory / '1_Pooling' / 'config.json'}: pooling is {found}, expected cls or mean")
-    return names[modes[0]]
+def _epsilon(fields: Fields) -> float:
+    value = fields.get("layer_norm_eps", (int, float), "a small number such as 1e-05")
+    if value is not None and not 0 <= value < 1:
+        fields.fail("layer_norm_eps", "a small number such as 1e-05")
+    return 1e-12 if value is None else float(value)
 
 
-def _check_modules(directory: Path) -> None:
-    path = directory / "modules.json"
-    if not path.is_file():
-        return
-    try:
-        modules = [str(module["type"]).rpartition(".")[2] for module in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error!r}") from None
-    if unknown := [name for name in modules if name not in _MODULES]:
-        raise CheckpointError(f"{path}: the module {unknown[0]} is not supported, expected {', '.join(_MODULES)} only")
+def _matryoshka_dims(fields: Fields, hidden: int) -> tuple[int, ...]:
+    dims = fields.get("matryoshka_dimensions", (list,), "a list of sizes") or []
+    if not all(type(dim) is int and 0 < dim <= hidden for dim in dims):
+        fields.fail("matryoshka_dimensions", f"whole numbers from 1 to hidden_size {hidden}")
+    return tuple(dims)
 
 
-def _max_tokens(directory: Path, limit: int) -> int:
-    for name, key in (
-        ("sentence_bert_config.json", "max_seq_length"),
-        ("tokenizer_config.json", "model_max_length"),
-    ):
-        value = _json(directory / name).get(key)
-        # Tokenizers without a limit say 10**30.
-        if isinstance(value, int) and 0 < value < 2**20:
-            limit = min(value, limit)
-            break
+def _max_tokens(directory: Path, told: int | None, limit: int) -> int:
+    limit = min(told or limit, limit)
     if limit < 3:
         raise CheckpointError(f"{directory}: a text may have {limit} tokens, expected at least 3; check config.json")
     return limit
 
 
-def _prompts(directory: Path, model_id: str, raw: dict[str, Any]) -> dict[str, str]:
-    found = _json(directory / "config_sentence_transformers.json").get("prompts") or {}
-    prompts = {
-        "query": found.get("query", ""),
-        "passage": found.get("passage", found.get("document", found.get("corpus", ""))),
-    }
+def _prompts(directory: Path, modules: Modules, model_id: str, fields: Fields) -> dict[str, str]:
+    prompts = read_prompts(directory, modules.normalized)
     if not any(prompts.values()):
-        names = f"{model_id} {raw.get('_name_or_path', '')} {directory.name}".lower()
+        names = f"{model_id} {fields.text('_name_or_path')} {directory.name}".lower()
         prompts = next((p for pattern, p in _PROMPTS if re.search(pattern, names)), {})
     return {role: text for role, text in prompts.items() if text}
-
-
-def _special_tokens(directory: Path) -> SpecialTokens:
-    names = {**_json(directory / "tokenizer_config.json"), **_json(directory / "special_tokens_map.json")}
-    tokenizer = _json(directory / "tokenizer.json", required=True)
-    ids = {t["content"]: int(t["id"]) for t in tokenizer.get("added_tokens", [])}
-
-    def find(*keys: str) -> int:
-        for key in keys:
-            token = names.get(key)
-            content = token.get("content") if isinstance(token, dict) else token
-            if content in ids:
-                return ids[content]
-        raise CheckpointError(f"{directory}: the tokenizer files name no {keys[0]} that tokenizer.json knows")
-
-    return SpecialTokens(
-        bos=find("cls_token", "bos_token"),
-        eos=find("eos_token", "sep_token"),
-        pad=find("pad_token"),
-        unk=find("unk_token"),
-    )
-
-
-def _json(path: Path, required: bool = False) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if required:
-            raise CheckpointError(
-                f"{path} is missing; expected a checkpoint directory in Hugging Face's layout"
-            ) from None
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} holds a {type(raw).__name__}, expected an object")
-    return raw

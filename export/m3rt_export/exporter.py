@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import get_args
 
 from m3rt.bundle import Bundle, open_bundle, record
-from m3rt.errors import InputError, OutputError
+from m3rt.errors import BundleError, CheckpointError, InputError, OutputError
+from m3rt.files import Busy, locked
 from m3rt.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, FileRecord, Manifest, Precision, Source
 from m3rt.unigram import FILES as UNIGRAM_FILES
 
@@ -21,6 +22,8 @@ from .config import Config, read_config
 from .golden import write_golden
 from .heads import FILES as HEAD_FILES
 from .heads import read_heads
+from .json_file import MAX_JSON_BYTES
+from .memory import refuse_little_room
 from .source import Source as Checkpoint
 from .source import resolve
 from .tensors import open_tensors
@@ -53,18 +56,24 @@ def export(
     engines = tuple(OPERATORS[precision])
     if engine is not None and engine not in engines:
         raise InputError(f"engine is {engine!r}, expected one of {', '.join(engines)} for {precision}")
+    refuse_little_room()
     target = Path(out)
     with _written_aside(target) as directory:
         progress("reading the checkpoint")
         checkpoint = resolve(str(source), revision=revision, dense_only=dense_only)
         config = read_config(checkpoint.path, checkpoint.model_id)
-        write_tokenizer(checkpoint.path, directory, config)
-        manifest = _fill(
-            directory, checkpoint, config, precision, (engine,) if engine else engines, dense_only, progress
-        )
-        progress("golden vectors")
-        _write_manifest(directory, manifest)
-        write_golden(directory)
+        try:
+            write_tokenizer(checkpoint.path, directory, config)
+            manifest = _fill(
+                directory, checkpoint, config, precision, (engine,) if engine else engines, dense_only, progress
+            )
+            progress("golden vectors")
+            _write_manifest(directory, manifest)
+            write_golden(directory)
+        except BundleError as error:  # of a bundle that is gone when the message is read
+            tokenizer = str(config.tokenizer.path / TOKENIZER)
+            reason = str(error).replace(str(directory / TOKENIZER), tokenizer).replace(str(directory), str(target))
+            raise CheckpointError(reason) from error
         files = {**manifest.files, GOLDEN: record(directory / GOLDEN)}
         _write_manifest(directory, replace(manifest, files=files))
     return open_bundle(target)
@@ -80,19 +89,20 @@ def _fill(
     progress: Callable[[str], object],
 ) -> Manifest:
     """Write graph and weights and describe them."""
-    architecture = config.architecture
+    architecture, folder = config.architecture, checkpoint.path / config.modules.folder
     if config.supported:
-        tensors = open_tensors(checkpoint.path)
+        tensors = open_tensors(folder)
         heads = None if dense_only else read_heads(checkpoint.path, config)
         graph = build(tensors.require, config, heads, precision, engines, directory, progress)
         read = [*tensors.files, *(checkpoint.path / name for name in HEAD_FILES.values() if heads)]
         if heads:
             architecture = replace(architecture, colbert_dim=len(heads.colbert.weight))
     else:
-        graph = trace(checkpoint.path, config, precision, dense_only, directory, progress)
-        heads, read = None, open_tensors(checkpoint.path).files
+        graph = trace(folder, config, precision, dense_only, directory, progress)
+        heads, read = None, open_tensors(folder).files
     progress("hashing")
-    configs = [*checkpoint.path.glob("*.json"), *checkpoint.path.glob("1_Pooling/*.json")]
+    folders = (checkpoint.path, folder, checkpoint.path / config.modules.pooling)
+    configs = [path for folder in folders for path in folder.glob("*.json") if _is_config(path)]
     return Manifest(
         kind="m3" if heads else "dense",
         precision=precision,
@@ -114,6 +124,10 @@ def _fill(
     )
 
 
+def _is_config(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= MAX_JSON_BYTES
+
+
 def _records(directory: Path, files: list[Path]) -> dict[str, FileRecord]:
     return {path.relative_to(directory).as_posix(): record(path) for path in files if path.is_file()}
 
@@ -126,22 +140,39 @@ def _write_manifest(directory: Path, manifest: Manifest) -> None:
 def _written_aside(target: Path) -> Iterator[Path]:
     """A hidden sibling of `target` that takes its name when all went well and vanishes otherwise."""
     target = target.resolve()  # a link's or a dot's real name can be taken, theirs cannot
-    aside = None
+    aside = target.with_name(f".{target.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise OutputError(f"{target} exists and is not empty; choose another name or remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(target)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-{os.getpid()}-", dir=target.parent))
-        aside.chmod(0o755)
-        yield aside
-        os.replace(aside, target)
+        with _alone(target):
+            _remove_stale(target)
+            aside.mkdir()  # with the rights that the umask leaves, as the bundle will have them
+            yield aside
+            os.replace(aside, target)
     except OSError as error:
         # Reading errors are CheckpointErrors by now: what is left is a full disk, permissions, a lost mount.
         raise OutputError(f"{target} cannot be written: {error.strerror or error}; nothing was kept") from error
+    except MemoryError as error:
+        raise OutputError(f"{target} cannot be written: out of memory; nothing was kept") from error
     finally:
-        if aside:
-            shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Refuse a second export to the same place while the first one runs."""
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        with locked(lock):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except Busy:
+        raise OutputError(
+            f"{target} is being written by another export; wait for it or choose another name, nothing was changed"
+        ) from None
 
 
 def _remove_stale(target: Path) -> None:

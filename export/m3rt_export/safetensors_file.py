@@ -11,9 +11,10 @@ import numpy as np
 from m3rt.errors import CheckpointError
 
 from .dtypes import SAFETENSORS_DTYPES, Array
+from .git_lfs import PREFIX, REASON
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-_NEXT = "the file is cut off, damaged or a Git LFS pointer: fetch it again"
+_NEXT = "the file is cut off or damaged: fetch it again"
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
@@ -34,6 +35,8 @@ def read_safetensors(path: Path) -> dict[str, Array]:
     >>> sorted(read_safetensors(Path("bge-small/model.safetensors")))[0]  # doctest: +SKIP
     'embeddings.LayerNorm.bias'
     """
+    if path.exists() and not path.is_file():  # a FIFO would be waited for
+        raise CheckpointError(f"{path} is no regular file, expected safetensors")
     try:
         data: Array = np.memmap(path, np.uint8, "r").view(np.ndarray)
     except OSError as error:
@@ -45,6 +48,8 @@ def read_safetensors(path: Path) -> dict[str, Array]:
 
 
 def _split(path: Path, data: Array) -> tuple[dict[str, Any], Array]:
+    if data[: len(PREFIX)].tobytes() == PREFIX:
+        raise CheckpointError(f"{path} is {REASON}")
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     if data.size < 8 or start > data.size or start > MAX_HEADER_BYTES:
         raise CheckpointError(f"{path}: holds {data.size:,} bytes, expected a header of {start:,}; {_NEXT}")

@@ -7,18 +7,26 @@ from pathlib import Path
 
 from m3rt.errors import CheckpointError, InputError
 
+from .foreign import ADAPTER, CONFIG, OLD_FOLDER, refuse_foreign
+from .sentence_transformers import SETTINGS
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
-CONFIG = "config.json"
-_CONFIGS = (
+_OF_TRANSFORMER = (
     CONFIG,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
+    *SETTINGS,
+)
+_CONFIGS = (
+    *_OF_TRANSFORMER,
+    *(f"{OLD_FOLDER}/{name}" for name in _OF_TRANSFORMER),
     "modules.json",
-    "1_Pooling/config.json",
+    "?_Pooling/config.json",
     "config_sentence_transformers.json",
-    "sentence_bert_config.json",
+    ADAPTER,
 )
 _HEADS = ("sparse_linear.pt", "colbert_linear.pt")
 # The first row whose first file the repository has is fetched.
@@ -51,11 +59,7 @@ class Source:
     revision: str | None
 
     def __post_init__(self) -> None:
-        if not (self.path / CONFIG).is_file():
-            raise CheckpointError(
-                f"{self.path}: no {CONFIG} found, expected a Hugging Face checkpoint directory; "
-                "give one, or a Hub id such as BAAI/bge-m3"
-            )
+        refuse_foreign(self.path)
 
 
 def resolve(source: str, *, revision: str | None = None, dense_only: bool = False) -> Source:
@@ -83,6 +87,8 @@ def resolve(source: str, *, revision: str | None = None, dense_only: bool = Fals
         if revision is not None:
             raise InputError(f"{source} is a local directory, expected no revision; leave out {revision!r}")
         return Source(path, path.resolve().name, None)
+    if path.exists():
+        raise CheckpointError(f"{source} is a file, expected the directory of a checkpoint; give the one that holds it")
     if not _HUB_ID.fullmatch(source):
         raise CheckpointError(
             f"{source} is neither a directory nor a Hub id, expected one, such as BAAI/bge-m3; check the path"
@@ -94,7 +100,8 @@ def resolve(source: str, *, revision: str | None = None, dense_only: bool = Fals
 def needed_files(available: list[str], *, dense_only: bool) -> list[str]:
     """Those of a repository's files that an export reads."""
     patterns = [*_CONFIGS, *(() if dense_only else _HEADS)]
-    patterns += next((row for row in _WEIGHTS if row[0] in available), ())
+    rows = [tuple(f"{folder}{name}" for name in row) for folder in ("", f"{OLD_FOLDER}/") for row in _WEIGHTS]
+    patterns += next((row for row in rows if row[0] in available), ())
     return [file for file in available if any(fnmatchcase(file, pattern) for pattern in patterns)]
 
 
@@ -110,7 +117,7 @@ def _fetch(model_id: str, revision: str | None, dense_only: bool) -> Path:
             return Path(snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG]))
         info = HfApi().model_info(model_id, revision=revision)
         files = needed_files([file.rfilename for file in info.siblings or ()], dense_only=dense_only)
-        if "tokenizer.json" not in files:
+        if not {ADAPTER, "tokenizer.json", f"{OLD_FOLDER}/tokenizer.json"} & set(files):
             raise CheckpointError(
                 f"{model_id} has no tokenizer.json, expected a fast tokenizer; make one with transformers: "
                 "AutoTokenizer.from_pretrained(...).save_pretrained(...)"

@@ -1,6 +1,5 @@
 """The tensors of a checkpoint directory, whatever files and name prefixes it uses."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ import numpy.typing as npt
 from m3rt.errors import CheckpointError
 
 from .dtypes import Array, is_float, to_float32
+from .foreign import beside
+from .json_file import read_fields
 from .safetensors_file import read_safetensors
 from .torch_file import read_torch_file
 
@@ -133,8 +134,8 @@ def open_tensors(source: Path) -> TensorStore:
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise CheckpointError(
-            f"{source}: no weights there, expected a file or a directory with {' or '.join(WEIGHT_FILES)}; "
-            "fetch the whole checkpoint"
+            f"{source}: no weights there{beside(source)}, expected a file or a directory with "
+            f"{' or '.join(WEIGHT_FILES)}; fetch the whole checkpoint"
         )
     if path.name.endswith(".index.json"):
         return _open_shards(path)
@@ -157,10 +158,7 @@ def _open_shards(index: Path) -> TensorStore:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        weight_map = json.loads(index.read_bytes())["weight_map"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{index}: no weight_map found, expected a JSON index; fetch it again") from error
+    weight_map = read_fields(index, required=True).raw.get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise CheckpointError(f"{index}: weight_map maps no names to files, expected that; fetch it again")
     return weight_map
@@ -172,7 +170,7 @@ def _inside(index: Path, shard: str) -> Path:
     in_cache = directory.parent.name == "snapshots" and directory.parent.parent.name.startswith("models--")
     root = directory.parents[2] if in_cache else directory
     path = index.parent / shard
-    plain = re.fullmatch(r"[\w.-]+", shard) and path.suffix in READERS
+    plain = re.fullmatch(r"[\w.-]{1,200}", shard) and path.suffix in READERS
     if not plain or not path.resolve().is_relative_to(root):
         raise CheckpointError(
             f"{index}: shard {shard!r:.80} is no weight file inside {directory}, expected a plain file name; "

@@ -9,42 +9,68 @@ from typing import Any
 
 import marisa_trie
 import numpy as np
+from tokenizers import Tokenizer
 
 from m3rt.errors import CheckpointError
 from m3rt.manifest import TOKENIZER
-from m3rt.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram, fast_tokenizer
+from m3rt.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram
 
 from .config import Config
-from .texts import calibration_texts
+from .json_file import understood
+from .panics import one_line
+from .texts import GOLDEN_TEXTS, calibration_texts
+from .tokenizer_json import read_tokenizer
 
 _MODEL_KEYS = {"type", "unk_id", "vocab", "byte_fallback"}  # any other would change the ids in a way unknown here
+_UNKNOWN = "\U0010fffd"  # a character that no vocabulary has
 
 
 def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
     """Write tokenizer.json without its indentation, which is half of XLM-R's file, and what m3rt.unigram reads.
 
-    Raises CheckpointError when it is no tokenizer or has more ids than the model.
+    `source` is the checkpoint. Raises CheckpointError when its tokenizer cannot be used or has more ids than the model.
     """
-    tokenizer = json.loads((source / TOKENIZER).read_text(encoding="utf-8"))
-    try:
-        vocab = tokenizer["model"].get("vocab") or ()
-        largest = max([len(vocab) - 1, *(int(token["id"]) for token in tokenizer.get("added_tokens") or ())])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{source / TOKENIZER} is not a tokenizer file: {error!r}") from None
+    path = source / config.modules.folder / TOKENIZER
+    with understood(path):
+        tokenizer = read_tokenizer(config.tokenizer)
+        data = _json(tokenizer)
+    (directory / TOKENIZER).write_bytes(data)
+    with one_line(path):
+        fast = Tokenizer.from_buffer(data)
+        fast.no_truncation()
+        fast.no_padding()
+        texts = [*calibration_texts(), *GOLDEN_TEXTS, _UNKNOWN]
+        rows = [fast.encode(text).ids for text in texts]  # one by one: each may take its time before it fails
+        ids = {token["content"]: fast.token_to_id(token["content"]) for token in tokenizer.get("added_tokens") or ()}
+    with understood(path):
+        _check_ids(path, tokenizer, ids, config)
+        plain = tokenizer["model"].get("type") == "Unigram" and _is_plain(tokenizer)
+    if plain:
+        with one_line(path):
+            _write_unigram(directory, tokenizer)
+            # Whatever a tokenizer may hold that was not thought of here: then the bundle goes without.
+            if Unigram(directory).ids(texts) != rows:
+                shutil.rmtree(directory / FOLDER)
+
+
+def _check_ids(path: Path, tokenizer: dict[str, Any], ids: dict[str, int | None], config: Config) -> None:
+    """Raise CheckpointError where the ids that the library gives, `ids` of added tokens, are not the model's."""
+    vocab = tokenizer["model"].get("vocab") or ()
+    pieces = vocab.values() if isinstance(vocab, dict) else [len(vocab) - 1]
+    largest = max([*pieces, *(i for i in ids.values() if i is not None)], default=0)
     if largest >= config.architecture.vocab_size:
         raise CheckpointError(
-            f"{source / TOKENIZER} has ids up to {largest}, expected below vocab_size "
-            f"{config.architecture.vocab_size}; the files are of different models"
+            f"{path} has ids up to {largest}, expected below vocab_size {config.architecture.vocab_size}; "
+            "the files are of different models"
         )
-    _write_json(directory / TOKENIZER, tokenizer)
-    if tokenizer["model"].get("type") != "Unigram":
-        return
-    fast, texts = fast_tokenizer(directory / TOKENIZER), calibration_texts()  # refuses what has another structure
-    if _is_plain(tokenizer):
-        _write_unigram(directory, tokenizer)
-        # Whatever a tokenizer may hold that was not thought of here: then the bundle goes without.
-        if Unigram(directory).ids(texts) != [e.ids for e in fast.encode_batch_fast(texts)]:
-            shutil.rmtree(directory / FOLDER)
+    roles = set(config.tokenizer.roles.values())
+    expected = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
+    for content in [*(token["content"] for token in config.tokenizer.added), *(roles & expected.keys())]:
+        if ids[content] != expected[content]:
+            raise CheckpointError(
+                f"{path}: the added token {content!r:.60} has id {expected[content]!r:.20}, expected {ids[content]} as "
+                "the tokenizers library counts; save the tokenizer again with transformers"
+            )
 
 
 def _is_plain(tokenizer: dict[str, Any]) -> bool:
@@ -93,8 +119,9 @@ def _write_unigram(directory: Path, tokenizer: dict[str, Any]) -> None:
     np.save(directory / IDS, ids)
     np.save(directory / SCORES, scores)
     words = {"type": "Unigram", "unk_id": 0, "vocab": [[vocab[model["unk_id"]][0], 0.0]], "byte_fallback": False}
-    _write_json(directory / PIPELINE, {**tokenizer, "truncation": None, "padding": None, "model": words})
+    pipeline = {**tokenizer, "truncation": None, "padding": None, "model": words}
+    (directory / PIPELINE).write_bytes(_json(pipeline))
 
 
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")

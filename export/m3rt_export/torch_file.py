@@ -12,6 +12,7 @@ import numpy as np
 from m3rt.errors import CheckpointError
 
 from .dtypes import Array
+from .git_lfs import PREFIX, REASON
 from .pickle_reader import TensorRef, read_pickle
 
 # bge-m3's data.pkl takes 50 KB.
@@ -24,7 +25,7 @@ _DAMAGE = (ValueError, LookupError, OverflowError, RuntimeError, EOFError, struc
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _NOT_ZIP = (
     (b"\x80", "a pickle from before torch 1.6: load it in torch and re-save it as safetensors"),
-    (b"version https://git-lfs", "a Git LFS pointer: run `git lfs pull` for the file itself"),
+    (PREFIX, REASON),
     (b"", "not a torch.save file, or a part of one: fetch it again"),
 )
 
@@ -47,15 +48,17 @@ def read_torch_file(path: Path) -> dict[str, Array]:
     >>> read_torch_file(Path("bge-m3/sparse_linear.pt"))["weight"].shape  # doctest: +SKIP
     (1, 1024)
     """
+    if path.exists() and not path.is_file():  # a FIFO would be waited for
+        raise CheckpointError(f"{path} is no regular file, expected one of torch.save")
     try:
         with zipfile.ZipFile(path) as archive:
             return _Archive(path, archive).tensors()
     except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{path}: {_why_not_zip(path)}") from error
+        raise CheckpointError(f"{path} is {_why_not_zip(path)}") from error
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}, expected a readable torch.save file") from error
     except _DAMAGE as error:
-        raise CheckpointError(f"{path}: damaged torch.save file ({error}): fetch it again") from error
+        raise CheckpointError(f"{path}: damaged torch.save file ({str(error)!r:.160}): fetch it again") from error
 
 
 def _why_not_zip(path: Path) -> str:

@@ -33,7 +33,7 @@ def trace(
     kind = config.architecture.model_type
     if not dense_only or precision != "fp32":
         raise InputError(
-            f"{checkpoint} is a {kind!r} model, which the graph builder does not know ({', '.join(SUPPORTED)}): "
+            f"{checkpoint} is a {kind!r:.60} model, which the graph builder does not know ({', '.join(SUPPORTED)}): "
             "Optimum can export it with --dense-only --precision fp32"
         )
     progress(f"tracing {kind} with Optimum")
@@ -71,6 +71,6 @@ def _traced(checkpoint: Path, scratch: Path) -> Any:
                 no_post_process=True,
             )
     except Exception as error:  # Optimum, transformers and torch raise classes of their own
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{checkpoint} cannot be traced by Optimum: {reason}") from error
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{checkpoint} cannot be traced by Optimum: {reason!r:.300}") from error
     return onnx.load(scratch / GRAPH)

@@ -61,10 +61,13 @@ def command(
         raise InputError("--verify compares with fp32, which this export is; leave it out")
     try:
         from m3rt_export.exporter import export
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise CheckpointError(
             f'an export needs {error.name}, which is not installed; run: pip install "m3rt[export]"'
         ) from None
+    except (ImportError, MemoryError) as error:
+        reason = " ".join(str(error).split()) or "out of memory"
+        raise CheckpointError(f"what an export needs cannot be loaded: {reason:.200}") from None
     options: dict[str, Any] = {"engine": engine, "revision": revision, "dense_only": dense_only}
 
     def exported(path: str, precision: Precision) -> Bundle:
