@@ -19,6 +19,7 @@ if _isa is None:
     raise ImportError("maxsim_native needs AVX2")
 LANES = _isa.lanes
 CODE_BYTES = _isa.bytes_of_code
+_SET = _isa.name
 _TALL, _SHORT, _ONE = _isa.heights
 MOST_ROWS = 2 * _TALL  # converted at a time: they stay in the cache
 
@@ -32,7 +33,7 @@ def _folder(name: str, tile: Any) -> Any:
     short2, short1 = tile(_isa, _SHORT, 2), tile(_isa, _SHORT, 1)
     one2, one1 = tile(_isa, _ONE, 2), tile(_isa, _ONE, 1)
 
-    @inner(f"fold_{name}_{_isa.name}")
+    @inner(f"fold_{name}_{_SET}")
     def fold(panel, panel_bytes, panels, rows, row_bytes, count, bias, scales, best, ahead, ahead_bytes):  # type: ignore[no-untyped-def]
         steps = row_bytes // 4
         tall_stride, short_stride = _TALL * ahead_bytes // steps, _SHORT * ahead_bytes // steps
@@ -76,24 +77,9 @@ def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
     alone, which the caller holds until the call returns.
     """
 
-    @inner(f"documents_{name}_{_isa.name}")
-    def documents(
-        best,
-        scratch,
-        panel,
-        bias,
-        factors,
-        segments,
-        rows,
-        row_bytes,
-        scales,
-        scale_bytes,
-        starts,
-        ends,
-        first,
-        last,
-        out,
-    ):  # type: ignore[no-untyped-def]  # noqa: E501
+    @inner(f"documents_{name}_{_SET}")
+    def documents(best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, spans, out):  # type: ignore[no-untyped-def]
+        starts, ends, first, last = spans
         panels, panel_bytes = panel.shape[0], panel.shape[1]
         wide_bytes = panel_bytes // LANES
         query, start, top, wide = panel.ctypes.data, bias.ctypes.data, best.ctypes.data, scratch.ctypes.data
@@ -119,14 +105,12 @@ def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
             for j in range(len(segments)):
                 out[segments[j], d] += best[j] * factors[j]
 
-    @inner(f"score_{name}_{_isa.name}")
+    @inner(f"score_{name}_{_SET}")
     def score(panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, starts, ends, first, last, out):  # type: ignore[no-untyped-def]
         best = np.empty(panel.shape[0] * LANES, np.float32)
         scratch = np.empty(MOST_ROWS * panel.shape[1] // LANES if convert is not None else 1, np.uint8)
-        documents(
-            best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, starts, ends,
-            first, last, out,
-        )  # fmt: skip
+        spans = starts, ends, first, last
+        documents(best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, spans, out)
 
     return score
 
@@ -135,7 +119,7 @@ def _loop(name: str, many: Any, few: Any, count: int, source_bytes: int, target_
     """convert(source, target, bytes): with `many`, which takes `count` numbers, then with `few`, which takes 8."""
     chunk = count * source_bytes // 8  # source_bytes: of eight numbers, and so target_bytes
 
-    @inner(f"convert_{name}_{_isa.name}")
+    @inner(f"convert_{name}_{_SET}")
     def convert(source, target, size):  # type: ignore[no-untyped-def]
         at = 0
         while at + chunk <= size:
