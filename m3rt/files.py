@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256 as new_sha256
 from pathlib import Path
+
+_PIECE = 1 << 20  # bytes read at a time
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -21,9 +24,22 @@ def read_bytes(path: Path, limit: int) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is no regular file")
-        if found.st_size > limit or len(data := file.read(limit + 1)) > limit:
+        data = bytearray()
+        while len(data) <= limit and found.st_size <= limit and (piece := file.read(_PIECE)):
+            data += piece
+        if max(len(data), found.st_size) > limit:
             raise OSError(errno.EFBIG, f"is larger than the {limit:,} bytes that such a file may have")
-    return data
+    return bytes(data)
+
+
+def sha256(path: Path, progress: Callable[[int], object] = lambda n: None) -> str:
+    """SHA-256 of a file in hex, `progress` is called with the bytes of each piece that was read. Raises OSError."""
+    digest = new_sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            progress(len(piece))
+    return digest.hexdigest()
 
 
 class Busy(Exception):
@@ -40,6 +56,8 @@ def locked(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    if not path.parent.is_dir():  # filelock would make it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()

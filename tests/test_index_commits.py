@@ -1,6 +1,6 @@
 """Commits of HybridIndex: whole or not there, whatever happens to the process, the disk or the files."""
 
-import fcntl
+import errno
 import json
 import os
 import resource
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from m3rt import HybridIndex, HybridIndexError, M3rtError, OutputError
+from m3rt.index.directory import writing
 
 NAMES = [f"doc-{i}" for i in range(30)]
 DOCS = documents(30)
@@ -46,7 +47,8 @@ def contents(index: HybridIndex) -> dict[str, str | None]:
 
 
 def files(path: Path) -> set[str]:
-    return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+    """All files but the lock, which the first writer makes."""
+    return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()} - {".lock"}
 
 
 def named(path: Path) -> set[str]:
@@ -184,16 +186,95 @@ def test_links_are_read_and_never_written_through(name: str, before: Path, tmp_p
 
 
 def test_a_second_writer_is_told_so_and_readers_are_not_disturbed(before: Path) -> None:
-    descriptor = os.open(before, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
     index = HybridIndex(before)
     old = contents(index)
-    for change in CHANGES.values():
-        with pytest.raises(OutputError, match=r"another writer has .*; try again"):
-            change(index)
+    with writing(before):
+        for change in CHANGES.values():
+            with pytest.raises(OutputError, match=r"another writer has .*; try again"):
+                change(index)
     assert contents(index) == old
-    os.close(descriptor)
     add(index, 10, 20)
+
+
+def test_a_commit_on_top_of_another_hosts_is_refused_and_leaves_that_one(before: Path) -> None:
+    index, elsewhere = HybridIndex(before), json.loads((before / "index.json").read_text())
+    note = index.note
+
+    def write_elsewhere(_: Path) -> None:  # as a host does whose lock is not seen here
+        (before / "index.json").write_text(json.dumps(elsewhere | {"commit": elsewhere["commit"] + 1}))
+
+    with index._writing() as writer:
+        writer.delete(NAMES[:2])
+        write_elsewhere(before)
+        with pytest.raises(OutputError, match=r"got commit \d+ from another host, expected \d+; nothing was written"):
+            writer.commit({"mine": 1})
+    left = HybridIndex(before)
+    assert (left.info()["commit"], left.note) == (elsewhere["commit"] + 1, note)
+
+
+def test_an_index_that_may_not_be_written_is_searched(before: Path) -> None:
+    for directory in (before, *before.rglob("*")):
+        directory.chmod(0o555 if directory.is_dir() else 0o444)
+    try:
+        assert len(contents(HybridIndex(before))) == 9
+    finally:
+        for directory in (before, *before.rglob("*")):
+            directory.chmod(0o755 if directory.is_dir() else 0o644)
+
+
+# Opens an index again and again, as a process may that serves many.
+OPEN_OFTEN = """
+import resource, sys
+from m3rt import HybridIndex
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
+kept = [HybridIndex(sys.argv[1]) for _ in range(int(sys.argv[3]))]
+print({len(index) for index in kept}, {index.info()["segments"] for index in kept})
+"""
+
+
+def test_open_indexes_keep_no_descriptors(before: Path) -> None:
+    expected = f"{{{len(HybridIndex(before))}}} {{{HybridIndex(before).info()['segments']}}}\n"
+    command = [sys.executable, "-W", "error", "-c", OPEN_OFTEN, str(before), "64", "100"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO, errno.ENOMEM, errno.ESTALE])
+@pytest.mark.parametrize("name", ["keys.npy", "dense.codes.npy", "documents.bytes.npy"])
+def test_a_file_that_cannot_be_read_just_now_is_no_damage(
+    name: str, code: int, before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, old, was = HybridIndex(before), contents(HybridIndex(before)), files(before)
+    opened = Path.open
+
+    def fail(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self.name == name:
+            raise OSError(code, os.strerror(code), str(self))
+        return opened(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(HybridIndexError, match=rf"{name} cannot be read just now \({os.strerror(code)}\); [^\n]+$"):
+            HybridIndex(before)
+        for change in (index.verify, index.compact, lambda: index.compact(drop_damaged=True)):
+            with pytest.raises(HybridIndexError, match="cannot be read just now"):
+                change()
+    assert files(before) == was
+    assert contents(HybridIndex(before)) == old
+
+
+def test_too_few_descriptors_end_in_one_line_and_exit_status_2(before: Path) -> None:
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)\n"
+    script = f"{limit}from m3rt.cli import main; import m3rt.index.hybrid; sys.exit(main(sys.argv[2:]))"
+    # Every number at which Python starts, up to one at which all is well.
+    outcomes = set()
+    for descriptors in range(4, 16):
+        command = [sys.executable, "-c", script, str(descriptors), "index", "compact", str(before), "--drop-damaged"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        outcomes.add((done.returncode, "Traceback" in done.stderr, "given up" in done.stderr))
+        assert len(HybridIndex(before)) == 9
+    assert outcomes <= {(0, False, False), (2, False, False), (1, True, False)}
+    assert (0, False, False) in outcomes
 
 
 def test_a_writer_that_was_killed_holds_no_lock(before: Path) -> None:
@@ -286,7 +367,8 @@ def test_a_damaged_segment_is_named_and_the_rest_is_read(name: str, harm: Callab
     for change in CHANGES.values():  # its ids would be there twice once the file is restored
         with pytest.raises(HybridIndexError, match=r"segment 00000001 is damaged: .*; restore it, or give it up: m3rt"):
             change(index)
-    index.compact(drop_damaged=True)
+    with pytest.warns(UserWarning, match=r"^segment 00000001 is given up: .*; its 5 documents are lost$"):
+        index.compact(drop_damaged=True)
     add(index, 10, 12)
     assert contents(HybridIndex(before)).keys() == set(NAMES[6:12])
 
@@ -310,7 +392,8 @@ def test_what_a_merge_copies_is_what_was_written(name: str, before: Path) -> Non
     file.write_bytes(data)
     with pytest.raises(HybridIndexError, match=rf"segment 00000002 is damaged: .*{name} has SHA-256"):
         index.compact()
-    index.compact(drop_damaged=True)
+    with pytest.warns(UserWarning, match=r"^segment 00000002 is given up: .*; its \d documents are lost$"):
+        index.compact(drop_damaged=True)
     assert index.verify() == []
     assert contents(index).keys() == {NAMES[0], *NAMES[2:6]}
 

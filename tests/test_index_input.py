@@ -14,6 +14,7 @@ import pytest
 from corpus import DIM, documents, embeddings
 
 from m3rt import Embeddings, HybridIndex, HybridIndexError, InputError, M3Encoder, OutputError
+from m3rt.bundle import open_bundle
 
 DOCS = documents(4)
 QUERY = embeddings(DOCS[:1])
@@ -244,7 +245,9 @@ def test_a_model_that_has_moved_is_asked_for(bundle_fp32: Path, tmp_path: Path) 
     moved = shutil.copytree(bundle_fp32, tmp_path / "moved")
     HybridIndex.create(tmp_path / "index", moved).add(["a"], ["a text"])
     shutil.rmtree(moved)
-    with pytest.raises(InputError, match=r"which is not at .* any more; say where with model="):
+    with pytest.raises(
+        InputError, match=r"which is not at .* any more, nor is it m3-tiny .*; say where it is with model="
+    ):
         HybridIndex(tmp_path / "index").search("text")
     assert HybridIndex(tmp_path / "index", bundle_fp32).search("text")[0].id == "a"
 
@@ -308,3 +311,16 @@ def test_adding_nothing_is_a_commit_of_its_note(index: HybridIndex) -> None:
     assert HybridIndex(index.path).note == {"done": 3}
     index.add(["c"], embeddings=embeddings(DOCS[2:3]))
     assert index.note == {"done": 3}  # until another is given
+
+
+@pytest.mark.parametrize("elsewhere", ["m3-tiny", "M3RT_MODEL"])
+def test_an_index_from_another_environment_finds_its_model_again(
+    elsewhere: str, bundle_fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("M3RT_MODEL", raising=False)
+    moved = shutil.copytree(open_bundle().path if elsewhere == "m3-tiny" else bundle_fp32, tmp_path / "moved")
+    HybridIndex.create(tmp_path / "index", moved).add(["a"], ["a text"])
+    shutil.rmtree(moved)
+    if elsewhere == "M3RT_MODEL":
+        monkeypatch.setenv("M3RT_MODEL", str(bundle_fp32))
+    assert HybridIndex(tmp_path / "index").search("text")[0].id == "a"

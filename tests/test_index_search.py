@@ -257,3 +257,58 @@ for query in documents(12, seed=7):
     modes = ("hybrid", "dense", "sparse", "colbert")
     wanted = [" ".join(hit.id for mode in modes for hit in search(index, query, mode=mode)) for query in QUERIES]
     assert done.stdout.splitlines() == wanted
+
+
+# What each index stores and the weights that leave nothing of it.
+EMPTY_HANDED = [
+    ({"colbert": None}, {"fusion": (0, 0, 1)}, "dense and sparse"),
+    ({"sparse": False}, {"fusion": (0, 1, 0)}, "dense and colbert"),
+    ({"sparse": False, "colbert": None}, {"fusion": (0, 1, 1)}, "dense"),
+    ({"dense": None}, {"fusion": (1, 0, 0)}, "sparse and colbert"),
+    ({}, {"fusion": (0, 0, 1), "rerank": False}, "dense and sparse"),
+]
+
+
+@pytest.mark.parametrize(("stored", "options", "views"), EMPTY_HANDED)
+def test_weights_that_leave_nothing_are_refused_with_what_there_is(
+    stored: dict[str, Any], options: dict[str, Any], views: str, tmp_path: Path
+) -> None:
+    index = made(tmp_path / "index", dict(list(DOCS.items())[:8]), **stored)
+    with pytest.raises(InputError, match=rf"this search has {views} only; give one of those a weight above 0"):
+        search(index, QUERIES[0], **options)
+
+
+@pytest.mark.parametrize("fusion", [(-1, 1, 1), (np.nan, 1, 1), (np.inf, 0, 0), (1, 1), (0, 0, 0), "dense", 1, None])
+def test_weights_that_are_none_are_refused(fusion: Any, index: HybridIndex) -> None:
+    with pytest.raises(InputError, match="expected 'rrf' or three weights"):
+        search(index, QUERIES[0], fusion=fusion)
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": m} for m in ("dense", "sparse", "colbert", "hybrid")] + [{"fusion": "rrf"}]
+)
+@pytest.mark.parametrize("stored", [{}, {"dense": "binary", "colbert": "binary"}])
+def test_equal_scores_keep_their_order_whatever_is_written(
+    stored: dict[str, Any], options: dict[str, Any], tmp_path: Path
+) -> None:
+    twin = next(doc for doc in DOCS.values() if len(doc.terms) > 2)
+    twins = {f"twin-{i}": twin for i in range(12)}
+    index = made(tmp_path / "index", twins, segments=5, **stored)
+
+    def order(k: int) -> list[str]:
+        # Others may come between; here the twins' order counts.
+        hits = search(index, twin, 200, **options)
+        found = [hit.id for hit in hits if hit.id in twins]
+        assert [hit.id for hit in search(index, twin, k, **options)] == [hit.id for hit in hits][:k]
+        return found
+
+    first = order(5)
+    assert set(first) == set(twins)
+    others = {f"other-{i}": doc for i, doc in enumerate(documents(6, seed=3)) if doc.terms != twin.terms}
+    index.add(list(others), embeddings=embeddings(list(others.values())))
+    assert order(5) == first
+    index.add(["twin-3", "twin-7"], embeddings=embeddings([twin, twin]))  # replaced, and so in another segment
+    assert order(5) == first
+    index.delete(list(others)[:2])
+    index.compact()
+    assert order(5) == first

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from m3rt_kernels.isa import TABLE
+from m3rt_kernels.isa import TABLE, host_features
 
 # The script that each instruction set runs: it compares compiled scores with numpy's.
 COMPARE = """
@@ -36,25 +36,17 @@ print(instruction_set() and instruction_set().name, worst < 1e-6)
 def test_every_instruction_set_equals_numpy(row: Any, tmp_path: Path) -> None:
     if not host_features() >= row.needs:
         pytest.skip(f"this processor has no {row.name}")
-    features = ",".join(f"+{name}" for name in sorted(row.needs))
-    assert run(COMPARE, tmp_path, NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES=features) == f"{row.name} True\n"
+    assert run(COMPARE, tmp_path, **row.environment) == f"{row.name} True\n"
 
 
 def test_a_processor_without_avx2_gets_numpy(tmp_path: Path) -> None:
     assert run(COMPARE, tmp_path, NUMBA_CPU_NAME="generic") == "None True\n"
 
 
-def host_features() -> set[str]:
-    from llvmlite.binding import get_host_cpu_features
-
-    return {name for name, there in get_host_cpu_features().items() if there}
-
-
 def test_code_in_the_cache_is_not_run_on_another_processor(tmp_path: Path) -> None:
     if not host_features() >= TABLE[-1].needs:
         pytest.skip("this processor has no AVX2")
-    features = ",".join(f"+{name}" for name in TABLE[-1].needs)
-    for settings, name in (({}, None), ({"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features}, "avx2")):
+    for settings, name in (({}, None), (TABLE[-1].environment, "avx2")):
         for hits in ("misses", "hits"):
             found, loaded = run(CACHED, tmp_path, **settings).split()
             assert loaded == hits

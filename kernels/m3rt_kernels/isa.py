@@ -17,6 +17,11 @@ class InstructionSet:
     product: str  # LLVM intrinsic of the integer product
     bytes_of_code: int  # the product takes documents as bytes, or as 16-bit numbers
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which a process compiles for this set, although its processor may have a better one."""
+        return {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in sorted(self.needs))}
+
 
 _FLOAT = {"avx2", "fma", "f16c"}
 TABLE = (
@@ -46,3 +51,10 @@ def instruction_set() -> InstructionSet | None:
         return None
     has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     return next((row for row in TABLE if row.needs <= has), None)
+
+
+def host_features() -> set[str]:
+    """The processor's own features, by LLVM's names, whatever NUMBA_CPU_FEATURES says."""
+    from llvmlite.binding import get_host_cpu_features
+
+    return {name for name, there in get_host_cpu_features().items() if there}

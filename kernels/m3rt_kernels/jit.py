@@ -81,6 +81,29 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return Kernel(function, options) if function else lambda f: Kernel(f, options)
 
 
+_inner_names: set[str] = set()
+
+
+def inner(name: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that another function made, for kernels to call.
+
+    numba names machine code by qualname, argument types and a counter of the process. Functions made in one place share
+    a qualname, so that kernels compiled by different processes would come out of the cache with one symbol for two
+    codes, and be linked to the wrong one. `name` is the qualname instead; ValueError when it is taken.
+    """
+    if name in _inner_names:
+        raise ValueError(f"two compiled functions are named {name!r}, expected a name each")
+    _inner_names.add(name)
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        from numba import njit
+
+        function.__name__ = function.__qualname__ = name.replace("-", "_")
+        return njit(nogil=True)(function)
+
+    return compiled
+
+
 @cache
 def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any]]:
     try:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from .isa import instruction_set
-from .jit import jit
+from .jit import inner, jit
 from .tile import bit_to_code, byte_to_short, float_tile, half_to_float, integer_tile
 
 _isa = instruction_set()
@@ -20,11 +19,12 @@ if _isa is None:
     raise ImportError("maxsim_native needs AVX2")
 LANES = _isa.lanes
 CODE_BYTES = _isa.bytes_of_code
+_SET = _isa.name
 _TALL, _SHORT, _ONE = _isa.heights
 MOST_ROWS = 2 * _TALL  # converted at a time: they stay in the cache
 
 
-def _folder(tile: Any) -> Any:
+def _folder(name: str, tile: Any) -> Any:
     """fold(): the best match of each query token among consecutive rows, in tiles of three heights.
 
     The last tile reaches back over rows that were seen: a maximum may see a row twice.
@@ -33,7 +33,7 @@ def _folder(tile: Any) -> Any:
     short2, short1 = tile(_isa, _SHORT, 2), tile(_isa, _SHORT, 1)
     one2, one1 = tile(_isa, _ONE, 2), tile(_isa, _ONE, 1)
 
-    @njit(nogil=True)
+    @inner(f"fold_{name}_{_SET}")
     def fold(panel, panel_bytes, panels, rows, row_bytes, count, bias, scales, best, ahead, ahead_bytes):  # type: ignore[no-untyped-def]
         steps = row_bytes // 4
         tall_stride, short_stride = _TALL * ahead_bytes // steps, _SHORT * ahead_bytes // steps
@@ -70,15 +70,18 @@ def _folder(tile: Any) -> Any:
     return fold
 
 
-def _scorer(fold: Any, convert: Any = None) -> Any:
-    """score(): documents from memory as it is, or converted row by row with convert(source, target, bytes)."""
+def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
+    """score(): documents from memory as it is, or converted row by row with convert(source, target, bytes).
 
-    @njit(nogil=True)
-    def score(panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, starts, ends, first, last, out):  # type: ignore[no-untyped-def]
+    numba frees an array after the last line that names it, whoever has its address. So addresses are taken of arguments
+    alone, which the caller holds until the call returns.
+    """
+
+    @inner(f"documents_{name}_{_SET}")
+    def documents(best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, spans, out):  # type: ignore[no-untyped-def]
+        starts, ends, first, last = spans
         panels, panel_bytes = panel.shape[0], panel.shape[1]
         wide_bytes = panel_bytes // LANES
-        best = np.empty(panels * LANES, np.float32)
-        scratch = np.empty(MOST_ROWS * wide_bytes if convert is not None else 1, np.uint8)
         query, start, top, wide = panel.ctypes.data, bias.ctypes.data, best.ctypes.data, scratch.ctypes.data
         for d in range(first, last):
             begin, end = starts[d], ends[d]
@@ -102,14 +105,21 @@ def _scorer(fold: Any, convert: Any = None) -> Any:
             for j in range(len(segments)):
                 out[segments[j], d] += best[j] * factors[j]
 
+    @inner(f"score_{name}_{_SET}")
+    def score(panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, starts, ends, first, last, out):  # type: ignore[no-untyped-def]
+        best = np.empty(panel.shape[0] * LANES, np.float32)
+        scratch = np.empty(MOST_ROWS * panel.shape[1] // LANES if convert is not None else 1, np.uint8)
+        spans = starts, ends, first, last
+        documents(best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, spans, out)
+
     return score
 
 
-def _loop(many: Any, few: Any, count: int, source_bytes: int, target_bytes: int) -> Any:
+def _loop(name: str, many: Any, few: Any, count: int, source_bytes: int, target_bytes: int) -> Any:
     """convert(source, target, bytes): with `many`, which takes `count` numbers, then with `few`, which takes 8."""
     chunk = count * source_bytes // 8  # source_bytes: of eight numbers, and so target_bytes
 
-    @njit(nogil=True)
+    @inner(f"convert_{name}_{_SET}")
     def convert(source, target, size):  # type: ignore[no-untyped-def]
         at = 0
         while at + chunk <= size:
@@ -122,15 +132,15 @@ def _loop(many: Any, few: Any, count: int, source_bytes: int, target_bytes: int)
     return convert
 
 
-_float_fold, _integer_fold = _folder(float_tile), _folder(integer_tile)
-_half = _loop(half_to_float(16), half_to_float(8), 16, 16, 32)
-_bits = _loop(bit_to_code(64, CODE_BYTES), bit_to_code(8, CODE_BYTES), 64, 1, 8 * CODE_BYTES)
-_codes = None if CODE_BYTES == 1 else _loop(byte_to_short(32), byte_to_short(8), 32, 8, 16)
+_float_fold, _integer_fold = _folder("float", float_tile), _folder("integer", integer_tile)
+_half = _loop("float16", half_to_float(16), half_to_float(8), 16, 16, 32)
+_bits = _loop("bits", bit_to_code(64, CODE_BYTES), bit_to_code(8, CODE_BYTES), 64, 1, 8 * CODE_BYTES)
+_codes = None if CODE_BYTES == 1 else _loop("int8", byte_to_short(32), byte_to_short(8), 32, 8, 16)
 
-_score_float32 = _scorer(_float_fold)
-_score_float16 = _scorer(_float_fold, _half)
-_score_int8 = _scorer(_integer_fold, _codes)
-_score_bits = _scorer(_integer_fold, _bits)
+_score_float32 = _scorer("float32", _float_fold)
+_score_float16 = _scorer("float16", _float_fold, _half)
+_score_int8 = _scorer("int8", _integer_fold, _codes)
+_score_bits = _scorer("bits", _integer_fold, _bits)
 
 
 @jit

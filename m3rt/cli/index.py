@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
 from ..texts import READERS, TextFile
 from .console import bar, emit_text, plain, say, size
 from .options import model_option, runtime_options
@@ -183,13 +182,10 @@ def opened(path: str, model: str | None, runtime: dict[str, Any]) -> HybridIndex
     from ..encoder import M3Encoder
     from ..index import HybridIndex
     from ..index.directory import read
+    from ..index.models import located
 
-    made_by = read(Path(path)).model
-    if made_by is None:
-        raise InputError(f"{path} was made from embeddings, of no model that it knows; search it in Python")
-    if model is None and not Path(made_by.path).is_dir():
-        raise InputError(f"{path} was made by {made_by}, which is not at {made_by.path} any more; say where with -m")
-    return HybridIndex(path, M3Encoder(model or made_by.path, **runtime))
+    where = Path(path)
+    return HybridIndex(path, M3Encoder(model or located(where, read(where).model), **runtime))
 
 
 def _feed(feed: Feed, index: HybridIndex, way_on: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from collections.abc import Iterable
 from hashlib import sha256
+from math import prod
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import HybridIndexError
 from ..manifest import FileRecord
+from .mapping import map_bytes
 
 BLOCK = 1 << 24  # bytes copied at a time
+_HEADER = 1 << 10  # bytes in which the header of a .npy file ends: m3rt's have 128
 
 
 def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> FileRecord:
@@ -36,20 +42,53 @@ def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: It
     return FileRecord(size, digest.hexdigest())
 
 
+class Damage(HybridIndexError):
+    """A file is not what was written: it is missing, or has another size, another hash or a bad header."""
+
+
+_WAYS_OUT = {
+    errno.EMFILE: "close other files or raise the limit: ulimit -n",
+    errno.ENFILE: "the system has too many files open; try again when it has fewer",
+    errno.ENOMEM: "too little memory or too many mappings; free some, or raise vm.max_map_count",
+    errno.EACCES: "it may not be read; check its permissions",
+}
+
+
+def unopened(path: Path, error: OSError) -> HybridIndexError:
+    """What a file that is there cannot be read for, which says nothing about damage."""
+    way = _WAYS_OUT.get(error.errno or 0, "try again; nothing was changed")
+    return HybridIndexError(f"{path} cannot be read just now ({error.strerror or error}); {way}")
+
+
 def map_array(path: Path, expected: FileRecord) -> NDArray[Any]:
-    """A read-only view of a .npy file; HybridIndexError when it is missing, has another size or is no array."""
+    """A read-only view of a .npy file.
+
+    Raises Damage when it is missing, has another size or is no array, HybridIndexError when it cannot be read just now.
+    """
     try:
-        found = path.stat().st_size
-        if found != expected.size:
-            raise HybridIndexError(f"{path} has {found} bytes, expected {expected.size}")
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise HybridIndexError(f"{path} is missing") from None
-    except HybridIndexError:
-        raise
+        found = path.stat()
+        if not S_ISREG(found.st_mode) or found.st_size != expected.size:
+            raise Damage(f"{path} has {found.st_size} bytes, expected a file of {expected.size}")
+        data = map_bytes(path, expected.size)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Damage(f"{path} is missing") from None
+    except OSError as error:
+        raise unopened(path, error) from None
+    try:
+        return _array(data)
     except Exception as error:  # damaged headers raise whatever their Python text does
-        raise HybridIndexError(f"{path} is not an array: {' '.join(str(error).split()):.200}") from None
-    return np.asarray(mapped)  # slicing numpy's memmap class costs microseconds
+        raise Damage(f"{path} is not an array: {' '.join(str(error).split()):.200}") from None
+
+
+def _array(data: NDArray[np.uint8]) -> NDArray[Any]:
+    header = io.BytesIO(data[:_HEADER].tobytes())
+    if npy.read_magic(header) != (1, 0):
+        raise ValueError("another version of .npy than 1.0")
+    shape, fortran_order, dtype = npy.read_array_header_1_0(header)
+    items = data[header.tell() :]
+    if fortran_order or dtype.hasobject or items.nbytes != dtype.itemsize * prod(shape):
+        raise ValueError(f"{items.nbytes} bytes for {dtype} {shape}")
+    return items.view(dtype).reshape(shape)
 
 
 def check_offsets(name: str, offsets: NDArray[Any], rows: int, total: int) -> None:

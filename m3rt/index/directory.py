@@ -1,6 +1,7 @@
 """An index's directory: one writer at a time, commits that are whole or not there at all.
 
     index.json            the last commit: written aside, then renamed over the one before
+    .lock                 held by the writer
     segments/00000001/    arrays, never changed; a deletion adds a file alive-COMMIT.npy
 
 A segment is written to a name that starts with a dot, synced, and renamed. What no manifest names is left by a writer
@@ -9,7 +10,6 @@ that was killed, or belongs to an earlier commit: the next writer removes it. Re
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import HybridIndexError, OutputError
+from ..files import Busy, locked
 from ..manifest import FileRecord
 from .manifest import INDEX, Manifest
 
 SEGMENTS = "segments"
 _ASIDE = f".{INDEX}"
+_LOCK = ".lock"
 _MADE = re.compile(r"\.?\d{8}")  # names of segments, and of those that are being written
 
 
@@ -53,7 +55,16 @@ def read(path: Path) -> Manifest:
 
 
 def publish(path: Path, manifest: Manifest) -> None:
-    """Make `manifest` the last commit: the moment at which everything that it names exists."""
+    """Make `manifest` the last commit: the moment at which everything that it names exists.
+
+    Raises OutputError when the commit before it is not the last one any more: a writer on another host, whose lock is
+    not seen here, was faster.
+    """
+    if manifest.commit and (last := read(path).commit) != manifest.commit - 1:
+        raise OutputError(
+            f"{path} has got commit {last} from another host, expected {manifest.commit - 1}; nothing was written: let "
+            "one host write, and do it again"
+        )
     aside = path / _ASIDE
     with aside.open("w", encoding="utf-8") as file:
         file.write(manifest.to_json())
@@ -93,21 +104,13 @@ def collect(path: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Be the only writer, of all processes, until the end or death. Raises OutputError when another is."""
+    """Be the only writer, of all processes of this host, until the end or death. Raises OutputError when another is."""
     with errors(path):
-        descriptor = os.open(path, os.O_RDONLY)
         try:
-            _lock(path, descriptor)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-def _lock(path: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"another writer has {path}; try again when it is done") from None
+            with locked(path / _LOCK):
+                yield
+        except Busy:
+            raise OutputError(f"another writer has {path}; try again when it is done") from None
 
 
 @contextmanager
@@ -121,7 +124,9 @@ def errors(path: Path) -> Iterator[None]:
 
 
 def sync(directory: Path) -> None:
-    """Bring renames in a directory on to the disk."""
+    """Bring renames in a directory on to the disk, where a directory can be opened."""
+    if os.name == "nt":
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

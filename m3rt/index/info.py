@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..bundle import sha256
-from ..errors import BundleError
+from ..files import sha256
+from .arrays import unopened
 from .directory import SEGMENTS
 from .manifest import SegmentRecord
 from .snapshot import Snapshot
@@ -37,13 +37,18 @@ def info(path: Path, snapshot: Snapshot) -> dict[str, Any]:
 def segment_faults(
     path: Path, segment: SegmentRecord, progress: Callable[[int], object] = lambda n: None
 ) -> Iterator[str]:
-    """A line for each file of a segment that is not what its record says."""
+    """A line for each file of a segment that is not what its record says.
+
+    Raises HybridIndexError for one that cannot be read just now.
+    """
     for name, record in segment.files.items():
         file = path / SEGMENTS / segment.name / name
         try:
             digest = sha256(file, progress)
-        except BundleError as error:
-            yield str(error)
+        except (FileNotFoundError, NotADirectoryError):
+            yield f"{file} is missing"
             continue
+        except OSError as error:
+            raise unopened(file, error) from None
         if digest != record.sha256:
             yield f"{file} has SHA-256 {digest}, expected {record.sha256}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bundle import Bundle, open_bundle
+from ..bundle import DEFAULT, Bundle, open_bundle
 from ..bundle import sha256 as file_sha256
-from ..errors import HybridIndexError, InputError
+from ..errors import BundleError, HybridIndexError, InputError
 from ..manifest import MANIFEST
 from .manifest import Model
 
@@ -59,12 +61,26 @@ def load(path: Path, made_by: Model | None, given: str | Path | M3Encoder | None
         return given
     if given is not None:
         return M3Encoder(given, threads=threads)
+    place = located(path, made_by)
+    encoder = M3Encoder(place, threads=threads)
+    check_same(path, made_by, open_bundle(place))
+    return encoder
+
+
+def located(path: Path, made_by: Model | None) -> str:
+    """Where the bundle is that made an index: where it was, else m3-tiny or $M3RT_MODEL if one of them is the same.
+
+    Raises InputError when it is in none of these places, or when the index knows no model.
+    """
     if made_by is None:
         raise InputError(f"{path} was made from embeddings: give embeddings, it knows no model to embed a text with")
-    if not Path(made_by.path).is_dir():
-        raise InputError(
-            f"{path} was made by {made_by}, which is not at {made_by.path} any more; say where with model="
-        )
-    encoder = M3Encoder(made_by.path, threads=threads)
-    check_same(path, made_by, open_bundle(made_by.path))
-    return encoder
+    if Path(made_by.path).is_dir():
+        return made_by.path
+    for place in filter(None, (DEFAULT, os.environ.get("M3RT_MODEL"))):
+        with suppress(BundleError):
+            if identity(open_bundle(place)).space == made_by.space:
+                return place
+    raise InputError(
+        f"{path} was made by {made_by}, which is not at {made_by.path} any more, nor is it m3-tiny or what M3RT_MODEL "
+        "names; say where it is with model= or -m"
+    )

@@ -52,14 +52,24 @@ class Options:
         return {view: float(weight) / largest for view, weight in zip(VIEWS, self.fusion, strict=True)}
 
     def views(self, settings: Settings) -> list[str]:
-        """The views that a search looks at, ColBERT last. Raises InputError for a mode that is not stored."""
+        """The views that a search looks at, ColBERT last.
+
+        Raises InputError for a mode that is not stored, and for weights that leave nothing of what is stored.
+        """
         stored = [name for name in VIEWS if getattr(settings, name)]
         if self.mode != "hybrid":
             if self.mode not in stored:
                 raise InputError(f"the index stores no {self.mode} vectors, only {', '.join(stored)}; use one of those")
             return [self.mode]
         first = [name for name in stored if name != "colbert"]
-        return stored if self.rerank or not first else first
+        views = stored if self.rerank or not first else first
+        if self.weights is not None and not any(self.weights[view] for view in views):
+            weights = ", ".join(f"{float(weight):g}" for weight in self.fusion)
+            raise InputError(
+                f"fusion is ({weights}) for dense, sparse, colbert, but this search has {' and '.join(views)} only; "
+                "give one of those a weight above 0"
+            )
+        return views
 
 
 def _check_weights(weights: object) -> None:

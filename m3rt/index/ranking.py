@@ -96,11 +96,12 @@ def _fused(snapshot: Snapshot, query: Query, found: Mapping[str, Found], weights
     """The best `depth` of all rows that any view found, each with the score of every view."""
     if weights is None:
         rows, scores = rrf([rows for rows, _ in found.values()])
-        rows, scores = rows[:depth], scores[:depth]
+        order = snapshot.sorted(rows, scores)[:depth]
+        rows, scores = rows[order], scores[order]
         return Ranking(rows, scores, {v: _completed(snapshot, query, v, rows, found[v]) for v in found})
     rows = np.unique(np.concatenate([rows for rows, _ in found.values()]))
     by_view = {v: _completed(snapshot, query, v, rows, found[v]) for v in found}
-    return _by_weights(rows, by_view, weights).take(np.arange(min(depth, len(rows))))
+    return _by_weights(snapshot, rows, by_view, weights).take(np.arange(min(depth, len(rows))))
 
 
 def _reranked(
@@ -110,9 +111,11 @@ def _reranked(
     colbert = snapshot.scores(query["colbert"].score, fused.rows)
     by_view = {**fused.by_view, "colbert": colbert}
     if weights is not None:
-        return _by_weights(fused.rows, by_view, weights)
-    best = fused.rows[np.argsort(-colbert, kind="stable")]
+        return _by_weights(snapshot, fused.rows, by_view, weights)
+    best = fused.rows[snapshot.sorted(fused.rows, colbert)]
     rows, scores = rrf([*(rows for rows, _ in found.values()), best])
+    order = snapshot.sorted(rows, scores)
+    rows, scores = rows[order], scores[order]
     places = _places(fused.rows, rows)
     kept = places >= 0  # what was cut off before ColBERT stays out
     by_view = {view: values[places[kept]] for view, values in by_view.items()}
@@ -120,13 +123,15 @@ def _reranked(
 
 
 def _by_weights(
-    rows: NDArray[np.int64], by_view: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    by_view: Mapping[str, NDArray[np.float32]],
+    weights: Mapping[str, float],
 ) -> Ranking:
-    """Rows by the weighted mean of their scores, ties by the lower row."""
+    """Rows by the weighted mean of their scores."""
     total = sum(weights[view] for view in by_view)
     sums = sum((weights[view] * scores.astype(np.float64) for view, scores in by_view.items()), np.zeros(len(rows)))
-    order = np.lexsort((rows, -sums))
-    return Ranking(rows, sums / total, by_view).take(order)
+    return Ranking(rows, sums / total, by_view).take(snapshot.sorted(rows, sums))
 
 
 def _completed(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import HybridIndexError
 from ..manifest import FileRecord
 from . import directory
-from .arrays import check_offsets, check_places, map_array, write_array
+from .arrays import Damage, check_offsets, check_places, map_array, write_array
 from .columns import Arrays, Source, columns, write_columns
 from .documents import key_order
 from .facets import FACETS, check_facets, invert_facets
@@ -46,7 +46,7 @@ class Segment:
 
 
 def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segment:
-    """Map a segment's files. Raises HybridIndexError for files that are not what the manifest says."""
+    """Map a segment's files. Raises Damage for files that are not what the manifest says, else as map_array()."""
     folder = path / directory.SEGMENTS / record.name
     found = {name: map_array(folder / name, file) for name, file in record.files.items()}
     alive = found.pop(record.alive) if record.alive else None
@@ -55,7 +55,7 @@ def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segme
         _check(record, settings, arrays, alive)
         lexical = inverted(arrays, record.rows) if settings.sparse else None
     except ValueError as error:
-        raise HybridIndexError(f"{folder}: {error}") from None
+        raise Damage(f"{folder}: {error}") from None
     return Segment(record, arrays, lexical, alive)
 
 

@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from m3rt_kernels import top_k
 from numpy.typing import NDArray
 
-from ..errors import HybridIndexError, InputError
+from ..errors import InputError
 from . import directory
+from .arrays import Damage
 from .facets import Scalar, filter_rows, has_field
 from .manifest import Manifest
 from .segment import Segment, open_segment, reading
@@ -42,20 +43,33 @@ class Snapshot:
         return [kept if alive is None else kept & alive for alive, kept in filtered]
 
     def search(self, find: Search, k: int, masks: Sequence[Alive]) -> Found:
-        """The k best rows of all segments and their scores, best first; `find` searches one segment."""
-        found, used = [], []
+        """The k best rows of all segments and their scores, best first; `find` searches one segment.
+
+        Equal scores come in the order of sorted(), also where only some of them are among the k best.
+        """
+        found = []
         for segment, base, mask in zip(self.segments, self.bases[:-1], masks, strict=True):
             if mask is None or mask.any():
                 with reading(segment.record):
-                    found.append(find(segment, k, mask))
-                used.append(base)
+                    rows, scores = _with_ties(find, segment, k, mask)
+                found.append((rows + base, scores))
         if not found:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        if len(found) == 1:
-            return found[0][0] + used[0], found[0][1]
-        rows = np.concatenate([rows + base for (rows, _), base in zip(found, used, strict=True)])
-        order, scores = top_k(np.concatenate([scores for _, scores in found]), k)
-        return rows[order], scores
+        rows, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        order = self.sorted(rows, scores)[:k]
+        return rows[order], scores[order]
+
+    def sorted(self, rows: NDArray[np.int64], scores: NDArray[Any]) -> NDArray[np.int64]:
+        """The places of `rows`, best score first; equal ones by their documents' keys, which no write changes.
+
+        Chunks of a document stay together and in order in every write, so that rows decide between those.
+        """
+        keys = np.empty(len(rows), np.uint64)
+        owners = np.searchsorted(self.bases, rows, "right") - 1
+        for i in np.unique(owners):
+            mine = owners == i
+            keys[mine] = self.segments[i].arrays["keys"][rows[mine] - self.bases[i]]
+        return np.lexsort((rows, keys, -scores))
 
     def scores(self, score: Score, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The scores of `rows`, in their order; `score` scores rows of one segment."""
@@ -85,7 +99,7 @@ class Snapshot:
 def open_snapshot(path: Path) -> Snapshot:
     """The last commit. Segments that are damaged are left out with a warning each.
 
-    Raises HybridIndexError when there is no index.
+    Raises HybridIndexError when there is no index, or when a file of it cannot be read just now.
     """
     while True:
         manifest = directory.read(path)
@@ -98,12 +112,23 @@ def open_snapshot(path: Path) -> Snapshot:
     return snapshot
 
 
+def _with_ties(find: Search, segment: Segment, k: int, mask: Alive) -> Found:
+    """The k best rows of a segment, and all others whose score is that of the last."""
+    asked = k + 1
+    while True:
+        rows, scores = find(segment, asked, mask)
+        if len(rows) < asked or scores[-1] < scores[k - 1]:
+            kept = slice(None) if len(rows) <= k else scores >= scores[k - 1]
+            return rows[kept], scores[kept]
+        asked *= 2
+
+
 def _opened(path: Path, manifest: Manifest) -> Snapshot:
     segments, damaged = [], {}
     for record in manifest.segments:
         try:
             segments.append(open_segment(path, record, manifest.settings))
-        except HybridIndexError as error:
+        except Damage as error:
             damaged[record.name] = str(error)
     bases = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(s) for s in segments], dtype=np.int64)])
     return Snapshot(manifest, tuple(segments), bases, damaged)

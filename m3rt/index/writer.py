@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,7 @@ class Writer:
         self._path = path
         self._manifest = snapshot.manifest
         self._dropping = drop_damaged
+        self._damaged = snapshot.damaged
         for name, fault in () if drop_damaged else snapshot.damaged.items():
             raise _refusal(name, fault)
         self._open = {segment.record.name: segment for segment in snapshot.segments}
@@ -66,11 +68,21 @@ class Writer:
     def compact(self) -> bool:
         """Make one segment of all, without what was deleted; returns whether that changes anything."""
         if self._dropping:
-            self._records = {name: r for name, r in self._records.items() if not any(segment_faults(self._path, r))}
+            self._drop_damaged()
         if len(self._records) > 1 or any(record.deleted for record in self._records.values()):
             self._merge(list(self._records))
             return True
         return len(self._records) < len(self._manifest.segments)
+
+    def _drop_damaged(self) -> None:
+        kept = {}
+        for record in self._manifest.segments:
+            if fault := self._damaged.get(record.name) or next(segment_faults(self._path, record), None):
+                lost = f"its {record.documents:,} documents are lost"
+                warnings.warn(f"segment {record.name} is given up: {fault}; {lost}", stacklevel=4)
+            else:
+                kept[record.name] = self._records[record.name]
+        self._records = kept
 
     def commit(self, note: Mapping[str, Any] | None) -> None:
         """Let readers see it all; `note` replaces the manifest's unless it is None."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -17,12 +16,14 @@ from typing import Any, Self
 
 from ..embeddings import Embeddings
 from ..errors import OutputError
+from ..files import Busy, locked
 from ..texts import Record
 from . import format_of
 from .part import Part
 
 _STATE = "state.json"
-_OURS = re.compile(r"state\.json|\d{8}\.(json|jsonl|npz|parquet)|\.\d+")
+_LOCK = ".lock"
+_OURS = re.compile(r"state\.json|\d{8}\.(json|jsonl|npz|parquet)|\.lock|\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ class Spool:
         self._parts: list[Path] = []
         self._notes: dict[int, Note] = {}
         self._ours = False  # whether the directory may be removed
+        self._lock = ExitStack()
         with self._errors():
-            self._lock = self._locked()
+            self._take()
             try:
                 self._open(dict(state), restart)
             except BaseException:
@@ -71,7 +73,7 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         if not self._notes and self._ours:
             shutil.rmtree(self.directory, ignore_errors=True)
-        os.close(self._lock)
+        self._lock.close()
 
     @property
     def kept(self) -> int:
@@ -112,16 +114,13 @@ class Spool:
             self._write(self._out, partial(self._format.join, self._parts))
             shutil.rmtree(self.directory)
 
-    def _locked(self) -> int:
-        """The directory, made and open, with this process alone in it until it is closed or ends."""
+    def _take(self) -> None:
+        """Make the directory, and let this process be alone in it until the lock is closed or the process ends."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.directory, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+            self._lock.enter_context(locked(self.directory / _LOCK))
+        except Busy:
             raise OutputError(f"another m3rt is writing {self._out}; wait for it or choose another name") from None
-        return descriptor
 
     def _part(self, number: int) -> Path:
         return self.directory / f"{number:08}{self._suffix}"
@@ -135,13 +134,16 @@ class Spool:
                 )
             self._notes = notes
             self._ours = True
-            for leftover in self.directory.glob(".*"):
-                leftover.unlink(missing_ok=True)
+            self._remove(".*")
             return
-        for leftover in self.directory.iterdir():
-            leftover.unlink()
+        self._remove("*")
         self._ours = True
         self._write(self.directory / _STATE, partial(_dump, state))
+
+    def _remove(self, pattern: str) -> None:
+        for leftover in self.directory.glob(pattern):
+            if leftover.name != _LOCK:
+                leftover.unlink(missing_ok=True)
 
     def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
         """State and notes that an earlier run left; OutputError for a directory that is none of ours."""
