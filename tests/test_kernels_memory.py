@@ -60,6 +60,41 @@ def test_kernels_that_other_processes_compiled_are_not_mixed_up_in_any_order(tmp
     assert run(*map(",".join, permutations(STORAGES))) == ""
 
 
+# Spoils the arrays of an inverted index, one place or one length at a time, and searches what is not refused.
+SPOIL = """
+import numpy as np
+from m3rt_kernels import InvertedIndex
+draw = np.random.default_rng(0)
+rows = [np.sort(draw.choice(300, 12, replace=False)).astype(np.int32) for _ in range(400)]
+values = draw.uniform(0.1, 1, 4800).astype(np.float32)
+arrays = InvertedIndex.build(np.arange(0, 4801, 12), np.concatenate(rows), values).arrays()
+odd, refused, searched = (-(1 << 40), -1, 0, 1, 399, 400, 1 << 20, (1 << 31) - 1, 1 << 40), 0, 0
+for name, array in arrays.items():
+    for _ in range(120):
+        spoilt = array.copy()
+        if draw.random() < 0.15:
+            spoilt = spoilt[: draw.integers(0, len(array) + 1)]
+        elif spoilt.size:
+            place = tuple(draw.integers(0, n) for n in spoilt.shape)
+            spoilt[place] = np.array(odd[draw.integers(0, len(odd))]).astype(spoilt.dtype)
+        try:
+            index = InvertedIndex.from_arrays({**arrays, name: spoilt})
+        except ValueError:
+            refused += 1
+            continue
+        for ids in (rows[0], rows[7]):
+            docs, _ = index.search(ids, np.ones(12, np.float32), 50)
+            assert ((docs >= 0) & (docs < 400)).all()
+        searched += 1
+print(refused > 100, searched > 100)
+"""
+
+
+def test_a_spoilt_inverted_index_is_refused_or_searched_and_never_a_crash() -> None:
+    done = subprocess.run([sys.executable, "-c", SPOIL], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
+
+
 def test_no_two_inner_functions_may_share_a_name() -> None:
     from m3rt_kernels.jit import inner
 

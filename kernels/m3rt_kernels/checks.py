@@ -37,6 +37,23 @@ def check_finite(name: str, array: NDArray[Any]) -> None:
         raise ValueError(f"{name} hold NaN or infinity, expected finite numbers")
 
 
+def check_pointers(name: str, pointers: NDArray[np.int64], total: int) -> None:
+    """Raise ValueError unless `pointers` rise from 0 to `total`."""
+    if not len(pointers) or pointers[0] != 0 or pointers[-1] != total or (pointers[1:] < pointers[:-1]).any():
+        raise ValueError(f"{name} must rise from 0 to {total}")
+
+
+def check_rising(name: str, places: NDArray[Any], end: int, pointers: NDArray[np.int64] | None = None) -> None:
+    """Raise ValueError unless `places` are in 0..end - 1 and rise: in each row of `pointers`, or all of them."""
+    rises = np.ones(len(places) + 1, np.bool_)
+    rises[1:-1] = places[1:] > places[:-1]
+    if pointers is not None:
+        rises[pointers] = True  # from one row to the next
+    if not rises.all() or (len(places) and (places.min() < 0 or places.max() >= end)):
+        row = " in each row" if pointers is not None else ""
+        raise ValueError(f"{name} must be >= 0, sorted and unique{row}, and below {end}")
+
+
 def check_csr(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32]) -> None:
     """Raise ValueError unless the arrays are CSR rows: ids >= 0, sorted and unique in each row, finite values."""
     check_array(f"{name} indptr", indptr, np.int64, 1)
@@ -44,14 +61,9 @@ def check_csr(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32], 
     check_array(f"{name} values", values, np.float32, 1)
     if len(indices) != len(values):
         raise ValueError(f"{name} has {len(indices)} indices and {len(values)} values, expected as many of both")
-    if not len(indptr) or indptr[0] != 0 or indptr[-1] != len(indices) or (indptr[1:] < indptr[:-1]).any():
-        raise ValueError(f"{name} indptr must rise from 0 to {len(indices)}, the number of indices")
+    check_pointers(f"{name} indptr", indptr, len(indices))
     check_finite(f"{name} values", values)
-    rises = np.ones(len(indices) + 1, np.bool_)
-    rises[1:-1] = indices[1:] > indices[:-1]
-    rises[indptr] = True
-    if not rises.all() or (len(indices) and indices.min() < 0):
-        raise ValueError(f"{name} indices must be >= 0, sorted and unique in each row")
+    check_rising(f"{name} indices", indices, 1 << 31, indptr)
 
 
 def readonly(array: NDArray[Any]) -> NDArray[Any]:

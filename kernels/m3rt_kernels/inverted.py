@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scoring
-from .checks import check_alive, check_array, check_csr, check_k, readonly
+from .checks import check_alive, check_array, check_csr, check_k, check_pointers, check_rising, readonly
 from .heap import ranked
 from .jit import available
 from .parallel import run_ranges, split, thread_count
@@ -50,8 +50,10 @@ class InvertedIndex:
             array = getattr(self, name)
             check_array(name, array, dtype, ndim)
             object.__setattr__(self, name, readonly(array))
+        if self.size.shape != (1,) or self.size[0] < 0:
+            raise ValueError(f"size of the inverted index is {self.size.tolist()!s:.40}, expected one number >= 0")
         expected = {
-            "size": (1,), "indptr": (len(self.terms) + 1,), "scales": (len(self.terms),),
+            "indptr": (len(self.terms) + 1,), "scales": (len(self.terms),),
             "impacts": self.docs.shape, "columns": (len(self.frequent), self.n_docs),
         }  # fmt: skip
         for name, shape in expected.items():
@@ -94,10 +96,21 @@ class InvertedIndex:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> InvertedIndex:
-        """An index over `arrays`, which stay where they are when they are contiguous. Raises ValueError."""
+        """An index over `arrays`, which stay where they are when they are contiguous.
+
+        Raises ValueError unless they are what build() makes, as far as a search follows them: kernels trust places.
+        """
         if missing := [name for name in _ARRAYS if name not in arrays]:
             raise ValueError(f"the inverted index lacks {', '.join(missing)}; build it again")
-        return cls(**{name: arrays[name] for name in _ARRAYS})
+        index = cls(**{name: arrays[name] for name in _ARRAYS})
+        index._check_places()
+        return index
+
+    def _check_places(self) -> None:
+        check_pointers("inverted indptr", self.indptr, len(self.docs))
+        check_rising("inverted terms", self.terms, 1 << 31)
+        check_rising("inverted frequent", self.frequent, len(self.terms))
+        check_rising("inverted docs", self.docs, self.n_docs, self.indptr)
 
     @property
     def n_docs(self) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 from m3rt_kernels import InvertedIndex
 from numpy.typing import NDArray
 
-from .arrays import check_offsets, check_places
 from .columns import Arrays
 
 _PREFIX = "inverted."  # The kernel's arrays are part of the index's format: FORMAT_VERSION changes with them.
@@ -25,12 +24,4 @@ def inverted(arrays: Arrays, rows: int) -> InvertedIndex:
     found = InvertedIndex.from_arrays(parts)
     if found.n_docs != rows:
         raise ValueError(f"inverted.size.npy says {found.n_docs} rows, expected {rows}")
-    check_offsets("inverted.indptr.npy", found.indptr, len(found.terms), len(found.docs))
-    check_places("inverted.docs.npy", found.docs, rows)
-    rises = found.docs[1:] > found.docs[:-1]
-    inner = found.indptr[1:-1]
-    rises[inner[(inner > 0) & (inner < len(found.docs))] - 1] = True  # from one term to the next
-    if not rises.all():
-        raise ValueError("inverted.docs.npy does not rise in each term")
-    check_places("inverted.frequent.npy", found.frequent, len(found.terms))
     return found
