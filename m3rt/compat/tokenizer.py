@@ -68,9 +68,10 @@ class CompatTokenizer:
         return ids
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of one text, without special ones."""
-        found: list[str] = self.convert_ids_to_tokens(self.encode(text, add_special_tokens=False))
-        return found
+        """The tokens of one text, without special ones; an unknown one is its own text."""
+        check_texts([text])
+        tokens: list[str] = self._fast.encode(text, add_special_tokens=False).tokens
+        return tokens
 
     def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
         """The text of token ids."""
