@@ -1,26 +1,29 @@
-"""Arguments that are no lists, checked where they come in: flags, choices, paths, arrays of numbers."""
+"""Arguments that are no lists, checked where they come in: flags, choices, paths, mappings."""
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from .errors import InputError
 from .shown import reason, shown
 
-Float = TypeVar("Float", np.float32, np.float64)
+_BOOLS = ("bool", "bool_")  # Python's and numpy's
 
 
 def flag(name: str, value: object) -> bool:
     """True or False, also numpy's, or 1 or 0; a text such as "no", which Python takes for true, is InputError."""
-    if isinstance(value, bool | np.bool_) or (isinstance(value, int | np.integer) and value in (0, 1)):
-        return bool(value)
-    raise InputError(f"{name} is {shown(value)}, expected True or False")
+    try:
+        # By its name, since this module is imported where numpy is not.
+        number = operator.index(bool(value) if type(value).__name__ in _BOOLS else value)  # type: ignore[arg-type]
+    except Exception:  # no number, or a foreign object's own
+        number = -1
+    if number not in (0, 1):
+        raise InputError(f"{name} is {shown(value)}, expected True or False")
+    return number == 1
 
 
 def choice_of(name: str, value: object, names: Iterable[str]) -> str:
@@ -40,22 +43,6 @@ def path_of(name: str, value: object) -> Path:
     except Exception:  # no path, no text of this system, or a foreign object's own
         pass
     raise InputError(f"{name} is {shown(value)}, expected the path of a directory")
-
-
-def numbers(name: str, value: object, ndim: int, wanted: str, dtype: type[Float]) -> NDArray[Float]:
-    """Finite numbers with so many dimensions, a view where they are of `dtype` already. Raises InputError."""
-    try:
-        with np.errstate(over="ignore"):  # infinity is refused below
-            array: NDArray[Any] = np.asarray(value)
-            fits = array.dtype.kind in "fiu" and array.ndim == ndim
-            found = np.ascontiguousarray(array, dtype) if fits else None
-    except Exception:  # ragged lists, numbers out of range, foreign objects
-        found = None
-    if found is None:
-        raise InputError(f"{name} is {shown(value)}, expected {wanted}")
-    if not np.isfinite(found).all():
-        raise InputError(f"{name} holds NaN or infinity, expected {wanted}")
-    return found
 
 
 def mapping_of(name: str, value: object, wanted: str) -> dict[Any, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import choice_of, mapping_of, numbers
+from .arguments import choice_of, mapping_of
 from .embeddings import Embeddings
 from .encoder import M3Encoder
 from .errors import InputError, whole_number
@@ -23,6 +23,7 @@ from .evaluation.dataset import Dataset, Texts
 from .evaluation.modes import MODES, WEIGHTS
 from .evaluation.pools import Task
 from .evaluation.views import embed
+from .floats import numbers
 from .listing import items, listed
 from .shown import kind, shown
 from .tokenizer import check_texts

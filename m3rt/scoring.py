@@ -9,9 +9,10 @@ import numpy as np
 from m3rt_kernels import maxsim, sparse_dot, sparse_dot_rows
 from numpy.typing import NDArray
 
-from .arguments import mapping_of, numbers
+from .arguments import mapping_of
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .errors import InputError
+from .floats import numbers
 from .listing import listed
 from .shown import shown
 

@@ -13,12 +13,12 @@ _LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
 
 
 def one_line(text: str, limit: int = MESSAGE) -> str:
-    """`text` on one line: line breaks are spaces, what does not print is escaped, a long middle is left out."""
-    if len(text) > 4 * limit:  # a hundred megabytes need not be escaped to show their ends
+    """`text` on one line: what does not print is a space, a long middle is left out."""
+    if len(text) > 4 * limit:  # a hundred megabytes need not be read to show their ends
         text = text[: 2 * limit] + text[-2 * limit :]
     line = _LINE_BREAK.sub(" ", text)
     if not line.isprintable():
-        line = "".join(c if c.isprintable() else _escaped(c) for c in line)
+        line = "".join(c if c.isprintable() else " " for c in line)
     if len(line) <= limit:
         return line
     tail = (limit - len(_ELLIPSIS)) // 2
@@ -52,7 +52,3 @@ def _repr(limit: int) -> reprlib.Repr:
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = limit
     return short
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

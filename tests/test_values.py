@@ -116,7 +116,7 @@ def test_pairs_may_come_as_two_columns(fp32: M3Encoder) -> None:
         ({"a": 1}, "texts is a dict, expected"),
         (b"ab", "texts is a bytes, expected"),
         (broken(), r"texts failed at item 1 \(KeyError: .*half way.*\), expected"),
-        (Failing(), r"texts cannot be read \(RuntimeError: first line second line \\x1b\[31m\), expected"),
+        (Failing(), r"texts cannot be read \(RuntimeError: first line second line  \[31m\), expected"),
     ],
 )
 def test_what_is_no_list_is_refused_with_a_way_out(value: Any, message: str, fp32: M3Encoder) -> None:
@@ -155,7 +155,7 @@ def test_a_stream_reads_a_generator_as_it_goes(fp32: M3Encoder) -> None:
 
 def test_a_message_is_one_line_that_prints_and_keeps_its_ends() -> None:
     text = str(InputError("begin\n  next\tline \x1b[31m \x9b \u202e \ud800 " + "x" * 10**6 + " end"))
-    assert text.startswith(r"begin next\tline \x1b[31m \x9b \u202e \ud800 xxx")
+    assert text.startswith("begin next line  [31m       xxx")
     assert text.endswith(" end")
     assert text.isprintable()
     assert len(text) <= 399
