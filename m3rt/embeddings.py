@@ -93,8 +93,8 @@ class Embeddings:
         return _KEYS
 
     def __getitem__(self, key: str) -> Any:
-        if key not in _KEYS:
-            raise KeyError(f"{key!r}, expected one of {', '.join(_KEYS)}")
+        if not isinstance(key, str) or key not in _KEYS:
+            raise KeyError(f"{shown(key)}, expected one of {', '.join(_KEYS)}")
         return getattr(self, key)
 
 

@@ -21,9 +21,10 @@ from .engines import Engine, Heads, Outputs, load_engine
 from .errors import EngineError, InputError, whole_number
 from .listing import items, listed
 from .manifest import Manifest
+from .pairs import pairs_of
 from .scoring import check_weights, mappings, pair_scores
-from .shown import kind, shown
-from .tokenizer import TokenIds, Tokenizer, check_texts
+from .shown import kind
+from .tokenizer import TokenIds, Tokenizer
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 
@@ -161,7 +162,7 @@ class M3Encoder:
         Keys: colbert, sparse, dense, sparse+dense, colbert+sparse+dense; a list of floats each, or one float
         for a single pair. weights_for_different_modes: for dense, sparse, colbert; default 1, 1, 1.
         """
-        pairs, single = _pairs(sentence_pairs)
+        pairs, single = pairs_of(sentence_pairs)
         check_weights(weights_for_different_modes)  # before the texts, which take longer
         options = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
         queries = self.encode([q for q, _ in pairs], max_length=max_query_length, **options)
@@ -273,26 +274,6 @@ def _truncated(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.floa
 
 def _texts(texts: object) -> list[str]:
     return [str.__str__(texts)] if isinstance(texts, str) else listed("texts", texts, "a str or a list of str")
-
-
-def _pairs(given: object) -> tuple[list[tuple[str, str]], bool]:
-    """Pairs of texts, and whether one was given alone."""
-    advice = "; give zip(queries, passages)"
-    pairs = listed("sentence_pairs", given, "a list of (query, passage)", advice=advice)
-    single = bool(pairs) and isinstance(pairs[0], str)
-    pairs = [_pair(i, pair) for i, pair in enumerate([pairs] if single else pairs)]
-    check_texts([query for query, _ in pairs], "the query of pair")
-    check_texts([passage for _, passage in pairs], "the passage of pair")
-    return pairs, single
-
-
-def _pair(place: int, pair: object) -> tuple[str, str]:
-    wanted = InputError(f"pair {place} is {shown(pair)}, expected (query, passage)")
-    try:
-        query, passage = listed("pair", pair)
-    except ValueError:  # not two, or no list, which is an InputError
-        raise wanted from None
-    return query, passage
 
 
 def _check_finite(name: str, array: NDArray[np.float32], kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
