@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .errors import BundleError
+from .arguments import path_of
+from .errors import BundleError, InputError
 from .manifest import MANIFEST, EngineName, FileRecord, Manifest
+from .shown import shown
 
 DEFAULT = "m3-tiny"  # comes with the package; a directory of that name is "./m3-tiny"
 _SHIPPED = Path(__file__).parent / "models" / DEFAULT
@@ -49,9 +50,10 @@ def open_bundle(path: str | Path = DEFAULT) -> Bundle:
 
     Raises BundleError when there is no bundle, a file is missing, has another size or lies outside.
     """
-    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path) or not os.fspath(path):
-        raise BundleError(f"model is {path!r:.60}, expected the path of a bundle's directory")
-    directory = _SHIPPED if path == DEFAULT else Path(path)
+    try:
+        directory = _SHIPPED if isinstance(path, str) and path == DEFAULT else path_of("model", path)
+    except InputError:
+        raise BundleError(f"model is {shown(path)}, expected the path of a bundle's directory") from None
     try:
         text = (directory / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:

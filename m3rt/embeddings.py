@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
+from .shown import shown
+
 _KEYS = ("dense_vecs", "sparse", "lexical_weights", "colbert_vecs", "n_tokens", "truncated")
 
 
@@ -18,6 +21,9 @@ class SparseVectors:
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        _check_arrays(self, indptr=1, indices=1, values=1)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -34,6 +40,9 @@ class MultiVectors:
 
     vectors: NDArray[np.float32]
     offsets: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        _check_arrays(self, vectors=2, offsets=1)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -58,6 +67,12 @@ class Embeddings:
     n_tokens: NDArray[np.int64]
     truncated: NDArray[np.bool_]
 
+    def __post_init__(self) -> None:
+        _check_arrays(self, n_tokens=1, truncated=1, **({} if self.dense_vecs is None else {"dense_vecs": 2}))
+        for name, view, made in (("sparse", self.sparse, SparseVectors), ("multi", self.multi, MultiVectors)):
+            if view is not None and not isinstance(view, made):
+                raise InputError(f"{name} is {shown(view)}, expected {made.__name__} or None")
+
     def __len__(self) -> int:
         return len(self.n_tokens)
 
@@ -78,6 +93,14 @@ class Embeddings:
         return _KEYS
 
     def __getitem__(self, key: str) -> Any:
-        if key not in _KEYS:
-            raise KeyError(f"{key!r}, expected one of {', '.join(_KEYS)}")
+        if not isinstance(key, str) or key not in _KEYS:
+            raise KeyError(f"{shown(key)}, expected one of {', '.join(_KEYS)}")
         return getattr(self, key)
+
+
+def _check_arrays(owner: object, **dimensions: int) -> None:
+    """Raise InputError for a field that is no array of numbers with so many dimensions."""
+    for name, ndim in dimensions.items():
+        array = getattr(owner, name)
+        if not isinstance(array, np.ndarray) or array.ndim != ndim or array.dtype.kind not in "fiub":
+            raise InputError(f"{name} is {shown(array)}, expected an array of numbers with {ndim} dimension(s)")

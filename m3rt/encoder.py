@@ -13,13 +13,17 @@ import numpy as np
 from m3rt_kernels import scatter_max
 from numpy.typing import NDArray
 
+from .arguments import flag
 from .batching import plan
 from .bundle import DEFAULT, Bundle, open_bundle
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .engines import Engine, Heads, Outputs, load_engine
 from .errors import EngineError, InputError, whole_number
+from .listing import items, listed
 from .manifest import Manifest
-from .scoring import pair_scores
+from .pairs import pairs_of
+from .scoring import check_weights, mappings, pair_scores
+from .shown import kind
 from .tokenizer import TokenIds, Tokenizer
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
@@ -58,6 +62,10 @@ class M3Encoder:
     @classmethod
     def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> M3Encoder:
         """An encoder around an engine of one's own."""
+        if not isinstance(bundle, Bundle):
+            raise InputError(f"bundle is a {kind(bundle)}, expected what open_bundle() returns")
+        if batch_tokens is not None:
+            batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
         self = cls.__new__(cls)
         self._assemble(bundle, engine, Tokenizer.of(bundle), batch_tokens)
         return self
@@ -70,6 +78,11 @@ class M3Encoder:
         self._batch_tokens = batch_tokens or engine.batch_tokens
         self._warned = False
 
+    @property
+    def device(self) -> str:
+        """Where the engine runs: "cpu" or "cuda"."""
+        return self._engine.device
+
     def __repr__(self) -> str:
         m = self.manifest
         return (
@@ -79,7 +92,7 @@ class M3Encoder:
 
     def encode(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         return_dense: bool = True,
         return_sparse: bool = False,
@@ -90,6 +103,7 @@ class M3Encoder:
     ) -> Embeddings:
         """Encode n texts (a str counts as one) into Embeddings in input order.
 
+        texts: a list, or whatever holds str in an order: an array, a column of a table by position, a generator.
         max_length: tokens kept of each text, <s> and </s> counted, default and limit the bundle's max_tokens.
         show_progress: a bar on stderr, or a callable that is given the texts and tokens of each finished pass.
         truncate_dim: keep the first components of dense and ColBERT vectors and normalise again (Matryoshka).
@@ -98,8 +112,8 @@ class M3Encoder:
         """
         heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
         limit = self._limit(max_length)
-        self._check_truncate_dim(truncate_dim)
-        tokens = self._tokenizer.encode([texts] if isinstance(texts, str) else _listed(texts), limit)
+        truncate_dim = self._truncate_dim(truncate_dim)
+        tokens = self._tokenizer.encode(_texts(texts), limit)
         result = _Collector(self.manifest, tokens, heads)
         with _progress(tokens, show_progress) as advance:
             for rows in plan(tokens.lengths, self._batch_tokens, self._engine.pass_tokens):
@@ -113,13 +127,13 @@ class M3Encoder:
         ids: list[int] = self._tokenizer.encode([text], self._limit(max_length)).ids.tolist()
         return ids
 
-    def encode_queries(self, queries: str | Sequence[str], **options: Any) -> Embeddings:
+    def encode_queries(self, queries: str | Iterable[str], **options: Any) -> Embeddings:
         """encode() with the bundle's query prompt in front of every text."""
-        return self.encode(self._prompted("query", queries), **options)
+        return self.encode(self._prompted("query", _texts(queries)), **options)
 
-    def encode_corpus(self, corpus: str | Sequence[str], **options: Any) -> Embeddings:
+    def encode_corpus(self, corpus: str | Iterable[str], **options: Any) -> Embeddings:
         """encode() with the bundle's passage prompt in front of every text."""
-        return self.encode(self._prompted("passage", corpus), **options)
+        return self.encode(self._prompted("passage", _texts(corpus)), **options)
 
     def stream(self, texts: Iterable[str], *, chunk_size: int = STREAM_TEXTS, **options: Any) -> Iterator[Embeddings]:
         """Encode any number of texts in bounded memory: Embeddings of `chunk_size` texts at a time, in order.
@@ -127,9 +141,7 @@ class M3Encoder:
         Takes encode()'s options. An error says after how many texts of the stream it came.
         """
         chunk_size = whole_number("chunk_size", chunk_size, 1, 1 << 30)
-        if isinstance(texts, str) or not isinstance(texts, Iterable):
-            raise InputError(f"texts is a {type(texts).__name__}, expected an iterable of str")
-        source, done = iter(texts), 0
+        source, done = items("texts", texts, "an iterable of str"), 0
         while chunk := list(islice(source, chunk_size)):
             try:
                 yield self.encode(chunk, **options)
@@ -139,7 +151,7 @@ class M3Encoder:
 
     def compute_score(
         self,
-        sentence_pairs: Sequence[tuple[str, str]] | tuple[str, str],
+        sentence_pairs: Iterable[tuple[str, str]] | tuple[str, str],
         *,
         max_query_length: int | None = None,
         max_passage_length: int | None = None,
@@ -150,8 +162,8 @@ class M3Encoder:
         Keys: colbert, sparse, dense, sparse+dense, colbert+sparse+dense; a list of floats each, or one float
         for a single pair. weights_for_different_modes: for dense, sparse, colbert; default 1, 1, 1.
         """
-        single = len(sentence_pairs) > 0 and isinstance(sentence_pairs[0], str)
-        pairs = _checked_pairs([sentence_pairs] if single else sentence_pairs)
+        pairs, single = pairs_of(sentence_pairs)
+        check_weights(weights_for_different_modes)  # before the texts, which take longer
         options = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
         queries = self.encode([q for q, _ in pairs], max_length=max_query_length, **options)
         passages = self.encode([p for _, p in pairs], max_length=max_passage_length, **options)
@@ -159,22 +171,28 @@ class M3Encoder:
         return {mode: values[0] if single else values for mode, values in scores.items()}
 
     def convert_id_to_token(
-        self, lexical_weights: Mapping[Any, float] | Sequence[Mapping[Any, float]]
+        self, lexical_weights: Mapping[Any, float] | Iterable[Mapping[Any, float]]
     ) -> dict[str, float] | list[dict[str, float]]:
-        """Replace token ids by their text, in one mapping of weights or in each of a list."""
-        if isinstance(lexical_weights, Mapping):
-            return {self._tokenizer.decode(int(i)): w for i, w in lexical_weights.items()}
-        return [{self._tokenizer.decode(int(i)): w for i, w in row.items()} for row in lexical_weights]
+        """Replace token ids, numbers or their digits, by their text, in one mapping of weights or in each of a list.
 
-    def _prompted(self, role: str, texts: str | Sequence[str]) -> str | list[str]:
+        Raises InputError for what is no such mapping, and for ids that are not in the vocabulary.
+        """
+        rows, single = mappings("lexical_weights", lexical_weights)
+        named = [{self._token(i): weight for i, weight in row.items()} for row in rows]
+        return named[0] if single else named
+
+    def _token(self, token: object) -> str:
+        number = int(token) if isinstance(token, str) and token.isdecimal() and len(token) < 20 else token
+        return self._tokenizer.decode(whole_number("a token id", number, 0, self.manifest.architecture.vocab_size - 1))
+
+    def _prompted(self, role: str, texts: list[str]) -> list[str]:
         prompt = self.manifest.prompts.get(role, "")
-        if isinstance(texts, str):
-            return prompt + texts
-        listed = _listed(texts)
         # A text that is no str keeps its place, so that encode() can name its index.
-        return [prompt + t if isinstance(t, str) else t for t in listed]
+        return [prompt + t if isinstance(t, str) else t for t in texts]
 
     def _heads(self, dense: bool, sparse: bool, colbert: bool) -> Heads:
+        dense, sparse = flag("return_dense", dense), flag("return_sparse", sparse)
+        colbert = flag("return_colbert_vecs", colbert)
         if not (dense or sparse or colbert):
             raise InputError("nothing to compute: set return_dense, return_sparse or return_colbert_vecs")
         if (sparse or colbert) and self.manifest.kind != "m3":
@@ -189,16 +207,17 @@ class M3Encoder:
             return limit
         return whole_number("max_length", max_length, 3, limit)
 
-    def _check_truncate_dim(self, dim: int | None) -> None:
+    def _truncate_dim(self, dim: int | None) -> int | None:
         if dim is None:
-            return
-        whole_number("truncate_dim", dim, 1, self.manifest.dim)
+            return None
+        dim = whole_number("truncate_dim", dim, 1, self.manifest.dim)
         if dim not in (self.manifest.dim, *self.manifest.matryoshka_dims) and not self._warned:
             self._warned = True
             warnings.warn(
                 f"{self.manifest.source.id} was not trained for truncate_dim={dim}: expect lower quality",
                 stacklevel=3,
             )
+        return dim
 
 
 class _Collector:
@@ -253,17 +272,8 @@ def _truncated(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.floa
     return np.ascontiguousarray(cut / norms, np.float32)
 
 
-def _listed(texts: Any) -> list[str]:
-    if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping):
-        raise InputError(f"texts is a {type(texts).__name__}, expected a str or a list of str")
-    return list(texts)
-
-
-def _checked_pairs(pairs: Any) -> list[tuple[str, str]]:
-    for i, pair in enumerate(pairs):
-        if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise InputError(f"pair {i} is {pair!r:.60}, expected (query, passage)")
-    return list(pairs)
+def _texts(texts: object) -> list[str]:
+    return [str.__str__(texts)] if isinstance(texts, str) else listed("texts", texts, "a str or a list of str")
 
 
 def _check_finite(name: str, array: NDArray[np.float32], kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
@@ -282,11 +292,13 @@ def _some(rows: NDArray[np.int64]) -> str:
 
 
 @contextmanager
-def _progress(tokens: TokenIds, show: bool | Progress) -> Iterator[Progress]:
-    if show is True:
+def _progress(tokens: TokenIds, show: bool | Progress | None) -> Iterator[Progress]:
+    if callable(show):
+        yield show
+    elif show is not None and flag("show_progress", show):
         from tqdm import tqdm
 
         with tqdm(total=len(tokens.ids), unit="tok", unit_scale=True, desc="encode") as bar:
             yield lambda texts, tokens: bar.update(tokens)
     else:
-        yield show or (lambda texts, tokens: None)
+        yield lambda texts, tokens: None

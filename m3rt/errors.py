@@ -13,9 +13,14 @@ M3rtError
 
 import operator
 
+from .shown import one_line, shown
+
 
 class M3rtError(Exception):
-    """Base of every error that m3rt raises on purpose."""
+    """Base of every error that m3rt raises on purpose; its message is one line that prints, whatever it quotes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class InputError(M3rtError, ValueError):
@@ -23,13 +28,15 @@ class InputError(M3rtError, ValueError):
 
 
 def whole_number(name: str, value: object, low: int, high: int) -> int:
-    """`value` as an int in low..high; InputError names the option otherwise."""
+    """`value` as an int in low..high; InputError names the option otherwise. A bool is no number."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise InputError(f"{name} is {value!r:.60}, expected a whole number") from None
+    except Exception:  # a foreign object's own, too
+        raise InputError(f"{name} is {shown(value)}, expected a whole number") from None
     if not low <= number <= high:
-        raise InputError(f"{name} is {number}, expected {low}..{high}")
+        raise InputError(f"{name} is {shown(number)}, expected {low}..{high}")
     return number
 
 

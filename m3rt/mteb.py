@@ -15,13 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import choice_of, mapping_of
 from .embeddings import Embeddings
 from .encoder import M3Encoder
-from .errors import InputError
+from .errors import InputError, whole_number
 from .evaluation.dataset import Dataset, Texts
 from .evaluation.modes import MODES, WEIGHTS
 from .evaluation.pools import Task
 from .evaluation.views import embed
+from .floats import numbers
+from .listing import items, listed
+from .shown import kind, shown
+from .tokenizer import check_texts
+
+_BATCHES = "batches, each a mapping with text"
 
 
 class _Model:
@@ -72,12 +79,14 @@ class M3rtEncoder(_Model):
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], *, prompt_type: Any = None, **_: Any) -> NDArray[np.float32]:
         """Dense vectors (n, dim) float32 of unit length, of the texts of all batches."""
-        texts = [text for batch in inputs for text in batch["text"]]
+        batches = (_row("batch", i, batch, ("text",)) for i, batch in enumerate(items("inputs", inputs, _BATCHES)))
+        texts = [text for batch in batches for text in listed("the texts of a batch", batch["text"])]
         encode: dict[Any, Callable[[list[str]], Embeddings]] = {
             "query": self.encoder.encode_queries,
             "document": self.encoder.encode_corpus,
         }
-        dense = encode.get(getattr(prompt_type, "value", prompt_type), self.encoder.encode)(texts).dense_vecs
+        role = getattr(prompt_type, "value", prompt_type)
+        dense = encode.get(role if isinstance(role, str) else "", self.encoder.encode)(texts).dense_vecs
         assert dense is not None
         return dense
 
@@ -112,11 +121,10 @@ class M3rtSearch(_Model):
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
-        if mode not in MODES:
-            raise InputError(f"mode is {mode!r:.40}, expected one of {', '.join(MODES)}")
+        mode = choice_of("mode", mode, MODES)
         if self.encoder.manifest.kind != "m3" and mode != "dense":
             raise InputError(f"{self.encoder.path} has no sparse and ColBERT heads for the mode {mode!r}; use 'dense'")
-        self.mode, self.weights = mode, dict(weights)
+        self.mode, self.weights = mode, _weights(weights)
         self._corpus = Texts((), (), (), ())
 
     def index(self, corpus: Any, **_: Any) -> None:
@@ -130,7 +138,7 @@ class M3rtSearch(_Model):
 
         top_ranked: the documents among which a query is searched, by id; all where there are none.
         """
-        asked = _texts(queries)
+        asked, top_k = _texts(queries), whole_number("top_k", top_k, 1, 1 << 30)
         task = Task(Dataset("mteb", self._corpus, asked, ({},) * len(asked)), self._pools(asked, top_ranked))
         views = embed(self.encoder, task, lambda texts, tokens: None)
         found = {}
@@ -142,20 +150,50 @@ class M3rtSearch(_Model):
     def _pools(self, queries: Texts, top_ranked: Mapping[str, list[str]] | None) -> tuple[NDArray[np.bool_], ...]:
         if top_ranked is None:
             return (np.ones(len(self._corpus), np.bool_),) * len(queries)
-        ids = np.array(self._corpus.ids, dtype=object)
-        return tuple(np.isin(ids, top_ranked.get(key, [])) for key in queries.ids)
+        among = mapping_of("top_ranked", top_ranked, "{query id: document ids}")
+        pools = [listed(f"top_ranked of {shown(key)}", among.get(key, ())) for key in queries.ids]
+        for pool in pools:
+            check_texts(pool, "top_ranked document")
+        return tuple(np.array([key in pool for key in self._corpus.ids], np.bool_) for pool in map(set, pools))
 
     def _experiment(self) -> dict[str, Any]:
         return {"mode": self.mode, "weights": self.weights}
 
 
-def _texts(rows: Iterable[Mapping[str, Any]]) -> Texts:
+def _texts(rows: Any) -> Texts:
     """mteb's documents or queries, joined as its own loader does: title and text, text and instruction."""
     ids, texts = [], []
-    for row in rows:
-        if not isinstance(text := row["text"], str):
-            raise InputError(f"{row['id']!r:.60} is a {type(text).__name__}, expected text; use M3rtEncoder")
+    for i, given in enumerate(rows if _is_dataset(rows) else items("rows", rows, "mappings with id and text")):
+        row = _row("row", i, given, ("id", "text"))
+        parts = [part for part in (row.get("title"), row["text"], row.get("instruction")) if part is not None]
+        for part in (row["id"], *parts):
+            if not isinstance(part, str):
+                raise InputError(f"{shown(row['id'])} is a {kind(part)}, expected text; use M3rtEncoder")
         ids.append(row["id"])
-        texts.append(" ".join(part for part in (row.get("title"), text, row.get("instruction")) if part))
+        texts.append(" ".join(filter(None, parts)))
     nothing = (None,) * len(ids)
     return Texts(tuple(ids), tuple(texts), nothing, nothing)
+
+
+def _is_dataset(rows: Any) -> bool:
+    """Whether these are rows of Hugging Face's datasets: a table, but one that gives mappings."""
+    return hasattr(type(rows), "column_names")
+
+
+def _row(name: str, place: int, given: object, fields: tuple[str, ...]) -> dict[Any, Any]:
+    wanted = f"a mapping with {' and '.join(fields)}"
+    row = mapping_of(f"{name} {place}", given, wanted)
+    if lacking := [field for field in fields if field not in row]:
+        raise InputError(f"{name} {place} has no {lacking[0]!r}, expected {wanted}")
+    return row
+
+
+def _weights(weights: object) -> dict[str, float]:
+    wanted = f"a finite number >= 0 for each of {', '.join(WEIGHTS)}"
+    given = mapping_of("weights", weights, wanted)
+    if set(given) != set(WEIGHTS):
+        raise InputError(f"weights is {shown(given)}, expected {wanted}")
+    values = numbers("the list of weights", list(given.values()), 1, wanted, np.float64)
+    if (values < 0).any():
+        raise InputError(f"weights is {shown(given)}, expected {wanted}")
+    return dict(zip(given, values.tolist(), strict=True))

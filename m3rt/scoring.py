@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from m3rt_kernels import maxsim, sparse_dot, sparse_dot_rows
 from numpy.typing import NDArray
 
+from .arguments import mapping_of
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .errors import InputError
+from .floats import numbers
+from .listing import listed
+from .shown import shown
 
 
 def colbert_score(q_reps: NDArray[np.float32], p_reps: NDArray[np.float32]) -> float:
-    """MaxSim of one query (nq, dim) and one passage (np, dim): mean over query tokens of the best match."""
-    query, passage = np.asarray(q_reps, np.float32), np.asarray(p_reps, np.float32)
+    """MaxSim of one query (nq, dim) and one passage (np, dim): mean over query tokens of the best match.
+
+    Raises InputError for what is no matrix of finite numbers, or of two widths.
+    """
+    wanted = "a matrix of finite numbers, a row for each token"
+    query, passage = (
+        numbers(name, reps, 2, wanted, np.float32) for name, reps in (("q_reps", q_reps), ("p_reps", p_reps))
+    )
     try:
         return float(maxsim(query, passage, np.array([0, len(passage)]))[0])
     except ValueError as error:
@@ -23,33 +33,40 @@ def colbert_score(q_reps: NDArray[np.float32], p_reps: NDArray[np.float32]) -> f
 
 
 def lexical_matching_score(
-    lexical_weights_1: Mapping[Any, float] | Sequence[Mapping[Any, float]],
-    lexical_weights_2: Mapping[Any, float] | Sequence[Mapping[Any, float]],
+    lexical_weights_1: Mapping[Any, float] | Iterable[Mapping[Any, float]],
+    lexical_weights_2: Mapping[Any, float] | Iterable[Mapping[Any, float]],
 ) -> float | NDArray[np.float64]:
     """Sum over shared token ids of the product of weights: a float for two mappings, (n, m) for two lists.
 
     Lists are summed in float32. Raises InputError for a mapping beside a list and for weights that are not finite.
     """
-    one, two = lexical_weights_1, lexical_weights_2
-    if isinstance(one, Mapping) and isinstance(two, Mapping):
-        return _lexical(one, two)
-    if isinstance(one, Mapping) or isinstance(two, Mapping):
+    one, single = mappings("lexical_weights_1", lexical_weights_1)
+    two, other_single = mappings("lexical_weights_2", lexical_weights_2)
+    if single != other_single:
         raise InputError("lexical weights are a mapping and a list, expected two mappings or two lists")
     places: dict[Any, int] = {}
-    try:
-        return sparse_dot(*_rows(one, places), *_rows(two, places)).astype(np.float64)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    rows, columns = _rows("lexical_weights_1", one, places), _rows("lexical_weights_2", two, places)
+    return _lexical(one[0], two[0]) if single else sparse_dot(*rows, *columns).astype(np.float64)
+
+
+def mappings(name: str, given: object) -> tuple[list[dict[Any, Any]], bool]:
+    """Lexical weights as dictionaries, and whether one was given alone. Raises InputError."""
+    wanted = "a mapping {token: weight}"
+    if isinstance(given, Mapping):
+        return [mapping_of(name, given, wanted)], True
+    rows = listed(name, given, f"{wanted} or a list of them")
+    return [mapping_of(f"{name} {i}", row, wanted) for i, row in enumerate(rows)], False
 
 
 def _rows(
-    texts: Sequence[Mapping[Any, float]], places: dict[Any, int]
+    name: str, texts: Sequence[Mapping[Any, float]], places: dict[Any, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """CSR rows of mappings; a token's id is its place among the tokens seen so far, whatever its type."""
     indptr = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     tokens = [places.setdefault(token, len(places)) for text in texts for token in text]
     ids = np.array(tokens, np.int32)
-    values = np.array([weight for text in texts for weight in text.values()], np.float32)
+    weights = [weight for text in texts for weight in text.values()]
+    values = numbers(f"the list of weights in {name}", weights, 1, "finite numbers", np.float32)
     order = np.lexsort((ids, np.repeat(np.arange(len(texts)), np.diff(indptr))))
     return indptr, ids[order], values[order]
 
@@ -62,7 +79,7 @@ def pair_scores(
     queries: Embeddings, passages: Embeddings, weights: Sequence[float] | None = None
 ) -> dict[str, list[float]]:
     """Scores of query i with passage i in FlagEmbedding's five modes; both need all three outputs."""
-    wd, ws, wc = _weights(weights)
+    wd, ws, wc = check_weights(weights)
     (q_dense, q_sparse, q_multi), (p_dense, p_sparse, p_multi) = _all_three(queries), _all_three(passages)
     dense = np.einsum("nd,nd->n", q_dense, p_dense)
     sparse = _sparse_rows(q_sparse, p_sparse).astype(np.float64)
@@ -87,13 +104,15 @@ def _all_three(e: Embeddings) -> tuple[NDArray[np.float32], SparseVectors, Multi
     return e.dense_vecs, e.sparse, e.multi
 
 
-def _weights(weights: Sequence[float] | None) -> tuple[float, float, float]:
+def check_weights(weights: object) -> tuple[float, float, float]:
+    """weights_for_different_modes as three numbers, 1 where there are none. Raises InputError."""
     if weights is None:
         return 1.0, 1.0, 1.0
-    if len(weights) != 3 or not np.isfinite(weights).all() or min(weights) < 0 or not weights[0] + weights[1] > 0:
-        raise InputError(
-            f"weights_for_different_modes is {list(weights)}, expected three finite numbers >= 0 for dense, sparse, "
-            "colbert, the first two not both 0"
-        )
-    wd, ws, wc = map(float, weights)
+    name, wanted = "weights_for_different_modes", "three finite numbers >= 0 for dense, sparse, colbert"
+    try:
+        wd, ws, wc = numbers(name, weights, 1, wanted, np.float64).tolist()
+    except ValueError:  # not three, or no numbers, which is an InputError
+        wd = ws = wc = -1.0
+    if min(wd, ws, wc) < 0 or not wd + ws > 0:
+        raise InputError(f"{name} is {shown(weights)}, expected {wanted}, the first two not both 0")
     return wd, ws, wc

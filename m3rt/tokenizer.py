@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, sha256
 from .errors import BundleError, InputError
+from .listing import is_missing
 from .manifest import SURROGATE, TOKENIZER, SpecialTokens
+from .shown import kind, shown
 from .unigram import FILES, PIPELINE, TRIE, Unigram, fast_tokenizer
 
 # No tokenizer here makes tokens longer than 16 characters on average over a long text; a text longer than
@@ -128,13 +130,15 @@ def _head(text: str, limit: int) -> str:
     return text if cut <= 0 else text[:cut].rstrip()
 
 
-def check_texts(texts: Sequence[object]) -> None:
+def check_texts(texts: Sequence[object], what: str = "text") -> None:
     """Raise InputError, with the index, for the first item that is not a str of valid Unicode."""
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InputError(f"text {i} is a {type(text).__name__}, expected str")
+            if text is not None and is_missing(text):
+                raise InputError(f"{what} {i} is {shown(text)}, a missing value, expected str; fill it or leave it out")
+            raise InputError(f"{what} {i} is a {kind(text)}, expected str")
         if not text.isascii() and (found := SURROGATE.search(text)):
             raise InputError(
-                f"text {i} holds a lone surrogate U+{ord(found[0]):04X} at character {found.start()}: not valid "
+                f"{what} {i} holds a lone surrogate U+{ord(found[0]):04X} at character {found.start()}: not valid "
                 "Unicode; repair it with text.encode('utf-8', 'replace').decode()"
             )

@@ -1,5 +1,7 @@
 """BGEM3FlagModel: FlagEmbedding's calls and the types that it returns, over M3Encoder's numbers."""
 
+import inspect
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -120,15 +122,188 @@ def test_colbert_score_is_the_mean_of_the_best_matches(model: BGEM3FlagModel) ->
     assert (score, type(score)) == (0.75, np.float32)
 
 
-@pytest.mark.parametrize("devices", ["tpu", ["cpu", "cuda:0"], []])
+# ---- FlagEmbedding's signatures
+
+# Of version 1.4.2, whose sources are inference/embedder/encoder_only/m3.py and abc/inference/AbsEmbedder.py.
+_VIEWS = "return_dense={0}, return_sparse={1}, return_colbert_vecs={1}"
+_ENCODE = f"batch_size=None, max_length=None, {_VIEWS.format(None, None)}, **kwargs"
+_ONE_DEVICE = f"batch_size=256, max_length=512, {_VIEWS.format(True, False)}, device=None, **kwargs"
+_LENGTHS = "max_query_length={0}, max_passage_length={0}, weights_for_different_modes=None"
+SIGNATURES = {
+    "__init__": "self, model_name_or_path, normalize_embeddings=True, use_fp16=True, use_bf16=False, "
+    "query_instruction_for_retrieval=None, query_instruction_format='{}{}', devices=None, pooling_method='cls', "
+    "trust_remote_code=False, cache_dir=None, colbert_dim=-1, batch_size=256, query_max_length=512, "
+    f"passage_max_length=512, {_VIEWS.format(True, False)}, truncate_dim=None, **kwargs",
+    "encode": f"self, sentences, {_ENCODE}",
+    "encode_queries": f"self, queries, {_ENCODE}",
+    "encode_corpus": f"self, corpus, {_ENCODE}",
+    "encode_single_device": f"self, sentences, {_ONE_DEVICE}",
+    "encode_multi_process": "self, sentences, pool, **kwargs",
+    "compute_score": f"self, sentence_pairs, batch_size=None, {_LENGTHS.format(None)}, **kwargs",
+    "compute_score_single_device": f"self, sentence_pairs, batch_size=256, {_LENGTHS.format(512)}, device=None, "
+    "**kwargs",
+    "compute_score_multi_process": "self, sentence_pairs, pool, **kwargs",
+    "convert_id_to_token": "self, lexical_weights",
+    "compute_lexical_matching_score": "self, lexical_weights_1, lexical_weights_2",
+    "colbert_score": "self, q_reps, p_reps",
+    "get_detailed_instruct": "instruction_format, instruction, sentence",
+    "start_multi_process_pool": "self, process_target_func",
+    "stop_multi_process_pool": "pool",
+    "stop_self_pool": "self",
+}
+
+
+def signature(function: Callable[..., Any]) -> str:
+    """The parameters of a function without their types."""
+    parameters = inspect.signature(function).parameters.values()
+    return ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in parameters)
+
+
+@pytest.mark.parametrize("method", SIGNATURES)
+def test_a_method_has_flagembeddings_signature(method: str) -> None:
+    assert signature(getattr(BGEM3FlagModel, method)) == SIGNATURES[method]
+
+
+def test_what_can_have_no_effect_is_accepted(bundle_fp32: Path, model: BGEM3FlagModel) -> None:
+    other = BGEM3FlagModel(
+        str(bundle_fp32), True, True, True, None, "{}{}", ["cpu", "cpu"], "cls", True, "/nowhere", 32, 7, 512, 512,
+        convert_to_numpy=False, device=None, threads=1,
+    )  # fmt: skip
+    np.testing.assert_array_equal(
+        other.encode("ferry", 2, convert_to_numpy=False)["dense_vecs"], model.encode("ferry")["dense_vecs"]
+    )
+    assert (other.target_devices, other.pooling_method, other.pool) == (["cpu"], "cls", None)
+    other.stop_self_pool()
+    pool = other.start_multi_process_pool(None)
+    np.testing.assert_array_equal(
+        other.encode_multi_process(["ferry"], pool, batch_size=2)["dense_vecs"], model.encode(["ferry"])["dense_vecs"]
+    )
+    assert other.compute_score_multi_process([("a", "b")], pool) == model.compute_score([("a", "b")])
+    other.stop_multi_process_pool(pool)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pooling_method": "mean"}, "pooling_method is 'mean', expected one of cls"),
+        ({"colbert_dim": 16}, "colbert_dim is 16, but the bundle's is 32"),
+        ({"query_instruction": "x"}, "takes no keyword 'query_instruction'; did you mean query_instruction_format"),
+        ({"useless": "x"}, "takes no keyword 'useless'"),
+        ({"device": "cuda:1"}, "devices is 'cuda:1', expected one of 'cpu' or 'cuda'"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(bundle_fp32: Path, options: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        BGEM3FlagModel(bundle_fp32, **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "keyword", "near"),
+    [
+        ("encode", "max_lenght", "max_length"),
+        ("encode", "return_colbert", "return_colbert_vecs"),
+        ("encode_queries", "batchsize", "batch_size"),
+        ("encode_corpus", "add_special_tokens", "leave it out"),
+        ("encode_single_device", "instruction", "leave it out"),
+        ("compute_score", "weights_for_different_mode", "weights_for_different_modes"),
+    ],
+)
+def test_a_misspelt_keyword_is_told_with_what_was_meant(
+    model: BGEM3FlagModel, method: str, keyword: str, near: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{method} takes no keyword '{keyword}'; .*{near}"):
+        getattr(model, method)(["a"], **{keyword: 5})
+    with pytest.raises(InputError, match="process_target_func is <function"):
+        model.start_multi_process_pool(signature)
+
+
+def test_an_instruction_of_encode_changes_its_vectors(model: BGEM3FlagModel, fp32: M3Encoder) -> None:
+    for texts in ("ferry", ["ferry", "bread"], iter(["ferry"])):
+        expected = fp32.encode("Find: ferry").dense_vecs
+        found = model.encode(texts, instruction="Find: ", instruction_format="{}{}")["dense_vecs"]  # type: ignore[arg-type]
+        np.testing.assert_allclose(found.reshape(-1, 32)[:1], expected, atol=2e-6)
+    shown = model.encode("ferry", instruction="Find: ", instruction_format="{1} <{0}>")["dense_vecs"]
+    np.testing.assert_allclose(shown, fp32.encode("ferry <Find: >").dense_vecs[0], atol=2e-6)
+
+
+def test_an_instruction_of_passages_stands_before_the_corpus_only(bundle_fp32: Path, fp32: M3Encoder) -> None:
+    options = {"passage_instruction_for_retrieval": "Say:", "passage_instruction_format": "{}\\n{}"}
+    model = BGEM3FlagModel(bundle_fp32, threads=1, **options)
+    np.testing.assert_allclose(
+        model.encode_corpus("ferry")["dense_vecs"], fp32.encode("Say:\nferry").dense_vecs[0], atol=2e-6
+    )
+    for method in (model.encode, model.encode_queries):
+        np.testing.assert_allclose(method("ferry")["dense_vecs"], fp32.encode("ferry").dense_vecs[0], atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "no place", "{0}", "{}{}{}", "{0}{}", "{2}", "{name}", "{0.__class__}{1}", "{0[0]}{1}", "{!r}{}", "{:>9}{}",
+     "{1:>999999999999}", "{", "}", "{{}}", 7, None],
+)  # fmt: skip
+def test_a_format_is_no_code_and_has_a_place_for_the_text(bundle_fp32: Path, form: Any) -> None:
+    model = BGEM3FlagModel(bundle_fp32, True, False, False, "Find", form, threads=1)
+    with pytest.raises(InputError, match=r"the instruction format is .*, expected a str with \{\}"):
+        model.encode_queries("ferry")
+    with pytest.raises(InputError, match="the instruction format is"):
+        BGEM3FlagModel.get_detailed_instruct(form, "Find", "ferry")
+
+
+@pytest.mark.parametrize("form", ["{}{}", "{0}: {1}", "{1} {0} {1}", "{{}} {} {}", "{1}", "<{}>\\n<{}>"])
+def test_a_format_gives_what_str_format_gives(form: str) -> None:
+    expected = form.replace("\\n", "\n").format("Find {}", "{0} ferry")
+    assert BGEM3FlagModel.get_detailed_instruct(form, "Find {}", "{0} ferry") == expected
+
+
+def test_attributes_set_later_count_as_in_flagembedding(bundle_fp32: Path, fp32: M3Encoder) -> None:
+    model = BGEM3FlagModel(bundle_fp32, threads=1)
+    model.query_max_length, model.return_sparse, model.query_instruction_for_retrieval = 5, True, "Find "
+    out = model.encode_queries(TEXTS[-1])
+    np.testing.assert_allclose(
+        out["dense_vecs"], fp32.encode(f"Find {TEXTS[-1]}", max_length=5).dense_vecs[0], atol=2e-6
+    )
+    assert out["lexical_weights"]["no token"] == 0
+
+
+def test_one_device_encodes_without_the_instruction(bundle_fp32: Path, fp32: M3Encoder) -> None:
+    model = BGEM3FlagModel(bundle_fp32, query_instruction_for_retrieval="Find ", passage_max_length=5, threads=1)
+    out = model.encode_single_device(TEXTS, device="cpu")["dense_vecs"]
+    np.testing.assert_allclose(out, fp32.encode(TEXTS).dense_vecs, atol=2e-6)
+    with pytest.raises(InputError, match="device is 'cuda:0', but the model is on cpu"):
+        model.encode_single_device(TEXTS, device="cuda:0")
+
+
+def test_the_tokenizer_gives_the_ids_that_the_model_is_fed(model: BGEM3FlagModel, fp32: M3Encoder) -> None:
+    tokenizer = model.tokenizer
+    texts = TEXTS[:4]
+    assert tokenizer(texts, truncation=True, max_length=7)["input_ids"] == [
+        fp32.tokenize(t, max_length=7) for t in texts
+    ]
+    padded = tokenizer(texts, padding=True)
+    assert {len(row) for row in padded["input_ids"]} == {max(map(sum, padded["attention_mask"]))}
+    assert tokenizer.encode(texts[0]) == tokenizer(texts[0])["input_ids"] == fp32.tokenize(texts[0])
+    inner = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(texts[0]))
+    assert [tokenizer.bos_token_id, *inner, tokenizer.eos_token_id] == fp32.tokenize(texts[0])
+    assert tokenizer.decode(np.array(inner)) == texts[0]
+    assert tokenizer.convert_tokens_to_ids("no such token") == tokenizer.unk_token_id
+    assert len(tokenizer) == tokenizer.vocab_size == len(tokenizer.get_vocab())
+
+
+@pytest.mark.parametrize("devices", ["cpu", ["cpu"], ("cpu", "cpu"), np.array(["cpu"])])
+def test_the_cpu_is_named_in_any_way(bundle_fp32: Path, devices: Any) -> None:
+    assert BGEM3FlagModel(bundle_fp32, devices=devices, threads=1).target_devices == ["cpu"]
+
+
+@pytest.mark.parametrize("devices", ["tpu", "cuda:1", 1, ["cpu", "cuda:0"], [0, 1], []])
 def test_devices_it_cannot_serve_are_refused(bundle_fp32: Path, devices: Any) -> None:
     with pytest.raises(InputError, match=r"devices is .*, expected one of 'cpu' or 'cuda'"):
         BGEM3FlagModel(bundle_fp32, devices=devices)
 
 
-def test_cuda_is_asked_of_the_engine(bundle_int8: Path) -> None:
+@pytest.mark.parametrize("devices", ["cuda", ["cuda:0"], 0, [0], np.int64(0)])
+def test_cuda_is_asked_of_the_engine(bundle_int8: Path, devices: Any) -> None:
     with pytest.raises(DeviceMissing):
-        BGEM3FlagModel(bundle_int8, devices=["cuda:0"])
+        BGEM3FlagModel(bundle_int8, devices=devices)
 
 
 def test_vectors_that_are_not_normalised_are_refused(bundle_fp32: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from checkpoints import sentences, write_checkpoint, xlm_roberta_tokenizer
 from m3rt_export import export
+from test_compat import SIGNATURES, signature
 
 from m3rt import M3Encoder
 from m3rt.compat import BGEM3FlagModel
@@ -106,6 +107,29 @@ def test_dense_models_are_those_of_transformers(tmp_path: Path, kind: str, pooli
 
 
 # ---- the drop-in class
+
+
+@pytest.mark.parametrize("method", SIGNATURES)
+def test_signatures_are_flagembeddings(flag: Any, method: str) -> None:
+    assert signature(getattr(type(flag), method)) == SIGNATURES[method]
+
+
+def test_an_instruction_of_encode_counts_as_in_flagembedding(flag: Any, compat: BGEM3FlagModel) -> None:
+    options = {"instruction": "Find:", "instruction_format": "{}\\n{}", "max_length": 64, **ALL}
+    texts = sentences()[:9]
+    assert max(differences(compat.encode(texts, **options), flag.encode(texts, **options)).values()) <= TOLERANCE
+
+
+def test_the_tokenizer_answers_as_transformers_does(flag: Any, compat: BGEM3FlagModel) -> None:
+    ours, theirs = compat.tokenizer, flag.tokenizer
+    for text in [*ODD, *LENGTHS[::9]]:
+        for options in ({}, {"truncation": True, "max_length": 9}, {"add_special_tokens": False}):
+            assert ours(text, **options) == dict(theirs(text, **options))
+        assert ours.encode(text) == theirs.encode(text)
+        assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
+        assert ours.tokenize(text) == theirs.tokenize(text)
+    assert ours(ODD, padding=True) == dict(theirs(ODD, padding=True))
+    assert ours.get_vocab() == theirs.get_vocab()
 
 
 def types(value: Any) -> Any:

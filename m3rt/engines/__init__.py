@@ -7,8 +7,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, get_args
 
+from ..arguments import choice_of
 from ..bundle import Bundle
-from ..errors import EngineMissing, InputError, whole_number
+from ..errors import EngineMissing, whole_number
 from ..manifest import EngineName
 from ..threads import available_cpus
 from ..tuning import Choice, choose
@@ -30,10 +31,8 @@ def load_engine(
     Raises InputError for an unknown name, BundleError when the bundle has no graph for that engine,
     EngineMissing and DeviceMissing when this machine lacks what was asked for.
     """
-    if engine not in ("auto", *ENGINES):
-        raise InputError(f"engine is {engine!r}, expected one of auto, {', '.join(ENGINES)}")
-    if device not in DEVICES:
-        raise InputError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
+    engine = choice_of("engine", engine, ("auto", *ENGINES))
+    device = choice_of("device", device, DEVICES)
     if threads is not None:
         threads = _granted(whole_number("threads", threads, 1, 1024))
     choice = Choice(engine, threads)

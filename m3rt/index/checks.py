@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..embeddings import Embeddings, SparseVectors
 from ..errors import InputError
+from ..shown import kind, shown
 from .manifest import Settings
 
 _ROWS = 1024  # checked at a time
@@ -18,6 +19,8 @@ _ROWS = 1024  # checked at a time
 
 def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
     """Raise InputError unless `out` has n rows of every view that the index stores, with its widths, all finite."""
+    if not isinstance(out, Embeddings):
+        raise InputError(f"embeddings is a {kind(out)}, expected the Embeddings that encode() returns")
     if len(out) != n:
         raise InputError(f"embeddings hold {len(out)} texts for {n} ids, expected as many")
     given = {"dense": out.dense_vecs, "sparse": out.sparse, "colbert": out.multi}
@@ -38,9 +41,9 @@ def check_note(note: object) -> None:
     try:
         if note is None or (isinstance(note, Mapping) and json.loads(_line(note)) == note):
             return
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # a foreign mapping's own, too
         pass
-    raise InputError(f"note is {note!r:.60}, expected an object that JSON can hold, such as {{'done': 7}}")
+    raise InputError(f"note is {shown(note)}, expected an object that JSON can hold, such as {{'done': 7}}")
 
 
 def _line(note: Mapping[str, Any]) -> bytes:

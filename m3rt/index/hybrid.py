@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from ..arguments import flag, path_of
 from ..bundle import DEFAULT
 from ..embeddings import Embeddings
 from ..errors import InputError, whole_number
+from ..listing import listed
+from ..shown import shown
 from ..tokenizer import check_texts
 from . import directory, models
 from .checks import check_embeddings, check_note
@@ -51,7 +54,7 @@ class HybridIndex:
     def __init__(
         self, path: str | Path, model: str | Path | M3Encoder | None = None, *, threads: int | None = None
     ) -> None:
-        self.path = Path(path)
+        self.path = path_of("path", path)
         self._threads = None if threads is None else whole_number("threads", threads, 1, 1 << 16)
         self._model = model
         self._lock = threading.RLock()
@@ -85,6 +88,7 @@ class HybridIndex:
         colbert_dim (by default dim) are the widths of its vectors, and only embeddings can be added and searched.
         Raises InputError, BundleError, or OutputError when the directory cannot be made or is in use.
         """
+        directory_path, sparse = path_of("path", path), flag("sparse", sparse)
         if model is None and dim is not None:
             if chunk_tokens is not None:
                 raise InputError(
@@ -94,12 +98,12 @@ class HybridIndex:
         else:
             bundle = models.bundle_of(DEFAULT if model is None else model)
             m = bundle.manifest
-            if m.kind != "m3" and (sparse or colbert):
+            if m.kind != "m3" and (sparse or colbert is not None):
                 raise InputError(f"{bundle.path} is a {m.kind} bundle with dense vectors only; pass sparse=False")
             widths, identity = (m.dim, m.architecture.colbert_dim or m.dim), models.identity(bundle)
         settings = Settings(dense, sparse, colbert, *widths, chunk_tokens, chunk_overlap)
-        directory.create(Path(path), Manifest(settings, identity))
-        return cls(path, model)
+        directory.create(directory_path, Manifest(settings, identity))
+        return cls(directory_path, model)
 
     def __repr__(self) -> str:
         return f"HybridIndex({str(self.path)!r}: {len(self)} documents, {self._snapshot.manifest.model or 'no model'})"
@@ -128,11 +132,11 @@ class HybridIndex:
 
     def add(
         self,
-        ids: Sequence[str],
-        texts: Sequence[str] | None = None,
+        ids: Iterable[str],
+        texts: Iterable[str] | None = None,
         *,
         embeddings: Embeddings | None = None,
-        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        metadata: Iterable[Mapping[str, Any] | None] | None = None,
         note: Mapping[str, Any] | None = None,
         show_progress: Progress | Literal[False] = False,
     ) -> Added:
@@ -146,6 +150,7 @@ class HybridIndex:
         """
         ids = check_ids(ids)
         check_note(note)
+        texts = None if texts is None else listed("texts", texts)
         incoming = Incoming(ids, texts, metadata, self.settings)
         if texts is not None:
             check_texts(texts)
@@ -163,7 +168,7 @@ class HybridIndex:
             writer.commit(note)
         return incoming.added(replaced)
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Iterable[str]) -> int:
         """Delete documents in one commit; returns how many of the ids there were. Raises as add()."""
         ids = check_ids(ids)
         with self._writing() as writer:
@@ -177,7 +182,7 @@ class HybridIndex:
 
         drop_damaged: give up segments with files that are not what they were. Raises as add().
         """
-        with self._writing(drop_damaged=drop_damaged) as writer:
+        with self._writing(drop_damaged=flag("drop_damaged", drop_damaged)) as writer:
             if writer.compact():
                 writer.commit(None)
 
@@ -216,11 +221,12 @@ class HybridIndex:
         if isinstance(query, Embeddings) and len(query) != 1:
             raise InputError(f"embeddings hold {len(query)} queries, expected one; search_batch takes many")
         queries = query if isinstance(query, Embeddings) else [query]
-        return self._search(queries, Options(k, mode, fusion, candidates, rerank, filter), explain)[0]
+        options = Options(k, mode, fusion, candidates, rerank, filter)
+        return self._search(queries, options, flag("explain", explain))[0]
 
-    def search_batch(self, queries: Sequence[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:
+    def search_batch(self, queries: Iterable[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:
         """search() for each of n queries, which are embedded together; the first result's seconds hold that time."""
-        explain = bool(options.pop("explain", False))
+        explain = flag("explain", options.pop("explain", False))
         return self._search(queries, Options(k, **options), explain)
 
     def info(self) -> dict[str, Any]:
@@ -229,16 +235,18 @@ class HybridIndex:
 
     def verify(self, progress: Callable[[int], object] = lambda n: None) -> list[str]:
         """Compare every file with its hash; returns a line for each that differs. progress is given the bytes read."""
+        if not callable(progress):
+            raise InputError(f"progress is {shown(progress)}, expected a function of the bytes read")
         segments = self._snapshot.manifest.segments
         return [fault for segment in segments for fault in segment_faults(self.path, segment, progress)]
 
-    def _search(self, queries: Sequence[str] | Embeddings, options: Options, explain: bool) -> list[SearchResult]:
+    def _search(self, queries: Iterable[str] | Embeddings, options: Options, explain: bool) -> list[SearchResult]:
         clock, snapshot = Clock(), self._snapshot
         settings = snapshot.manifest.settings
         views = options.views(settings)
         if not isinstance(queries, Embeddings):
-            _check_queries(queries)
-            queries = self.encoder.encode_queries(queries, **{head: view in views for view, head in HEADS.items()})
+            texts = _checked_queries(queries)
+            queries = self.encoder.encode_queries(texts, **{head: view in views for view, head in HEADS.items()})
             clock.lap("encode")
         found = []
         for i in range(len(queries)):
@@ -264,13 +272,15 @@ class HybridIndex:
             self.refresh()
 
 
-def _check_queries(queries: Sequence[str]) -> None:
+def _checked_queries(queries: Iterable[str]) -> list[str]:
     if isinstance(queries, str):
         raise InputError("queries is a str, expected a list of str; search takes one")
-    check_texts(queries)
-    for i, query in enumerate(queries):
+    texts: list[str] = listed("queries", queries)
+    check_texts(texts)
+    for i, query in enumerate(texts):
         if not query.strip():
             raise InputError(f"query {i} is empty, expected words to search for")
+    return texts
 
 
 def _hits(snapshot: Snapshot, query: Query, ranking: Ranking, explain: bool) -> Iterator[Hit]:

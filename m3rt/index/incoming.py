@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import mapping_of
 from ..bundle import open_bundle
 from ..chunking import Chunker
 from ..embeddings import Embeddings
 from ..errors import InputError
+from ..listing import listed
+from ..shown import shown
 from .columns import Source
 from .documents import Row, document_arrays
 from .facets import simple
@@ -48,7 +51,7 @@ class Incoming:
         self,
         ids: Sequence[str],
         texts: Sequence[str] | None,
-        metadata: Sequence[Mapping[str, Any] | None] | None,
+        metadata: Iterable[Mapping[str, Any] | None] | None,
         settings: Settings,
     ) -> None:
         self._rows = _rows(ids, texts, metadata)
@@ -83,18 +86,26 @@ class Incoming:
 
 
 def _rows(
-    ids: Sequence[str], texts: Sequence[str] | None, metadata: Sequence[Mapping[str, Any] | None] | None
+    ids: Sequence[str], texts: Sequence[str] | None, metadata: Iterable[Mapping[str, Any] | None] | None
 ) -> list[Row]:
-    for name, values in (("texts", texts), ("metadata", metadata)):
-        if isinstance(values, str | Mapping):
-            raise InputError(f"{name} is a {type(values).__name__}, expected a list with an item for each id")
+    items = None if metadata is None else _listed_metadata(metadata)
+    for name, values in (("texts", texts), ("metadata", items)):
         if values is not None and len(values) != len(ids):
             raise InputError(f"{len(values)} {name} for {len(ids)} ids, expected as many")
-    for i, item in enumerate(metadata or ()):
-        if not isinstance(item, Mapping | None) or not all(isinstance(name, str) for name in item or ()):
-            raise InputError(f"metadata {i} is {item!r:.60}, expected {{name: value}} or None")
-    fields = [{name: simple(value) for name, value in (item or {}).items()} for item in metadata or [None] * len(ids)]
+    fields = [_fields(i, item) for i, item in enumerate(items or [None] * len(ids))]
     return [Row(name, None if texts is None else texts[i], fields[i]) for i, name in enumerate(ids)]
+
+
+def _listed_metadata(metadata: Iterable[Mapping[str, Any] | None]) -> list[Any]:
+    advice = '; give each row as a mapping, as df.to_dict("records") does'
+    return listed("metadata", metadata, "a list with a mapping for each id", advice=advice)
+
+
+def _fields(place: int, item: object) -> dict[str, Any]:
+    found = {} if item is None else mapping_of(f"metadata {place}", item, "{name: value} or None")
+    if not all(isinstance(name, str) for name in found):
+        raise InputError(f"metadata {place} is {shown(item)}, expected {{name: value}} or None")
+    return {name: simple(value) for name, value in found.items()}
 
 
 def _chunks(row: Row, chunker: Chunker) -> Iterator[Row]:

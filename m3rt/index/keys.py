@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import blake2b
 
 from ..errors import InputError
+from ..listing import listed
 from ..manifest import SURROGATE
+from ..shown import shown
 
 
 def key(text: str) -> int:
@@ -16,15 +17,13 @@ def key(text: str) -> int:
 
 def check_ids(ids: object) -> list[str]:
     """`ids` as a list of distinct valid strings; InputError names the first that is not."""
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise InputError(f"ids is a {type(ids).__name__}, expected a list of str")
-    listed = list(ids)
+    found = listed("ids", ids)
     seen: dict[str, int] = {}
-    for i, name in enumerate(listed):
+    for i, name in enumerate(found):
         if not isinstance(name, str) or not name:
-            raise InputError(f"id {i} is {name!r:.60}, expected a string of at least one character")
+            raise InputError(f"id {i} is {shown(name)}, expected a string of at least one character")
         if SURROGATE.search(name):
             raise InputError(f"id {i} holds a lone surrogate, expected valid Unicode; repair it")
         if seen.setdefault(name, i) != i:
-            raise InputError(f"id {i} is {name!r:.60} again, as id {seen[name]}; give each id once")
-    return listed
+            raise InputError(f"id {i} is {shown(name)} again, as id {seen[name]}; give each id once")
+    return found

@@ -11,6 +11,7 @@ from typing import Any, Self, get_type_hints
 from ..chunking import LEAST
 from ..errors import HybridIndexError, InputError, whole_number
 from ..manifest import FileRecord, conforms
+from ..shown import shown
 from ..version import __version__
 from .precisions import COLBERT, DENSE
 
@@ -56,14 +57,14 @@ class Settings:
     chunk_overlap: int = 64
 
     def __post_init__(self) -> None:
-        if not (self.dense or self.sparse or self.colbert):
-            raise InputError("an index of nothing: expected dense, sparse or colbert")
         for name, value, table in (("dense", self.dense, DENSE), ("colbert", self.colbert, COLBERT)):
-            if value is not None and value not in table:
-                raise InputError(f"{name} is {value!r}, expected None or one of {', '.join(table)}")
+            if value is not None and not (isinstance(value, str) and value in table):
+                raise InputError(f"{name} is {shown(value)}, expected None or one of {', '.join(table)}")
             dim = whole_number(f"{name}_dim", getattr(self, f"{name}_dim"), 1, 1 << 16)
             if value and "binary" in value and dim % 8:
                 raise InputError(f"{name}_dim is {dim}, expected a multiple of 8 for {value}; store int8")
+        if not (self.dense or self.sparse or self.colbert):
+            raise InputError("an index of nothing: expected dense, sparse or colbert")
         if self.chunk_tokens is not None:
             whole_number("chunk_tokens", self.chunk_tokens, LEAST, 1 << 20)
             whole_number("chunk_overlap", self.chunk_overlap, 0, self.chunk_tokens // 2)

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..bundle import DEFAULT, Bundle, open_bundle
 from ..bundle import sha256 as file_sha256
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def bundle_of(model: str | Path | M3Encoder) -> Bundle:
     """The bundle at a path, or the one that an encoder has loaded."""
-    return open_bundle(model if isinstance(model, str | Path) else model.path)
+    given: Any = model
+    return open_bundle(model if isinstance(model, str | Path) else getattr(given, "path", given))
 
 
 def identity(bundle: Bundle) -> Model:

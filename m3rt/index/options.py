@@ -8,8 +8,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ..arguments import choice_of, flag, mapping_of
 from ..errors import InputError, whole_number
-from .facets import Scalar
+from ..shown import kind, shown
+from .facets import Scalar, simple
 from .manifest import Settings
 
 Mode = Literal["hybrid", "dense", "sparse", "colbert"]
@@ -33,23 +35,25 @@ class Options:
     def __post_init__(self) -> None:
         whole_number("k", self.k, 1, MOST)
         whole_number("candidates", self.candidates, 1, MOST)
-        if self.mode not in get_args(Mode):
-            raise InputError(f"mode is {self.mode!r}, expected one of {', '.join(get_args(Mode))}")
-        if self.fusion != "rrf":
+        choice_of("mode", self.mode, get_args(Mode))
+        flag("rerank", self.rerank)
+        if not self.is_rrf:
             _check_weights(self.fusion)
-        if not isinstance(self.filter, Mapping | None):
-            raise InputError(f"filter is a {type(self.filter).__name__}, expected {{field: value}}")
-        for name, value in (self.filter or {}).items():
-            if not isinstance(name, str) or not isinstance(value, Scalar):
-                raise InputError(f"filter has {name!r:.40}: {value!r:.40}, expected a string, number, boolean or None")
+        if self.filter is not None:
+            object.__setattr__(self, "filter", _checked_filter(self.filter))
+
+    @property
+    def is_rrf(self) -> bool:
+        """Whether ranks are fused; arrays of weights are not to be compared with a text."""
+        return isinstance(self.fusion, str) and self.fusion == "rrf"
 
     @property
     def weights(self) -> dict[str, float] | None:
         """The weight of each view, the largest 1, None for RRF."""
-        if self.fusion == "rrf":
+        if self.is_rrf:
             return None
-        largest = float(max(self.fusion))
-        return {view: float(weight) / largest for view, weight in zip(VIEWS, self.fusion, strict=True)}
+        weights = [float(weight) for weight in self.fusion]
+        return {view: weight / max(weights) for view, weight in zip(VIEWS, weights, strict=True)}
 
     def views(self, settings: Settings) -> list[str]:
         """The views that a search looks at, ColBERT last.
@@ -72,15 +76,25 @@ class Options:
         return views
 
 
+def _checked_filter(wanted: object) -> dict[str, Scalar]:
+    if not isinstance(wanted, Mapping):
+        raise InputError(f"filter is a {kind(wanted)}, expected {{field: value}}")
+    found = {name: simple(value) for name, value in mapping_of("filter", wanted, "{field: value}").items()}
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, Scalar):
+            raise InputError(f"filter has {shown(name)}: {shown(value)}, expected a string, number, boolean or None")
+    return found
+
+
 def _check_weights(weights: object) -> None:
     try:
         values = np.asarray(weights, np.float64)
         good = (
             not isinstance(weights, str) and values.shape == (3,) and np.isfinite(values).all() and (values >= 0).all()
         )
-    except (TypeError, ValueError):
+    except Exception:  # a foreign object's own, too
         good = False
     if not good or not values.any():
         raise InputError(
-            f"fusion is {weights!r:.60}, expected 'rrf' or three weights >= 0 for dense, sparse, colbert, not all 0"
+            f"fusion is {shown(weights)}, expected 'rrf' or three weights >= 0 for dense, sparse, colbert, not all 0"
         )

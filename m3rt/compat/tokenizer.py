@@ -1,0 +1,105 @@
+"""The tokenizer of a bundle under the names that transformers gives to it, for code that counts or shows tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..arguments import flag
+from ..bundle import Bundle
+from ..errors import whole_number
+from ..listing import listed
+from ..manifest import TOKENIZER
+from ..tokenizer import check_texts
+from ..unigram import fast_tokenizer
+
+
+class CompatTokenizer:
+    """The calls of a transformers tokenizer that need no tensors: ids, tokens and counts of texts.
+
+    Of its options there are truncation, max_length, padding and add_special_tokens.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._fast = fast_tokenizer(bundle.file(TOKENIZER))
+        special = bundle.manifest.special_tokens
+        self.bos_token_id = self.cls_token_id = special.bos
+        self.eos_token_id = self.sep_token_id = special.eos
+        self.pad_token_id, self.unk_token_id = special.pad, special.unk
+        self.model_max_length = bundle.manifest.max_tokens
+
+    def __len__(self) -> int:
+        return int(self._fast.get_vocab_size())
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self)
+
+    def __call__(
+        self,
+        text: str | Iterable[str],
+        *,
+        truncation: bool = False,
+        max_length: int | None = None,
+        padding: bool = False,
+        add_special_tokens: bool = True,
+    ) -> dict[str, Any]:
+        """input_ids and attention_mask, a list each for one str, a list of lists for several. Raises InputError."""
+        texts = [text] if isinstance(text, str) else listed("text", text, "a str or a list of str")
+        check_texts(texts)
+        limit = whole_number("max_length", self.model_max_length if max_length is None else max_length, 3, 1 << 20)
+        whole = flag("add_special_tokens", add_special_tokens)
+        rows = [encoding.ids for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=whole)]
+        if flag("truncation", truncation):
+            end = [self.eos_token_id] if whole else []
+            rows = [row if len(row) <= limit else [*row[: limit - len(end)], *end] for row in rows]
+        width = max(map(len, rows), default=0) if flag("padding", padding) else 0
+        ids = [row + [self.pad_token_id] * (width - len(row)) for row in rows]
+        masks = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+        single = isinstance(text, str)
+        return {"input_ids": ids[0] if single else ids, "attention_mask": masks[0] if single else masks}
+
+    def encode(self, text: str, **options: Any) -> list[int]:
+        """The token ids of one text."""
+        check_texts([text])
+        ids: list[int] = self(text, **options)["input_ids"]
+        return ids
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of one text, without special ones; an unknown one is its own text."""
+        check_texts([text])
+        tokens: list[str] = self._fast.encode(text, add_special_tokens=False).tokens
+        return tokens
+
+    def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
+        """The text of token ids."""
+        ids = (
+            [token_ids]
+            if isinstance(token_ids, int | np.integer)
+            else listed("token_ids", token_ids, "a list of token ids")
+        )
+        skip = flag("skip_special_tokens", skip_special_tokens)
+        return str(self._fast.decode([self._id(i) for i in ids], skip_special_tokens=skip))
+
+    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
+        """The token of an id, or of each of several."""
+        if isinstance(ids, int | np.integer):
+            return self._fast.id_to_token(self._id(ids))
+        return [self._fast.id_to_token(self._id(i)) for i in listed("ids", ids, "a list of token ids")]
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or of each of several; unk_token_id where there is none."""
+        names = [tokens] if isinstance(tokens, str) else listed("tokens", tokens)
+        check_texts(names, "token")
+        ids = [self.unk_token_id if (i := self._fast.token_to_id(name)) is None else i for name in names]
+        return ids[0] if isinstance(tokens, str) else ids
+
+    def get_vocab(self) -> dict[str, int]:
+        """The id of every token."""
+        vocabulary: dict[str, int] = self._fast.get_vocab()
+        return vocabulary
+
+    def _id(self, token: object) -> int:
+        return whole_number("a token id", token, 0, len(self) - 1)
