@@ -164,7 +164,7 @@ def _read(bundle: Bundle) -> Profile | str | None:
     """The profile, what is wrong with it, or None where there is none."""
     try:
         text = (folder(bundle) / _PROFILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # also where HOME is none
         return None
     except (OSError, UnicodeDecodeError) as error:
         return f"cannot be read ({error})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..cpu import has_vnni
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
+from ..telemetry import silenced
 from ..threads import available_cpus
 from .base import Heads, Outputs, Ports
 
@@ -48,9 +50,7 @@ class OnnxRuntimeEngine:
         return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), heads)
 
     def _options(self, tokens: int) -> Any:
-        import onnxruntime as ort
-
-        options = ort.RunOptions()
+        options = _onnxruntime().RunOptions()
         if self.device == "cpu" and tokens >= _SHRINK_TOKENS:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
@@ -129,9 +129,11 @@ def evaluate(model: bytes, feeds: dict[str, NDArray[Any]], outputs: list[str]) -
     return results
 
 
+@cache
 def _onnxruntime() -> Any:
     try:
-        import onnxruntime
+        with silenced():
+            import onnxruntime
     except ImportError as error:
         raise EngineMissing(_missing(error)) from None
     return onnxruntime

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..cpu import has_bf16, has_vnni
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
+from ..telemetry import silenced
 from ..threads import available_cpus
 from .base import Heads, Outputs, Ports
 
@@ -106,9 +108,11 @@ def _saved_key(directory: Path) -> object:
         return None
 
 
+@cache
 def _openvino() -> Any:
     try:
-        import openvino
+        with silenced():
+            import openvino
     except ImportError as error:
         if importlib.util.find_spec("openvino") is None:
             raise EngineMissing('openvino is not installed; run: pip install "m3rt[openvino]"') from None
