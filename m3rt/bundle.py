@@ -65,6 +65,11 @@ def open_bundle(path: str | Path = DEFAULT) -> Bundle:
     return bundle
 
 
+def portable(path: str | Path) -> str | Path:
+    """The argument of open_bundle() that names the same bundle from another directory or process."""
+    return DEFAULT if path == DEFAULT else Path(path).absolute()
+
+
 def check_hashes(bundle: Bundle, progress: Callable[[int], object] = lambda n: None) -> None:
     """Compare every file with its SHA-256; `progress` is called with the bytes read. Raises BundleError."""
     for name, record in bundle.manifest.files.items():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle, sha256
 from .errors import BundleError, InputError
+from .forks import native
 from .manifest import SURROGATE, TOKENIZER, SpecialTokens
 from .unigram import FILES, PIPELINE, TRIE, Unigram, fast_tokenizer
 
@@ -119,7 +120,8 @@ class Tokenizer:
         return rows
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        return self._model.ids(texts)
+        with native():
+            return self._model.ids(texts)
 
 
 def _head(text: str, limit: int) -> str:

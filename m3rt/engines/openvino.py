@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -73,8 +74,9 @@ def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | N
 def open_session(
     bundle: Bundle, device: str, threads: int | None = None, prepared: Path | None = None
 ) -> OpenVinoEngine:
-    """Compile the bundle's graph, however slow it will be. Raises BundleError."""
+    """Compile the bundle's graph, however slow it will be. Raises BundleError, or EngineError in a forked child."""
     ov = _openvino()
+    _check_process()
     graph = bundle.graph("openvino")
     threads = threads or available_cpus()
     options = {
@@ -93,6 +95,21 @@ def open_session(
     except Exception as error:
         raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
     return OpenVinoEngine(compiled, bundle)
+
+
+@cache
+def _first_process() -> int:
+    """The process that first compiled a model; a forked child has its parent's answer."""
+    return os.getpid()
+
+
+def _check_process() -> None:
+    """Refuse what would hang: OpenVINO's threads leave counts in memory that a child without them waits on."""
+    if os.getpid() != _first_process():
+        raise EngineError(
+            "openvino ran in the process that this one was forked from, and would hang here; start workers by "
+            "multiprocessing's 'spawn', load the model after the fork, or use engine='onnxruntime'"
+        )
 
 
 def saved_key(bundle: Bundle, threads: int) -> dict[str, str | int]:
