@@ -71,7 +71,8 @@ class Tokenizer:
     """
 
     def __init__(self, path: Path, special: SpecialTokens, *, unigram: bool = False) -> None:
-        self._model: _Ids = Unigram(path.parent) if unigram else _HuggingFace(path)
+        with native():
+            self._model: _Ids = Unigram(path.parent) if unigram else _HuggingFace(path)
         self._eos = special.eos
         if (ids := self._ids([""])[0]) != [special.bos, special.eos]:
             file = path.parent / PIPELINE if unigram else path
