@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from checkpoints import sentences, write_checkpoint
 from m3rt_export import export
 
 from m3rt import M3Encoder, OutputError, machine, trials, tuning
-from m3rt.bundle import Bundle, open_bundle
+from m3rt.bundle import Bundle, open_bundle, record
 from m3rt.cli import main
 from m3rt.cpu import has_vnni
 from m3rt.engines import load_engine, onnxruntime, openvino, saved
@@ -102,7 +103,7 @@ def test_the_cache_is_where_the_environment_says(
     ("conditions__versions__m3rt", "m3rt was X, is "),
     ("conditions__versions__onnxruntime", "onnxruntime was X, is "),
     ("conditions__versions__onnxruntime-gpu", "onnxruntime-gpu was X, is None"),
-    ("format", "has format 'X', this m3rt reads 1"),
+    ("format", "has format 'X', this m3rt reads 2"),
 ])  # fmt: skip
 def test_a_profile_of_other_conditions_is_ignored_and_says_which(bundle: Bundle, key: str, words: str) -> None:
     edit(tuning.save(bundle, PROFILE), **{key: "X"})
@@ -123,7 +124,7 @@ def test_a_profile_outlives_what_verify_notes_in_the_manifest(bundle: Bundle, tm
     assert tuning.load(open_bundle(other)) == PROFILE
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 1}', "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', "[" * 100_000, "\ud800"])
 def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     tuning.save(bundle, PROFILE).write_bytes(text.encode("utf-8", "surrogatepass"))
     refused(bundle, "cannot be read" if text == "\ud800" else "is damaged")
@@ -133,7 +134,8 @@ def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     ("engine", "torch"), ("engine", None), ("settings", {}), ("settings", []), ("measured", 1),
     ("settings__onnxruntime__threads", 10**6), ("settings__onnxruntime__threads", 0),
     ("settings__onnxruntime__threads", "1"), ("settings__onnxruntime__batch_tokens", -1),
-    ("settings__onnxruntime__prepared", {"../x": 1}), ("settings__onnxruntime__prepared", {"x": "1"}),
+    ("settings__onnxruntime__prepared", {"../x": {"size": 1, "sha256": ""}}), ("settings__onnxruntime__prepared", {"x": 1}),
+    ("settings__onnxruntime__prepared", {"x": {"size": "1", "sha256": ""}}), ("settings__onnxruntime__prepared", [1]),
     ("settings__onnxruntime__more", 1), ("settings__torch", {"threads": 1, "batch_tokens": None}),
 ])  # fmt: skip
 def test_a_profile_with_an_impossible_value_is_ignored(bundle: Bundle, key: str, value: object) -> None:
@@ -152,6 +154,56 @@ def test_the_switch_ignores_a_profile(bundle: Bundle, monkeypatch: pytest.Monkey
     edit(tuning.save(bundle, PROFILE), format=2)
     monkeypatch.setenv("M3RT_TUNE", "0")
     assert tuning.load(bundle) is None
+
+
+def other(path: Path) -> None:
+    os.chown(path, 12345, -1)
+
+
+def open_to_all(path: Path) -> None:
+    path.chmod(path.stat().st_mode | 0o002)
+
+
+def open_to_the_group(path: Path) -> None:
+    path.chmod(path.stat().st_mode | 0o020)
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="this system has no owners")
+@pytest.mark.parametrize("change", [other, open_to_all, open_to_the_group])
+@pytest.mark.parametrize("level", [0, 1, 2], ids=["profile", "folder", "cache"])
+def test_a_profile_that_another_user_may_have_written_is_ignored(
+    bundle: Bundle, change: Callable[[Path], None], level: int
+) -> None:
+    path = tuning.save(bundle, PROFILE)
+    try:
+        change([path, *path.parents][level])
+    except PermissionError:
+        pytest.skip("only root gives files away")
+    refused(bundle, "belongs to user 12345, not to you" if change is other else "may be written by others")
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="this system has no owners")
+def test_a_cache_that_others_may_write_is_refused_before_any_work(
+    bundle: Bundle, cache: Path, capsys: Captured
+) -> None:
+    cache.mkdir()
+    cache.chmod(0o777)
+    assert main(["tune", str(bundle.path)]) == 2
+    assert re.fullmatch(
+        r"m3rt: error: [^\n]+ may be written by others [^\n]+set M3RT_CACHE[^\n]+\n", capsys.readouterr().err
+    )
+
+
+def test_what_the_cache_holds_is_its_users_only_whatever_the_umask(bundle: Bundle) -> None:
+    before = os.umask(0)
+    try:
+        files = saved.save(bundle, NAME, tuning.make_folder(bundle) / "x", 1)
+        path = tuning.save(bundle, PROFILE)
+    finally:
+        os.umask(before)
+    assert files
+    for each in (*path.parent.rglob("*"), path.parent, path.parent.parent):
+        assert not each.stat().st_mode & 0o077, each
 
 
 # ---- its use
@@ -231,6 +283,33 @@ def test_a_truncated_session_is_ignored_with_one_line(kept: tuple[Bundle, Choice
     assert len(caught) == 1
 
 
+def test_verify_finds_a_changed_session_and_tells_how_to_make_it_anew(
+    kept: tuple[Bundle, Choice], capsys: Captured
+) -> None:
+    bundle, choice = kept
+    assert choice.prepared
+    assert main(["verify", str(bundle.path)]) == 0
+    path = next(p for p in choice.prepared.iterdir() if p.suffix in (".bin", ".blob"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    capsys.readouterr()
+    assert main(["verify", str(bundle.path)]) == 2
+    assert re.fullmatch(rf"m3rt: error: {path} has SHA-256 .*; run: m3rt tune [^\n]+\n", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="this system has no owners")
+def test_a_session_that_another_user_may_have_written_is_ignored(kept: tuple[Bundle, Choice]) -> None:
+    bundle, choice = kept
+    assert choice.prepared
+    for path in (next(choice.prepared.iterdir()), choice.prepared):
+        path.chmod(0o777)
+        with pytest.warns(UserWarning, match=r"may be written by others .* run: m3rt tune") as caught:
+            assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, 1)
+        assert len(caught) == 1
+        path.chmod(0o700)
+
+
 def test_a_session_that_does_not_load_is_ignored(kept: tuple[Bundle, Choice], recwarn: Any) -> None:
     bundle, choice = kept
     assert choice.prepared
@@ -259,7 +338,7 @@ def test_a_compiled_model_is_used_for_its_own_threads_and_place_only(
         engine = openvino.load(place, device="cpu", threads=threads, prepared=folder)
         used = engine._compiled.get_property("LOADED_FROM_CACHE")
         assert used == (threads == 1 and place is bundle)
-        assert {p.name: p.stat().st_size for p in folder.iterdir()} == files  # nothing is added
+        assert {p.name: record(p) for p in folder.iterdir()} == files  # nothing is added
 
 
 def test_weights_that_would_crash_a_kernel_are_not_saved(bundle_int8: Path) -> None:
