@@ -40,6 +40,8 @@ class M3Encoder:
     >>> model.encode(["What is BGE M3?"], return_sparse=True).dense_vecs    # doctest: +SKIP
     """
 
+    _again: Callable[[], M3Encoder] | None  # how another process opens this encoder
+
     def __init__(
         self,
         model: str | Path = DEFAULT,
@@ -55,7 +57,7 @@ class M3Encoder:
         tokenizer = Tokenizer.of(bundle)
         loaded = load_engine(bundle, engine=engine, device=device, threads=threads)
         self._assemble(bundle, loaded, tokenizer, batch_tokens)
-        options = {"device": device, "engine": engine, "threads": threads, "batch_tokens": batch_tokens}
+        options: dict[str, Any] = {"device": device, "engine": engine, "threads": threads, "batch_tokens": batch_tokens}
         self._again = partial(type(self), portable(model), **options)
 
     @classmethod
@@ -72,7 +74,7 @@ class M3Encoder:
         self._tokenizer = tokenizer
         self._batch_tokens = batch_tokens or engine.batch_tokens
         self._warned = False
-        self._again: Callable[[], M3Encoder] | None = None  # how another process opens this encoder
+        self._again = None
 
     def __reduce__(self) -> tuple[Callable[[], M3Encoder], tuple[()]]:
         """An encoder pickles as its arguments, and is opened again. Raises InputError for one with_engine()."""

@@ -1,4 +1,4 @@
-"""A forked child encodes or says in one line why it cannot, whatever its parent's threads were doing; it never hangs."""
+"""A forked child encodes or says in one line why it cannot, whatever its parent's threads did: never a hang."""
 
 import os
 import subprocess
@@ -30,10 +30,7 @@ def encode():
 def load():
     while True:
         M3Encoder(bundle, engine=engine)
-def search():
-    while True:
-        HybridIndex(index, bundle).search("ferry")
-for work in {"idle": (), "busy": (encode, encode), "loading": (load, search)}[what]:
+for work in {"idle": (), "busy": (encode, encode), "loading": (load, load)}[what]:
     threading.Thread(target=work, daemon=True).start()
 time.sleep(0.3)
 
@@ -45,7 +42,7 @@ def child():
         return "encoded"
     except EngineError as error:
         return str(error)
-for ending in (os._exit, sys.exit) * 4:
+for ending in (os._exit, sys.exit) * 2:
     pid = os.fork()
     if not pid:
         os.write(1, child().encode() + b"\\n")
@@ -82,7 +79,7 @@ def test_a_forked_child_never_hangs(engine: str, what: str, bundle_fp32: Path, i
         timeout=800,
     )
     *children, parent = done.stdout.splitlines()
-    assert (done.returncode, done.stderr, parent, len(children)) == (0, "", "parent", 8)
+    assert (done.returncode, done.stderr, parent, len(children)) == (0, "", "parent", 4)
     if engine == "onnxruntime":
         assert set(children) == {"encoded"}
     else:

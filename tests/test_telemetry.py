@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-
 STRACE = shutil.which("strace")
 ENGINES = ["onnxruntime", "openvino"]
 # Time for what a dependency does in threads of its own after it was imported.

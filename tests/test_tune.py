@@ -134,7 +134,8 @@ def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     ("engine", "torch"), ("engine", None), ("settings", {}), ("settings", []), ("measured", 1),
     ("settings__onnxruntime__threads", 10**6), ("settings__onnxruntime__threads", 0),
     ("settings__onnxruntime__threads", "1"), ("settings__onnxruntime__batch_tokens", -1),
-    ("settings__onnxruntime__prepared", {"../x": {"size": 1, "sha256": ""}}), ("settings__onnxruntime__prepared", {"x": 1}),
+    ("settings__onnxruntime__prepared", {"../x": {"size": 1, "sha256": ""}}),
+    ("settings__onnxruntime__prepared", {"x": 1}),
     ("settings__onnxruntime__prepared", {"x": {"size": "1", "sha256": ""}}), ("settings__onnxruntime__prepared", [1]),
     ("settings__onnxruntime__more", 1), ("settings__torch", {"threads": 1, "batch_tokens": None}),
 ])  # fmt: skip

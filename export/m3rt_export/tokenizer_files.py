@@ -43,7 +43,8 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
     if _is_plain(tokenizer):
         _write_unigram(directory, tokenizer)
         # Whatever a tokenizer may hold that was not thought of here: then the bundle goes without.
-        if Unigram(directory).ids(texts) != [e.ids for e in fast.encode_batch_fast(texts)]:
+        unigram = Unigram(directory, (directory / TRIE).read_bytes())
+        if unigram.ids(texts) != [e.ids for e in fast.encode_batch_fast(texts)]:
             shutil.rmtree(directory / FOLDER)
 
 
