@@ -10,13 +10,20 @@ from contextlib import ExitStack, contextmanager
 from .errors import BundleError
 
 _STDERR = 2
+_hushing = threading.RLock()
+_commands = threading.Event()
+
+
+def hush_panics() -> None:
+    """Keep what panics write off stderr from now on: for a process whose stderr is m3rt's alone."""
+    _commands.set()
 
 
 @contextmanager
 def in_one_line(what: str) -> Iterator[None]:
     """Raise whatever goes wrong in this block as a BundleError of one line that begins with `what`."""
     try:
-        with _panics_hushed():
+        with _hushed():
             yield
     except (BundleError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
@@ -26,10 +33,11 @@ def in_one_line(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _panics_hushed() -> Iterator[None]:
-    """A panic writes its stack on stderr before it can be caught: keep that away where no other thread writes there."""
+def _hushed() -> Iterator[None]:
+    """A panic writes its stack on stderr, up to 1800 lines, before it can be caught."""
     with ExitStack() as stack:
-        if threading.active_count() == 1:
+        if _commands.is_set():
+            stack.enter_context(_hushing)
             try:
                 kept, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
             except OSError:  # stderr is closed

@@ -16,7 +16,7 @@ from .bundle import Bundle, sha256
 from .errors import BundleError
 from .files import read_bytes
 from .machine import conditions, versions
-from .manifest import EngineName, FileRecord, conforms
+from .manifest import EngineName, FileRecord, conforms, parsed
 from .threads import available_cpus
 
 FORMAT = 2
@@ -151,13 +151,13 @@ def _read(bundle: Bundle) -> Profile | str | None:
     except (OSError, UnicodeDecodeError) as error:
         return f"cannot be read ({error})"
     try:
-        raw = json.loads(text)
+        raw = parsed(text)
         if raw["format"] != FORMAT:
             return f"has format {raw['format']!r:.20}, this m3rt reads {FORMAT}"
         if differences := _differences(raw["conditions"], _conditions(bundle)):
             return f"is of another machine or version: {'; '.join(differences)}"
         return _typed(raw)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         return f"is damaged ({type(error).__name__}: {error!s:.80})"
 
 

@@ -39,7 +39,7 @@ class OnnxRuntimeEngine:
         self.device = device
         self.batch_tokens, self.pass_tokens = _BATCHES.get((device, bundle.manifest.precision), _GPU_BATCHES)
         self._session = session
-        self._ports = Ports(bundle.manifest.graph)
+        self._ports = Ports(bundle.manifest)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
         try:
@@ -47,7 +47,7 @@ class OnnxRuntimeEngine:
             arrays = self._session.run(self._ports.outputs, feeds, self._options(input_ids.size))
         except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
             raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {_line(error)}") from None
-        return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), heads)
+        return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), input_ids.shape, heads)
 
     def _options(self, tokens: int) -> Any:
         options = _onnxruntime().RunOptions()

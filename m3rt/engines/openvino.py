@@ -39,7 +39,7 @@ class OpenVinoEngine:
         self.batch_tokens, self.pass_tokens = _BATCHES[bundle.manifest.precision]
         self._compiled = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
-        self._ports = Ports(bundle.manifest.graph)
+        self._ports = Ports(bundle.manifest)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
         try:
@@ -47,16 +47,15 @@ class OpenVinoEngine:
         except Empty:
             request = self._compiled.create_infer_request()
         try:
-            out = request.infer(
-                self._ports.feeds(input_ids, attention_mask, heads)
-            )  # copies: the arrays outlive the request
+            out = request.infer(self._ports.feeds(input_ids, attention_mask, heads))
+            arrays = {name: out[name] for name in self._ports.outputs}  # copies: they outlive the request
         except Exception as error:
             raise EngineError(f"openvino failed on a {input_ids.shape} batch: {_line(error)}") from None
         self._idle.put(request)
         if input_ids.size > _RELEASE_TOKENS:
             with suppress(RuntimeError):  # another thread is in the middle of a pass: its memory stays for now
                 self._compiled.release_memory()
-        return self._ports.result({name: out[name] for name in self._ports.outputs}, heads)
+        return self._ports.result(arrays, input_ids.shape, heads)
 
 
 def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | None = None) -> OpenVinoEngine:
