@@ -31,6 +31,9 @@ Kind = Literal["m3", "dense"]
 Pooling = Literal["cls", "mean"]
 Precision = Literal["fp32", "fp16", "int8"]
 EngineName = Literal["onnxruntime", "openvino"]
+# Where a session is: an engine's name, and where the same graph needs other options.
+Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]
+Optimization = Literal["disabled", "basic", "extended", "all"]  # onnxruntime's levels
 
 
 _IDS = {"input_ids", "attention_mask"}
@@ -107,6 +110,19 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """How an engine must open a graph to compute what it should, and what makes it fast on a CPU.
+
+    minimum_version: the oldest version of the engine that was tried and is right. config: entries by name.
+    """
+
+    minimum_version: str
+    optimization: Optimization
+    disabled_optimizers: tuple[str, ...]
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The parsed `m3rt.json`; field by field what the file holds."""
 
@@ -121,6 +137,7 @@ class Manifest:
     files: Mapping[str, FileRecord]
     prompts: Mapping[str, str] = field(default_factory=dict)
     matryoshka_dims: tuple[int, ...] = ()
+    sessions: Mapping[Target, Session] = field(default_factory=dict)  # older bundles have none
     fidelity: Mapping[str, Any] | None = None  # by engine: what `m3rt verify --against` found
     format_version: int = FORMAT_VERSION
     m3rt_version: str = __version__
@@ -286,6 +303,10 @@ def _ports(raw: list[dict[str, Any]]) -> tuple[Port, ...]:
     return tuple(Port(p["name"], p["dtype"], tuple(p["shape"])) for p in raw)
 
 
+def _session(raw: Mapping[str, Any]) -> Session:
+    return Session(**{**raw, "disabled_optimizers": tuple(raw["disabled_optimizers"])})
+
+
 def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the nested dictionaries of the file into their dataclasses; unknown keys are refused."""
     known = {f.name for f in fields(Manifest)}
@@ -300,4 +321,5 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
         "graph": Graph(dict(graph["files"]), _ports(graph["inputs"]), _ports(graph["outputs"])),
         "files": _records(raw["files"]),
         "matryoshka_dims": tuple(raw["matryoshka_dims"]),
+        "sessions": {name: _session(session) for name, session in raw.get("sessions", {}).items()},
     }

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from checkpoints import sentences, write_checkpoint
 from m3rt_export import export
 
-from m3rt import M3Encoder, OutputError, machine, trials, tuning
+from m3rt import BundleError, EngineError, M3Encoder, M3rtError, OutputError, cpu, machine, trials, tuning
 from m3rt.bundle import Bundle, open_bundle, record
 from m3rt.cli import main
 from m3rt.cpu import has_vnni
@@ -228,10 +230,47 @@ def test_versions_are_those_that_importlib_finds() -> None:
     assert {name: version(name) for name in machine.versions()} == machine.versions()
 
 
+ARM = """processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp{more}
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: {variant}
+CPU part\t: {part}
+CPU revision\t: 1
+
+"""
+PROCESSORS = {
+    "Raspberry Pi 5": ARM.format(more="", variant="0x4", part="0xd0b"),
+    "Graviton2": ARM.format(more="", variant="0x3", part="0xd0c"),
+    "Graviton3": ARM.format(more=" i8mm bf16 sve svei8mm svebf16", variant="0x1", part="0xd40"),
+    "Graviton3 without bf16": ARM.format(more=" i8mm sve svei8mm svebf16", variant="0x1", part="0xd40"),
+    "another with SME": ARM.format(more=" i8mm bf16 sve svei8mm svebf16 sme", variant="0x1", part="0xd40"),
+}
+
+
+def test_processors_that_pack_weights_differently_have_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr(cpu, "Path", lambda name: SimpleNamespace(open=lambda errors: StringIO(text)))
+    for text in PROCESSORS.values():  # noqa: B007
+        cpu.processor.cache_clear()
+        found.append(machine.conditions()["cpu"])
+    cpu.processor.cache_clear()
+    assert len(set(found)) == len(PROCESSORS)
+    assert all("implementer 0x41 part 0xd" in name for name in found)
+
+
 # ---- the saved session
 
 
-SESSIONS = [("onnxruntime", "bundle_fp32"), ("onnxruntime", "bundle_aligned"), ("openvino", "bundle_int8")]
+SESSIONS = [
+    ("onnxruntime", "bundle_fp32"),
+    ("onnxruntime", "bundle_aligned"),
+    ("openvino", "bundle_fp32"),
+    ("openvino", "bundle_int8"),
+]
 MODULES: dict[str, Any] = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 
@@ -430,6 +469,19 @@ def test_an_encoder_loads_as_tuned_and_an_argument_wins(bundle: Bundle) -> None:
     tuned, asked = M3Encoder(bundle.path), M3Encoder(bundle.path, engine="onnxruntime", batch_tokens=64)
     assert (tuned._engine.name, tuned._batch_tokens) == ("openvino", 128)
     assert (asked._engine.name, asked._engine.batch_tokens, asked._batch_tokens) == ("onnxruntime", 256, 64)
+
+
+@pytest.mark.parametrize("kind", [EngineError, BundleError])
+def test_tuning_goes_on_without_an_engine_that_fails(
+    kind: type[M3rtError], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind("can't protect")
+
+    monkeypatch.setattr("m3rt.engines.openvino.load", fail)
+    assert trials.tune(bundle, 1).engine == "onnxruntime"
+    with pytest.raises(EngineError, match=r"no engine runs .*: can't protect"):
+        trials.tune(bundle, 1, names=["openvino"])
 
 
 def test_tuning_again_does_not_take_the_old_profile_for_the_engines_own(bundle: Bundle) -> None:

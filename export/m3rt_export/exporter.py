@@ -14,6 +14,7 @@ from typing import get_args
 from m3rt.bundle import Bundle, open_bundle, record
 from m3rt.errors import InputError, OutputError
 from m3rt.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, FileRecord, Manifest, Precision, Source
+from m3rt.sessions import sessions
 from m3rt.unigram import FILES as UNIGRAM_FILES
 
 from .build import OPERATORS, WEIGHTS, build
@@ -111,6 +112,7 @@ def _fill(
         ),
         prompts=config.prompts,
         matryoshka_dims=config.matryoshka_dims,
+        sessions=sessions(graph.files, precision),
     )
 
 
