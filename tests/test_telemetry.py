@@ -73,7 +73,7 @@ def test_a_command_writes_nothing_but_its_own_cache(
     done = run(arguments, home)
     assert done.returncode == 0, done.stderr
     assert all(name.startswith(".cache/m3rt/") for name in files(home)), files(home)
-    assert bool(files(home)) == (command == "tune")
+    assert any(name.endswith("/profile.json") for name in files(home)) == (command == "tune")
 
 
 @pytest.mark.skipif(not STRACE, reason="needs strace, which sees the sockets of native code")
@@ -146,4 +146,5 @@ print(os.environ.get("ORT_DISABLE_TELEMETRY"), "openvino_telemetry" in sys.modul
 def test_an_engine_computes_without_its_reporter_as_with_it(bundle_fp32: Path, home: Path) -> None:
     """OpenVINO takes the package for missing, as it is for whoever removed it."""
     done = run(m3rt("verify", bundle_fp32, "--engine", "openvino"), home)
-    assert (done.returncode, files(home)) == (0, set()), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert all(name.startswith(".cache/m3rt/") for name in files(home)), files(home)
