@@ -9,10 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from .arguments import path_of
 from .errors import BundleError, InputError
+from .files import read_bytes
 from .manifest import MANIFEST, EngineName, FileRecord, Manifest
 from .shown import shown
 
 DEFAULT = "m3-tiny"  # comes with the package; a directory of that name is "./m3-tiny"
+_MOST_BYTES = 1 << 24  # of a manifest; each has some kB
+_MOST_GRAPH_BYTES = 1 << 31  # of a protobuf message
 _SHIPPED = Path(__file__).parent / "models" / DEFAULT
 
 
@@ -36,7 +39,10 @@ class Bundle:
                 f"{self.path} was exported for {' and '.join(self.manifest.engines)}, not {engine}; export it again "
                 f"with --engine {engine}"
             )
-        return self.file(self.manifest.graph.files[engine])
+        name = self.manifest.graph.files[engine]
+        if (size := self.manifest.files[name].size) >= _MOST_GRAPH_BYTES:
+            raise BundleError(f"{self.path / name} has {size} bytes, expected a graph of less than {_MOST_GRAPH_BYTES}")
+        return self.file(name)
 
     def size(self) -> int:
         """Bytes of all files that the manifest lists."""
@@ -55,16 +61,21 @@ def open_bundle(path: str | Path = DEFAULT) -> Bundle:
     except InputError:
         raise BundleError(f"model is {shown(path)}, expected the path of a bundle's directory") from None
     try:
-        text = (directory / MANIFEST).read_text(encoding="utf-8")
+        text = read_bytes(directory / MANIFEST, _MOST_BYTES).decode()
     except FileNotFoundError:
         what = f"has no {MANIFEST}" if directory.is_dir() else "does not exist"
         raise BundleError(f"{directory} {what}; expected a bundle made by: m3rt export SOURCE {directory}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{directory / MANIFEST} cannot be read: {error}") from None
+        raise BundleError(f"{directory / MANIFEST} cannot be read: {error!s:.200}") from None
     bundle = Bundle(directory, Manifest.from_json(text))
     for name, record in bundle.manifest.files.items():
         _check_size(_inside(directory, name), record)
     return bundle
+
+
+def portable(path: str | Path) -> str | Path:
+    """The argument of open_bundle() that names the same bundle from another directory or process."""
+    return DEFAULT if path == DEFAULT else Path(path).absolute()
 
 
 def check_hashes(bundle: Bundle, progress: Callable[[int], object] = lambda n: None) -> None:
@@ -73,7 +84,7 @@ def check_hashes(bundle: Bundle, progress: Callable[[int], object] = lambda n: N
         found = sha256(bundle.file(name), progress)
         if found != record.sha256:
             raise BundleError(
-                f"{bundle.path / name} has SHA-256 {found}, expected {record.sha256}; export or copy it again"
+                f"{bundle.path / name} has SHA-256 {found}, expected {record.sha256!r:.80}; export or copy it again"
             )
 
 

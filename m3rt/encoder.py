@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .arguments import flag
 from .batching import plan
-from .bundle import DEFAULT, Bundle, open_bundle
+from .bundle import DEFAULT, Bundle, open_bundle, portable
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .engines import Engine, Heads, Outputs, load_engine
 from .errors import EngineError, InputError, whole_number
@@ -43,6 +44,8 @@ class M3Encoder:
     >>> model.encode(["What is BGE M3?"], return_sparse=True).dense_vecs    # doctest: +SKIP
     """
 
+    _again: Callable[[], M3Encoder] | None  # how another process opens this encoder
+
     def __init__(
         self,
         model: str | Path = DEFAULT,
@@ -58,6 +61,8 @@ class M3Encoder:
         tokenizer = Tokenizer.of(bundle)
         loaded = load_engine(bundle, engine=engine, device=device, threads=threads)
         self._assemble(bundle, loaded, tokenizer, batch_tokens)
+        options: dict[str, Any] = {"device": device, "engine": engine, "threads": threads, "batch_tokens": batch_tokens}
+        self._again = partial(type(self), portable(model), **options)
 
     @classmethod
     def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> M3Encoder:
@@ -77,6 +82,16 @@ class M3Encoder:
         self._tokenizer = tokenizer
         self._batch_tokens = batch_tokens or engine.batch_tokens
         self._warned = False
+        self._again = None
+
+    def __reduce__(self) -> tuple[Callable[[], M3Encoder], tuple[()]]:
+        """An encoder pickles as its arguments, and is opened again. Raises InputError for one with_engine()."""
+        if self._again is None:
+            raise InputError(
+                "this encoder has an engine of its own, which cannot be pickled or copied; send the bundle's path "
+                f"{str(self.path)!r} instead and make the encoder there"
+            )
+        return self._again, ()
 
     @property
     def device(self) -> str:

@@ -13,7 +13,12 @@ from .cpu import flags, processor
 from .threads import available_cpus
 from .version import __version__
 
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm", "sve")
+# Features that kernels are chosen by, and weights packed for.
+_FLAGS = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16",
+    "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16", "sme", "sme2",
+)  # fmt: skip
+_ARM = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
 _DISTRIBUTION = re.compile(r"(onnxruntime|onnxruntime_gpu|openvino)-([^-]+)\.dist-info")
 
 
@@ -36,5 +41,9 @@ def versions() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    name = processor().get("model name") or platform.processor() or platform.machine()
+    found = processor()
+    # 64-bit ARM Linux names no model, but numbers for it.
+    numbers = " ".join(f"{key.removeprefix('CPU ')} {found[key]}" for key in _ARM if key in found)
+    model = found.get("model name") or platform.processor() or platform.machine()
+    name = " ".join(part for part in (model, numbers) if part)
     return f"{name} ({' '.join(flag for flag in _FLAGS if flag in flags()) or 'no vector flags'})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ from .errors import BundleError, OutputError
 from .version import __version__
 
 FORMAT_VERSION = 1
+# As packaging has it, bounded.
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}((a|b|rc|\.post|\.dev)\d{1,4})?")
+_DEEPEST = 8  # levels of what `m3rt verify` keeps
+_LARGEST = 1 << 24  # pieces of a vocabulary, components of a vector
 SURROGATE = re.compile("[\ud800-\udfff]")
 MANIFEST = "m3rt.json"
 GOLDEN = "golden.json"
@@ -26,6 +31,9 @@ Kind = Literal["m3", "dense"]
 Pooling = Literal["cls", "mean"]
 Precision = Literal["fp32", "fp16", "int8"]
 EngineName = Literal["onnxruntime", "openvino"]
+# Where a session is: an engine's name, and where the same graph needs other options.
+Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]
+Optimization = Literal["disabled", "basic", "extended", "all"]  # onnxruntime's levels
 
 
 _IDS = {"input_ids", "attention_mask"}
@@ -102,6 +110,19 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """How an engine must open a graph to compute what it should, and what makes it fast on a CPU.
+
+    minimum_version: the oldest version of the engine that was tried and is right. config: entries by name.
+    """
+
+    minimum_version: str
+    optimization: Optimization
+    disabled_optimizers: tuple[str, ...]
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The parsed `m3rt.json`; field by field what the file holds."""
 
@@ -116,6 +137,7 @@ class Manifest:
     files: Mapping[str, FileRecord]
     prompts: Mapping[str, str] = field(default_factory=dict)
     matryoshka_dims: tuple[int, ...] = ()
+    sessions: Mapping[Target, Session] = field(default_factory=dict)  # older bundles have none
     fidelity: Mapping[str, Any] | None = None  # by engine: what `m3rt verify --against` found
     format_version: int = FORMAT_VERSION
     m3rt_version: str = __version__
@@ -124,6 +146,12 @@ class Manifest:
         for name, kind in get_type_hints(Manifest).items():
             if not conforms(value := getattr(self, name), kind):
                 raise BundleError(f"{MANIFEST}: {name} is {value!r:.80}, expected {_shown(kind)}")
+        if not _is_plain(self.fidelity, _DEEPEST):
+            raise BundleError(f"{MANIFEST}: fidelity is nested too deep or holds no plain numbers; export it again")
+        narrowest = {"hidden_size": 1, "colbert_dim": int(self.kind == "m3"), "vocab_size": 4}
+        for name, low in narrowest.items():
+            if not low <= (width := getattr(self.architecture, name)) <= _LARGEST:
+                raise BundleError(f"{MANIFEST}: {name} is {width}, expected {low}..{_LARGEST}")
         if not 2 < self.max_tokens < 2**20:
             raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
         self._check_ports()
@@ -135,14 +163,14 @@ class Manifest:
             raise BundleError(f"{MANIFEST}: no graph is named, expected one for each engine; export the model again")
         for file in self.graph.files.values():
             if file not in self.files:
-                raise BundleError(f"{MANIFEST}: the graph {file!r} is not among its files")
+                raise BundleError(f"{MANIFEST}: the graph {file!r:.80} is not among its files")
 
     def _check_ports(self) -> None:
         expected = _INPUTS[self.kind] | _OUTPUTS[self.kind]
         found = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
         if found != expected:
             raise BundleError(
-                f"{MANIFEST}: the graph of a {self.kind} bundle has wrong ports: {sorted(found ^ expected)}"
+                f"{MANIFEST}: the graph of a {self.kind} bundle has wrong ports: {sorted(found ^ expected)!s:.200}"
             )
         widths = {"dense_vecs": self.dim, "colbert_vecs": self.architecture.colbert_dim}
         for port in self.graph.outputs:
@@ -168,21 +196,44 @@ class Manifest:
     def from_json(cls, text: str) -> Self:
         """Parse and validate; BundleError names what is wrong."""
         try:
-            raw = json.loads(text)
+            raw = parsed(text)
             version = raw["format_version"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BundleError(f"{MANIFEST} is not a m3rt manifest ({error!r}); export the model again") from None
+            raise BundleError(f"{MANIFEST} is not a m3rt manifest ({error!r:.200}); export the model again") from None
         if version != FORMAT_VERSION:
-            raise BundleError(
-                f"the bundle has format {version} (written by m3rt {raw.get('m3rt_version', '?')}), this m3rt "
-                f'{__version__} reads format {FORMAT_VERSION}; run: pip install "m3rt>={raw.get("m3rt_version", "?")}"'
-            )
+            raise BundleError(_other_format(version, raw.get("m3rt_version")))
         try:
             return cls(**_typed(raw))
         except BundleError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"{MANIFEST} is damaged: {error!r}; export the model again") from None
+            raise BundleError(f"{MANIFEST} is damaged: {error!r:.200}; export the model again") from None
+
+
+def parsed(text: str | bytes) -> Any:
+    """A JSON value that JSON can also write: ValueError for NaN, Infinity and numbers beyond a float, too."""
+    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text:.20} is no number that a float holds")
+    return number
+
+
+def _other_format(version: object, m3rt_version: object) -> str:
+    """What to do with a bundle of another format; of what its file says only a version that is one is repeated."""
+    writer = m3rt_version if isinstance(m3rt_version, str) and _VERSION.fullmatch(m3rt_version) else None
+    shown = repr(version).strip("'")
+    return (
+        f"the bundle has format {shown:.20} (written by m3rt {writer or 'of an unknown version'}), this m3rt "
+        f"{__version__} reads format {FORMAT_VERSION}; run: pip install "
+        + (f'"m3rt>={writer}"' if writer else "--upgrade m3rt")
+    )
 
 
 def replace_manifest(directory: Path, manifest: Manifest) -> None:
@@ -230,6 +281,14 @@ def conforms(value: Any, kind: Any) -> bool:
     return kind is Any or isinstance(value, kind)
 
 
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether a value of parsed() is at most `depth` levels deep and its whole numbers are no longer than a float's."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in inner)
+    return not isinstance(value, int) or abs(value) < 2**63
+
+
 def _shown(kind: Any) -> str:
     return (
         f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
@@ -244,11 +303,15 @@ def _ports(raw: list[dict[str, Any]]) -> tuple[Port, ...]:
     return tuple(Port(p["name"], p["dtype"], tuple(p["shape"])) for p in raw)
 
 
+def _session(raw: Mapping[str, Any]) -> Session:
+    return Session(**{**raw, "disabled_optimizers": tuple(raw["disabled_optimizers"])})
+
+
 def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the nested dictionaries of the file into their dataclasses; unknown keys are refused."""
     known = {f.name for f in fields(Manifest)}
     if unknown := set(raw) - known:
-        raise BundleError(f"{MANIFEST} has unknown keys: {', '.join(sorted(unknown))}")
+        raise BundleError(f"{MANIFEST} has unknown keys: {', '.join(sorted(unknown))!s:.200}")
     source, graph = raw["source"], raw["graph"]
     return {
         **raw,
@@ -258,4 +321,5 @@ def _typed(raw: Mapping[str, Any]) -> dict[str, Any]:
         "graph": Graph(dict(graph["files"]), _ports(graph["inputs"]), _ports(graph["outputs"])),
         "files": _records(raw["files"]),
         "matryoshka_dims": tuple(raw["matryoshka_dims"]),
+        "sessions": {name: _session(session) for name, session in raw.get("sessions", {}).items()},
     }

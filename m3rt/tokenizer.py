@@ -10,12 +10,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle, sha256
+from .bundle import Bundle
 from .errors import BundleError, InputError
+from .forks import native
 from .listing import is_missing
 from .manifest import SURROGATE, TOKENIZER, SpecialTokens
+from .rust import in_one_line
 from .shown import kind, shown
-from .unigram import FILES, PIPELINE, TRIE, Unigram, fast_tokenizer
+from .tries import checked
+from .unigram import FILES, PIPELINE, Unigram, fast_tokenizer
 
 # No tokenizer here makes tokens longer than 16 characters on average over a long text; a text longer than
 # this many characters per allowed token is first tried by its head alone.
@@ -68,28 +71,29 @@ class _HuggingFace:
 class Tokenizer:
     """Texts to token ids, cut to a length; safe in many threads.
 
-    path: a tokenizer.json. unigram: whether its directory holds the files of m3rt.unigram, to use instead.
+    path: a tokenizer.json. trie: the trie of m3rt.unigram, whose other files are in that directory, to use instead.
     """
 
-    def __init__(self, path: Path, special: SpecialTokens, *, unigram: bool = False) -> None:
-        self._model: _Ids = Unigram(path.parent) if unigram else _HuggingFace(path)
+    def __init__(self, path: Path, special: SpecialTokens, *, trie: bytes | None = None) -> None:
+        self._file = path if trie is None else path.parent / PIPELINE
         self._eos = special.eos
+        with native(), in_one_line(f"{self._file} is not a tokenizer file"):
+            self._model: _Ids = _HuggingFace(path) if trie is None else Unigram(path.parent, trie)
         if (ids := self._ids([""])[0]) != [special.bos, special.eos]:
-            file = path.parent / PIPELINE if unigram else path
             raise BundleError(
-                f"{file} makes {ids} of an empty text, expected [{special.bos}, {special.eos}]; it has no template "
-                "that puts the special tokens around a text"
+                f"{self._file} makes {ids} of an empty text, expected [{special.bos}, {special.eos}]; it has no "
+                "template that puts the special tokens around a text"
             )
 
     @classmethod
     def of(cls, bundle: Bundle) -> Tokenizer:
         """The tokenizer of a bundle. Raises BundleError for files that are not what they should be."""
-        if unigram := any(name in bundle.manifest.files for name in FILES):
-            trie = {name: bundle.file(name) for name in FILES}[TRIE]  # all four, or a BundleError
-            # Of all files only this one can crash the process when damaged, and half a millisecond tells.
-            if sha256(trie) != bundle.manifest.files[TRIE].sha256:
-                raise BundleError(f"{trie} is damaged: not the SHA-256 of the manifest; export or copy it again")
-        return cls(bundle.file(TOKENIZER), bundle.manifest.special_tokens, unigram=unigram)
+        trie = None
+        if any(name in bundle.manifest.files for name in FILES):
+            for name in FILES:
+                bundle.file(name)  # all four, or a BundleError
+            trie = checked(bundle)
+        return cls(bundle.file(TOKENIZER), bundle.manifest.special_tokens, trie=trie)
 
     def encode(self, texts: Sequence[str], max_length: int) -> TokenIds:
         """Tokenize n texts to <s> ... </s>, cut to `max_length` tokens keeping the last special token.
@@ -108,7 +112,8 @@ class Tokenizer:
 
     def decode(self, token: int) -> str:
         """The text of one token id, as FlagEmbedding's convert_id_to_token shows it."""
-        return self._model.decode(token)
+        with in_one_line(f"{self._file} has no text for token {token}"):
+            return self._model.decode(token)
 
     def _heads(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Token ids of each text, all of them or at least max_length + 1."""
@@ -121,7 +126,8 @@ class Tokenizer:
         return rows
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        return self._model.ids(texts)
+        with native(), in_one_line(f"{self._file} cannot tokenize a text"):
+            return self._model.ids(texts)
 
 
 def _head(text: str, limit: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from . import engines, measure
 from .bundle import Bundle
 from .encoder import M3Encoder
-from .errors import EngineError
+from .errors import BundleError, EngineError
 from .threads import available_cpus
 from .tuning import Profile, Setting
 
@@ -60,7 +60,7 @@ def tune(
     """Measure for about `seconds` and return the profile, not saved. names: engines, default all that are usable.
 
     Each round visits every candidate, so that a busy moment hits all alike. A visit opens an engine and closes it:
-    two are never in memory at once. Raises EngineError when no engine runs.
+    two are never in memory at once. An engine that fails is left out. Raises EngineError when no engine runs.
     """
     clock = _Clock(seconds, progress)
     names = list(names or engines.usable(bundle))
@@ -125,7 +125,7 @@ def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float
             try:
                 with _encoder(bundle, trial) as encoder:
                     _visit(encoder, trial)
-            except EngineError as error:
+            except (EngineError, BundleError) as error:
                 errors[trial.engine] = str(error)
         first = False
     return list(errors.values())

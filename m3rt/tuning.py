@@ -6,38 +6,42 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from .bundle import Bundle
-from .errors import OutputError
+from . import cache
+from .bundle import Bundle, sha256
+from .errors import BundleError
+from .files import read_bytes
 from .machine import conditions, versions
-from .manifest import EngineName
+from .manifest import EngineName, FileRecord, conforms, parsed
 from .threads import available_cpus
 
-FORMAT = 1
+FORMAT = 2
 _PROFILE = "profile.json"
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What ran fastest with one engine: threads, and padded tokens of a pass (None: the engine's own choice).
 
-    prepared: bytes of each file of its saved session; none where there is no saved session.
+    prepared: size and hash of each file of its saved session; none where there is no saved session.
     """
 
     threads: int
     batch_tokens: int | None
-    prepared: Mapping[str, int] = field(default_factory=dict)
+    prepared: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check("threads", self.threads, 1, available_cpus())
         if self.batch_tokens is not None:
             _check("batch_tokens", self.batch_tokens, 1, 1 << 30)
-        for name, size in self.prepared.items():
-            _check(f"the size of {name}", size, 1, 1 << 50)
+        for name, record in self.prepared.items():
+            if not conforms(record, FileRecord):
+                raise ValueError(f"{name} is {record!r:.80}, expected its size and hash")
             if Path(name).name != name:
                 raise ValueError(f"{name!r:.40} is no file name")
 
@@ -100,55 +104,30 @@ def load(bundle: Bundle) -> Profile | None:
 
 def save(bundle: Bundle, profile: Profile) -> Path:
     """Write the profile in one step and return its path. Raises OutputError."""
-    directory = make_folder(bundle)
-    path, aside = directory / _PROFILE, directory / f".{_PROFILE}.{os.getpid()}"
     raw = {"format": FORMAT, "conditions": _conditions(bundle), **asdict(profile)}
-    try:
-        try:
-            aside.write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}; {_ELSEWHERE}") from None
-    return path
+    return cache.write(make_folder(bundle) / _PROFILE, json.dumps(raw, indent=2) + "\n")
 
 
 def forget_stale(bundle: Bundle) -> None:
     """Remove a profile that does not hold here, so that measuring again does not warn of it. Raises OutputError."""
     if isinstance(_read(bundle), str):
-        try:
-            (folder(bundle) / _PROFILE).unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder(bundle)} cannot be written: {error.strerror}; {_ELSEWHERE}") from None
+        cache.remove(folder(bundle) / _PROFILE)
 
 
 def folder(bundle: Bundle) -> Path:
-    """Where what belongs to `bundle` is kept, in the user's cache: $M3RT_CACHE, $XDG_CACHE_HOME/m3rt, ~/.cache/m3rt."""
-    own = os.environ.get("M3RT_CACHE")
-    shared = os.environ.get("XDG_CACHE_HOME")
-    root = Path(own) if own else Path(shared or os.path.expanduser("~/.cache")) / "m3rt"
-    return root / _digest(bundle)[:16]
+    """Where what belongs to `bundle` is kept in the user's cache."""
+    return cache.root() / _digest(bundle)[:16]
 
 
 def make_folder(bundle: Bundle) -> Path:
     """folder(), made if it is not there, for this user only. Raises OutputError."""
-    directory = folder(bundle)
-    try:
-        for path in (directory.parent, directory):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{directory} cannot be made: {error.strerror or error}; {_ELSEWHERE}") from None
-    return directory
+    return cache.make(folder(bundle))
 
 
 def prepared_folder(bundle: Bundle, engine: str) -> Path:
     """Where the saved session of `engine` for exactly this machine and these versions is kept."""
     key = hashlib.sha256(json.dumps(_conditions(bundle), sort_keys=True).encode()).hexdigest()
     return folder(bundle) / f"{engine}-{key[:8]}"
-
-
-_ELSEWHERE = "set M3RT_CACHE to a directory that can be written"
 
 
 def _conditions(bundle: Bundle) -> dict[str, Any]:
@@ -162,20 +141,23 @@ def _digest(bundle: Bundle) -> str:
 
 def _read(bundle: Bundle) -> Profile | str | None:
     """The profile, what is wrong with it, or None where there is none."""
+    path = folder(bundle) / _PROFILE
     try:
-        text = (folder(bundle) / _PROFILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+        if why := cache.distrust(path):
+            return f"is not used: {why}"
+        text = read_bytes(path, _MOST_BYTES).decode()
+    except (FileNotFoundError, NotADirectoryError):  # also where HOME is none
         return None
     except (OSError, UnicodeDecodeError) as error:
         return f"cannot be read ({error})"
     try:
-        raw = json.loads(text)
+        raw = parsed(text)
         if raw["format"] != FORMAT:
             return f"has format {raw['format']!r:.20}, this m3rt reads {FORMAT}"
         if differences := _differences(raw["conditions"], _conditions(bundle)):
             return f"is of another machine or version: {'; '.join(differences)}"
         return _typed(raw)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         return f"is damaged ({type(error).__name__}: {error!s:.80})"
 
 
@@ -190,15 +172,38 @@ def _prepared(bundle: Bundle, engine: str, setting: Setting) -> Path | None:
     if not setting.prepared:
         return None
     directory = prepared_folder(bundle, engine)
-    for name, size in setting.prepared.items():
-        try:
-            found: int | str = (directory / name).stat().st_size
-        except OSError:
-            found = "no"
-        if found != size:
-            _warn(f"{directory / name} has {found} bytes, expected {size}; loading without it; {_again(bundle)}")
+    for name, record in setting.prepared.items():
+        if why := _fault(directory / name, record):
+            _warn(f"{why}; loading without it; {_again(bundle)}")
             return None
     return directory
+
+
+def _fault(path: Path, record: FileRecord) -> str | None:
+    """Why a file is not the one that was saved, as far as a look tells."""
+    try:
+        if why := cache.distrust(path):
+            return why
+        found: int | str = path.stat().st_size
+    except OSError:
+        found = "no"
+    return None if found == record.size else f"{path} has {found} bytes, expected {record.size}"
+
+
+def check_saved(bundle: Bundle, progress: Callable[[int], object] = lambda n: None) -> int:
+    """Compare the saved sessions that would be used with their hashes; returns how many files. Raises BundleError."""
+    if (profile := load(bundle)) is None:
+        return 0
+    files = [
+        (directory / name, record)
+        for engine, setting in profile.settings.items()
+        if (directory := _prepared(bundle, engine, setting))
+        for name, record in setting.prepared.items()
+    ]
+    for path, record in files:
+        if (found := sha256(path, progress)) != record.sha256:
+            raise BundleError(f"{path} has SHA-256 {found}, expected {record.sha256}; {_again(bundle)}")
+    return len(files)
 
 
 def _differences(kept: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -209,8 +214,13 @@ def _differences(kept: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 
 def _typed(raw: Mapping[str, Any]) -> Profile:
-    settings = {name: Setting(**setting) for name, setting in raw["settings"].items()}
+    settings = {name: _setting(setting) for name, setting in raw["settings"].items()}
     return Profile(raw["engine"], settings, tuple(raw["measured"]))
+
+
+def _setting(raw: Mapping[str, Any]) -> Setting:
+    prepared = {name: FileRecord(**record) for name, record in raw.get("prepared", {}).items()}
+    return Setting(**{**raw, "prepared": prepared})
 
 
 def _check(name: str, value: object, low: int, high: int) -> None:

@@ -1,4 +1,4 @@
-"""A Unigram vocabulary that opens at once: its pieces stay in files that the system maps into memory.
+"""A Unigram vocabulary that opens at once: its numbers stay in files that the system maps into memory.
 
 Hugging Face's tokenizers splits a text into words, from a tokenizer.json whose vocabulary is one piece: the unknown
 one. Unigram shows an unknown word as its own text, so its tokens are the normalised words. Here each word is split
@@ -8,6 +8,7 @@ same order, so the same ids.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError
+from .files import read_bytes
+from .rust import in_one_line
 
 FOLDER = "unigram"
 PIPELINE = f"{FOLDER}/pipeline.json"  # tokenizer.json with <unk> for a vocabulary
@@ -26,21 +29,25 @@ SCORES = f"{FOLDER}/scores.npy"  # (keys,) float64: key -> log probability, none
 FILES = (PIPELINE, TRIE, IDS, SCORES)
 
 LONGEST_PIECE = 32  # characters; SentencePiece's pieces have 16 at most
+MOST_BYTES = 1 << 28  # of a tokenizer.json or a trie; XLM-R's tokenizer.json has 17 MB
 UNKNOWN_PENALTY = 10.0  # K_UNK_PENALTY of tokenizers and SentencePiece
 _CACHED_WORDS = 65_536
 _CACHED_LENGTH = 64  # characters of a word that may come again
+_NPY = b"\x93NUMPY\x01\x00"  # of version 1.0, and after it the header's length in two bytes
+_NPY_START = len(_NPY) + 2
+_NPY_HEADER = re.compile(rb"\{'descr': '([<>|=]\w{1,8})', 'fortran_order': False, 'shape': \((\d{1,12}),\), \} *\n")
 
 
 class Unigram:
     """Token ids by the files of a bundle's unigram folder; safe in many threads.
 
-    Raises BundleError for files that do not belong together. The trie's bytes must be checked before: marisa
-    trusts them.
+    trie: the bytes of its TRIE, which marisa trusts: see m3rt.tries.
+    Raises BundleError for files that do not belong together.
     """
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, trie: bytes) -> None:
         self._words = fast_tokenizer(bundle / PIPELINE)
-        self._trie = _trie(bundle / TRIE)
+        self._trie = _opened(trie, bundle / TRIE)
         self._ids = _array(bundle / IDS, np.dtype("<i4"), len(self._trie))
         scores = _array(bundle / SCORES, np.dtype("<f8"), len(self._trie))
         if self._ids.min() < 0 or self._ids.max() >= len(self._ids):
@@ -118,20 +125,26 @@ def fast_tokenizer(path: Path) -> Any:
     """Hugging Face's tokenizer of a tokenizer.json, without truncation or padding."""
     from tokenizers import Tokenizer
 
-    try:
-        fast = Tokenizer.from_buffer(path.read_bytes())
-    except Exception as error:  # the library raises bare Exception
-        raise BundleError(f"{path} is not a tokenizer file: {error}") from None
+    with in_one_line(f"{path} is not a tokenizer file"):
+        fast = Tokenizer.from_buffer(_content(path))
     fast.no_truncation()
     fast.no_padding()
     return fast
 
 
-def _trie(path: Path) -> Any:
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, MOST_BYTES)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _opened(content: bytes, path: Path) -> Any:
     from marisa_trie import Trie
 
     try:
-        trie = Trie().mmap(str(path))
+        # Not mapped: a file may change after it was checked.
+        trie = Trie().frombytes(content)
     except Exception as error:  # whatever the C++ library throws
         raise BundleError(f"{path} is not a trie: {error}; export the bundle again") from None
     if not len(trie):
@@ -140,10 +153,16 @@ def _trie(path: Path) -> Any:
 
 
 def _array(path: Path, dtype: np.dtype[Any], length: int) -> NDArray[Any]:
+    """A mapped .npy file, read without numpy's own reader, which Python 3.11 does not run in two threads at once."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # damaged headers raise whatever their Python text does
+        with path.open("rb") as file:
+            start = file.read(_NPY_START)
+            header = file.read(int.from_bytes(start[len(_NPY) :], "little"))
+        if not (start.startswith(_NPY) and (told := _NPY_HEADER.fullmatch(header))):
+            raise ValueError("no header of one dimension")
+        if (told[1].decode(), int(told[2])) != (dtype.str, length):
+            found = f"{told[1].decode()} ({told[2].decode()},)"
+            raise BundleError(f"{path} holds {found}, expected {dtype.str} {(length,)}; export the bundle again")
+        return np.memmap(path, dtype, "r", _NPY_START + len(header), (length,))
+    except (OSError, ValueError) as error:
         raise BundleError(f"{path} is not an array: {error}; export the bundle again") from None
-    if array.dtype != dtype or array.shape != (length,):
-        raise BundleError(f"{path} holds {array.dtype} {array.shape}, expected {dtype} {(length,)}; export it again")
-    return array  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 """Choosing an engine: what is missing says its install command, what is slow is refused, threads are kept."""
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import rounding
 from checkpoints import sentences
 from m3rt_export import export
 
@@ -17,10 +19,13 @@ from m3rt import BundleError, DeviceMissing, EngineError, InputError, M3Encoder,
 from m3rt.bundle import open_bundle
 from m3rt.cpu import flags, has_vnni
 from m3rt.engines import Heads, load_engine, reference_engine
-from m3rt.engines.onnxruntime import OnnxRuntimeEngine
 from m3rt.threads import available_cpus
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+needs_x86 = pytest.mark.skipif(
+    not X86, reason="only x86's u8 x s8 products saturate, and only its features have these names"
+)
 needs_vnni = pytest.mark.skipif(not has_vnni(), reason="openvino's int8 needs VNNI")
 # Its encoding of 256 bits, which some processors with AVX-512's lack: asked for it, oneDNN then saturates as AVX2 does.
 needs_avx_vnni = pytest.mark.skipif("avx_vnni" not in flags(), reason="this processor has no AVX-VNNI")
@@ -116,7 +121,7 @@ def test_both_engines_compute_the_same(precision: str, request: pytest.FixtureRe
         for name in ("onnxruntime", "openvino")
     )
     # Roundings, of bf16 too, go either way, and 32 components average little.
-    tolerance = {"fp32": 2e-6, "int8": 0.16}[precision]
+    tolerance = {"fp32": rounding.FP32, "int8": 0.16}[precision]
     for a, b in ((first.dense_vecs, second.dense_vecs), (first.multi.vectors, second.multi.vectors)):
         assert np.linalg.norm(a - b, axis=1).max() < tolerance
     width = max(first.sparse.indices.max(), second.sparse.indices.max()) + 1
@@ -170,10 +175,10 @@ np.save(sys.argv[2], model.encode(["What is M3?", "Bonjour à tous, " * 9, "東�
 @pytest.mark.parametrize(
     ("precision", "features"),
     [
-        ("fp32", "AVX512_CORE"),
-        ("fp32", "AVX2"),
-        pytest.param("int8", "AVX512_CORE_VNNI", marks=needs_vnni),
-        pytest.param("int8", "AVX2_VNNI", marks=needs_avx_vnni),
+        pytest.param("fp32", "AVX512_CORE", marks=needs_x86),
+        pytest.param("fp32", "AVX2", marks=needs_x86),
+        pytest.param("int8", "AVX512_CORE_VNNI", marks=[needs_x86, needs_vnni]),
+        pytest.param("int8", "AVX2_VNNI", marks=[needs_x86, needs_avx_vnni]),
     ],
 )
 def test_openvino_computes_the_same_on_lesser_processors(
@@ -248,14 +253,14 @@ def test_an_unknown_option_is_refused_with_the_known_ones(
 @pytest.mark.parametrize("name", ["auto", "onnxruntime"])
 def test_auto_is_the_engine_of_the_bundle(bundle_fp32: Path, name: str) -> None:
     engine = load_engine(open_bundle(bundle_fp32), engine=name, device="cpu", threads=1)
-    assert isinstance(engine, OnnxRuntimeEngine)
+    assert engine.name == "onnxruntime"
     assert engine.batch_tokens > 0
 
 
 def test_the_exact_path_of_cpus_without_vnni_gives_the_same_vectors(
     int8: M3Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("m3rt.engines.onnxruntime.has_vnni", lambda: False)
+    monkeypatch.setattr("m3rt.sessions.has_vnni", lambda: False)
     exact = M3Encoder(int8.path, device="cpu", threads=1).encode(sentences()).dense_vecs
     cosines = (exact * int8.encode(sentences()).dense_vecs).sum(axis=1)
     print(f"max {1 - cosines.min():.2g}, mean {1 - cosines.mean():.2g}")
@@ -308,6 +313,7 @@ def test_an_output_that_is_not_asked_for_is_none(bundle_fp32: Path, heads: Heads
 # ---- without VNNI
 
 
+@needs_x86
 def test_without_vnni_the_weights_become_unsigned_so_that_no_product_saturates(
     bundle_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,10 +324,10 @@ def test_without_vnni_the_weights_become_unsigned_so_that_no_product_saturates(
 
     text = ["The ferry leaves at seven.", "東京タワー"]
     exact = M3Encoder(bundle_int8, threads=1).encode(text).dense_vecs
-    monkeypatch.setattr(engine, "has_vnni", lambda: False)
+    monkeypatch.setattr("m3rt.sessions.has_vnni", lambda: False)
     options = engine._session_options(ort, 1, "cpu", "int8")
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    ort.InferenceSession(str(bundle_int8 / "model.onnx"), options, disabled_optimizers=engine._SLOWER_FUSIONS)
+    ort.InferenceSession(str(bundle_int8 / "model.onnx"), options, disabled_optimizers=engine._disabled("cpu", "int8"))
     graph = onnx.load(tmp_path / "optimized.onnx", load_external_data=False).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     products = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]

@@ -4,7 +4,10 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +15,8 @@ import pytest
 from checkpoints import sentences, write_checkpoint
 from m3rt_export import export
 
-from m3rt import M3Encoder, OutputError, machine, trials, tuning
-from m3rt.bundle import Bundle, open_bundle
+from m3rt import BundleError, EngineError, M3Encoder, M3rtError, OutputError, cpu, machine, trials, tuning
+from m3rt.bundle import Bundle, open_bundle, record
 from m3rt.cli import main
 from m3rt.cpu import has_vnni
 from m3rt.engines import load_engine, onnxruntime, openvino, saved
@@ -102,7 +105,7 @@ def test_the_cache_is_where_the_environment_says(
     ("conditions__versions__m3rt", "m3rt was X, is "),
     ("conditions__versions__onnxruntime", "onnxruntime was X, is "),
     ("conditions__versions__onnxruntime-gpu", "onnxruntime-gpu was X, is None"),
-    ("format", "has format 'X', this m3rt reads 1"),
+    ("format", "has format 'X', this m3rt reads 2"),
 ])  # fmt: skip
 def test_a_profile_of_other_conditions_is_ignored_and_says_which(bundle: Bundle, key: str, words: str) -> None:
     edit(tuning.save(bundle, PROFILE), **{key: "X"})
@@ -123,7 +126,7 @@ def test_a_profile_outlives_what_verify_notes_in_the_manifest(bundle: Bundle, tm
     assert tuning.load(open_bundle(other)) == PROFILE
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 1}', "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', "[" * 100_000, "\ud800"])
 def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     tuning.save(bundle, PROFILE).write_bytes(text.encode("utf-8", "surrogatepass"))
     refused(bundle, "cannot be read" if text == "\ud800" else "is damaged")
@@ -133,7 +136,9 @@ def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     ("engine", "torch"), ("engine", None), ("settings", {}), ("settings", []), ("measured", 1),
     ("settings__onnxruntime__threads", 10**6), ("settings__onnxruntime__threads", 0),
     ("settings__onnxruntime__threads", "1"), ("settings__onnxruntime__batch_tokens", -1),
-    ("settings__onnxruntime__prepared", {"../x": 1}), ("settings__onnxruntime__prepared", {"x": "1"}),
+    ("settings__onnxruntime__prepared", {"../x": {"size": 1, "sha256": ""}}),
+    ("settings__onnxruntime__prepared", {"x": 1}),
+    ("settings__onnxruntime__prepared", {"x": {"size": "1", "sha256": ""}}), ("settings__onnxruntime__prepared", [1]),
     ("settings__onnxruntime__more", 1), ("settings__torch", {"threads": 1, "batch_tokens": None}),
 ])  # fmt: skip
 def test_a_profile_with_an_impossible_value_is_ignored(bundle: Bundle, key: str, value: object) -> None:
@@ -152,6 +157,56 @@ def test_the_switch_ignores_a_profile(bundle: Bundle, monkeypatch: pytest.Monkey
     edit(tuning.save(bundle, PROFILE), format=2)
     monkeypatch.setenv("M3RT_TUNE", "0")
     assert tuning.load(bundle) is None
+
+
+def other(path: Path) -> None:
+    os.chown(path, 12345, -1)
+
+
+def open_to_all(path: Path) -> None:
+    path.chmod(path.stat().st_mode | 0o002)
+
+
+def open_to_the_group(path: Path) -> None:
+    path.chmod(path.stat().st_mode | 0o020)
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="this system has no owners")
+@pytest.mark.parametrize("change", [other, open_to_all, open_to_the_group])
+@pytest.mark.parametrize("level", [0, 1, 2], ids=["profile", "folder", "cache"])
+def test_a_profile_that_another_user_may_have_written_is_ignored(
+    bundle: Bundle, change: Callable[[Path], None], level: int
+) -> None:
+    path = tuning.save(bundle, PROFILE)
+    try:
+        change([path, *path.parents][level])
+    except PermissionError:
+        pytest.skip("only root gives files away")
+    refused(bundle, "belongs to user 12345, not to you" if change is other else "may be written by others")
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="this system has no owners")
+def test_a_cache_that_others_may_write_is_refused_before_any_work(
+    bundle: Bundle, cache: Path, capsys: Captured
+) -> None:
+    cache.mkdir()
+    cache.chmod(0o777)
+    assert main(["tune", str(bundle.path)]) == 2
+    assert re.fullmatch(
+        r"m3rt: error: [^\n]+ may be written by others [^\n]+set M3RT_CACHE[^\n]+\n", capsys.readouterr().err
+    )
+
+
+def test_what_the_cache_holds_is_its_users_only_whatever_the_umask(bundle: Bundle) -> None:
+    before = os.umask(0)
+    try:
+        files = saved.save(bundle, NAME, tuning.make_folder(bundle) / "x", 1)
+        path = tuning.save(bundle, PROFILE)
+    finally:
+        os.umask(before)
+    assert files
+    for each in (*path.parent.rglob("*"), path.parent, path.parent.parent):
+        assert not each.stat().st_mode & 0o077, each
 
 
 # ---- its use
@@ -175,10 +230,47 @@ def test_versions_are_those_that_importlib_finds() -> None:
     assert {name: version(name) for name in machine.versions()} == machine.versions()
 
 
+ARM = """processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp{more}
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: {variant}
+CPU part\t: {part}
+CPU revision\t: 1
+
+"""
+PROCESSORS = {
+    "Raspberry Pi 5": ARM.format(more="", variant="0x4", part="0xd0b"),
+    "Graviton2": ARM.format(more="", variant="0x3", part="0xd0c"),
+    "Graviton3": ARM.format(more=" i8mm bf16 sve svei8mm svebf16", variant="0x1", part="0xd40"),
+    "Graviton3 without bf16": ARM.format(more=" i8mm sve svei8mm svebf16", variant="0x1", part="0xd40"),
+    "another with SME": ARM.format(more=" i8mm bf16 sve svei8mm svebf16 sme", variant="0x1", part="0xd40"),
+}
+
+
+def test_processors_that_pack_weights_differently_have_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr(cpu, "Path", lambda name: SimpleNamespace(open=lambda errors: StringIO(text)))
+    for text in PROCESSORS.values():  # noqa: B007
+        cpu.processor.cache_clear()
+        found.append(machine.conditions()["cpu"])
+    cpu.processor.cache_clear()
+    assert len(set(found)) == len(PROCESSORS)
+    assert all("implementer 0x41 part 0xd" in name for name in found)
+
+
 # ---- the saved session
 
 
-SESSIONS = [("onnxruntime", "bundle_fp32"), ("onnxruntime", "bundle_aligned"), ("openvino", "bundle_int8")]
+SESSIONS = [
+    ("onnxruntime", "bundle_fp32"),
+    ("onnxruntime", "bundle_aligned"),
+    ("openvino", "bundle_fp32"),
+    ("openvino", "bundle_int8"),
+]
 MODULES: dict[str, Any] = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 
@@ -231,6 +323,33 @@ def test_a_truncated_session_is_ignored_with_one_line(kept: tuple[Bundle, Choice
     assert len(caught) == 1
 
 
+def test_verify_finds_a_changed_session_and_tells_how_to_make_it_anew(
+    kept: tuple[Bundle, Choice], capsys: Captured
+) -> None:
+    bundle, choice = kept
+    assert choice.prepared
+    assert main(["verify", str(bundle.path)]) == 0
+    path = next(p for p in choice.prepared.iterdir() if p.suffix in (".bin", ".blob"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    capsys.readouterr()
+    assert main(["verify", str(bundle.path)]) == 2
+    assert re.fullmatch(rf"m3rt: error: {path} has SHA-256 .*; run: m3rt tune [^\n]+\n", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(not hasattr(os, "chown"), reason="this system has no owners")
+def test_a_session_that_another_user_may_have_written_is_ignored(kept: tuple[Bundle, Choice]) -> None:
+    bundle, choice = kept
+    assert choice.prepared
+    for path in (next(choice.prepared.iterdir()), choice.prepared):
+        path.chmod(0o777)
+        with pytest.warns(UserWarning, match=r"may be written by others .* run: m3rt tune") as caught:
+            assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, 1)
+        assert len(caught) == 1
+        path.chmod(0o700)
+
+
 def test_a_session_that_does_not_load_is_ignored(kept: tuple[Bundle, Choice], recwarn: Any) -> None:
     bundle, choice = kept
     assert choice.prepared
@@ -259,7 +378,7 @@ def test_a_compiled_model_is_used_for_its_own_threads_and_place_only(
         engine = openvino.load(place, device="cpu", threads=threads, prepared=folder)
         used = engine._compiled.get_property("LOADED_FROM_CACHE")
         assert used == (threads == 1 and place is bundle)
-        assert {p.name: p.stat().st_size for p in folder.iterdir()} == files  # nothing is added
+        assert {p.name: record(p) for p in folder.iterdir()} == files  # nothing is added
 
 
 def test_weights_that_would_crash_a_kernel_are_not_saved(bundle_int8: Path) -> None:
@@ -350,6 +469,19 @@ def test_an_encoder_loads_as_tuned_and_an_argument_wins(bundle: Bundle) -> None:
     tuned, asked = M3Encoder(bundle.path), M3Encoder(bundle.path, engine="onnxruntime", batch_tokens=64)
     assert (tuned._engine.name, tuned._batch_tokens) == ("openvino", 128)
     assert (asked._engine.name, asked._engine.batch_tokens, asked._batch_tokens) == ("onnxruntime", 256, 64)
+
+
+@pytest.mark.parametrize("kind", [EngineError, BundleError])
+def test_tuning_goes_on_without_an_engine_that_fails(
+    kind: type[M3rtError], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind("can't protect")
+
+    monkeypatch.setattr("m3rt.engines.openvino.load", fail)
+    assert trials.tune(bundle, 1).engine == "onnxruntime"
+    with pytest.raises(EngineError, match=r"no engine runs .*: can't protect"):
+        trials.tune(bundle, 1, names=["openvino"])
 
 
 def test_tuning_again_does_not_take_the_old_profile_for_the_engines_own(bundle: Bundle) -> None:

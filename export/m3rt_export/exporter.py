@@ -15,6 +15,7 @@ from m3rt.bundle import Bundle, open_bundle, record
 from m3rt.errors import BundleError, CheckpointError, InputError, OutputError
 from m3rt.files import Busy, locked
 from m3rt.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, FileRecord, Manifest, Precision, Source
+from m3rt.sessions import sessions
 from m3rt.unigram import FILES as UNIGRAM_FILES
 
 from .build import OPERATORS, WEIGHTS, build
@@ -121,6 +122,7 @@ def _fill(
         ),
         prompts=config.prompts,
         matryoshka_dims=config.matryoshka_dims,
+        sessions=sessions(graph.files, precision),
     )
 
 

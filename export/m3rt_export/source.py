@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from m3rt.errors import CheckpointError, InputError
+from m3rt.telemetry import silenced
 
 from .foreign import ADAPTER, CONFIG, OLD_FOLDER, refuse_foreign
 from .sentence_transformers import SETTINGS
@@ -107,7 +108,8 @@ def needed_files(available: list[str], *, dense_only: bool) -> list[str]:
 
 def _fetch(model_id: str, revision: str | None, dense_only: bool) -> Path:
     try:
-        from huggingface_hub import HfApi, constants, snapshot_download
+        with silenced():
+            from huggingface_hub import HfApi, constants, snapshot_download
     except ImportError as error:
         raise CheckpointError(
             f'{model_id} is no local directory, and the Hub needs huggingface_hub: pip install "m3rt[export]"'

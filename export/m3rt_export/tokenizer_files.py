@@ -49,7 +49,7 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
         with one_line(path):
             _write_unigram(directory, tokenizer)
             # Whatever a tokenizer may hold that was not thought of here: then the bundle goes without.
-            if Unigram(directory).ids(texts) != rows:
+            if Unigram(directory, (directory / TRIE).read_bytes()).ids(texts) != rows:
                 shutil.rmtree(directory / FOLDER)
 
 

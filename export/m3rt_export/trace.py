@@ -12,6 +12,7 @@ import onnx
 
 from m3rt.errors import CheckpointError, InputError
 from m3rt.manifest import Graph, Precision
+from m3rt.telemetry import silenced
 
 from .build import GRAPH, WEIGHTS
 from .config import SUPPORTED, Config
@@ -54,7 +55,8 @@ def trace(
 
 def _traced(checkpoint: Path, scratch: Path) -> Any:
     try:
-        from optimum.exporters.onnx import main_export
+        with silenced():  # it imports onnxruntime and huggingface_hub
+            from optimum.exporters.onnx import main_export
     except ImportError:
         raise CheckpointError(
             f'{checkpoint} needs Optimum to be traced, which is not installed; run: pip install "m3rt[optimum]"'

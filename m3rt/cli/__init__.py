@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from ..errors import M3rtError
+from ..rust import hush_panics
 from ..version import __version__
 from .console import close_stdout, one_line_warning, open_missing_streams, say
 
@@ -58,6 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run `m3rt` with `args`, by default the process's own, and return the exit status."""
     args = sys.argv[1:] if args is None else args
     open_missing_streams()
+    hush_panics()
     with warnings.catch_warnings():
         warnings.showwarning = one_line_warning
         try:

@@ -49,7 +49,8 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     if save_session and saved.supported(bundle, profile.engine):
         files = saved.save(bundle, profile.engine, directory, best.threads)
         profile = replace(profile, settings={**profile.settings, profile.engine: replace(best, prepared=files)})
-        told = f"{size(sum(files.values()))} of {profile.engine}'s session saved; --no-save-session does without"
+        total = size(sum(file.size for file in files.values()))
+        told = f"{total} of {profile.engine}'s session saved; --no-save-session does without"
         say(told if files else "this bundle's session cannot be saved (alignment); loading is as before")
     path = tuning.save(bundle, profile)
     saved.remove_others(directory)

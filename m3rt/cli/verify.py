@@ -38,8 +38,9 @@ def command(
 ) -> None:
     """Check a bundle's files, and that it computes here what it should.
 
-    Every file's SHA-256 is compared with the manifest, then the golden texts are encoded and compared with
-    what the export gave. Exit status 1: the files are right and the results are not.
+    Every file's SHA-256 is compared with the manifest, and that of what m3rt tune saved of them here; then the golden
+    texts are encoded and compared with what the export gave. Exit status 1: the files are right and the results are
+    not.
 
     With --against, outputs are compared with those of a bundle in fp32, on the texts of --data or without any on
     300 built-in sentences in 30 languages. Checks and their limits: cosine_mean 0.9995 and cosine_min 0.998 of the
@@ -53,12 +54,14 @@ def command(
     from ..bundle import check_hashes, open_bundle
     from ..encoder import M3Encoder
     from ..golden import check
+    from ..tuning import check_saved
 
     if (data or limits) and not against:
         raise InputError("--data and --limit compare with another bundle; name it with --against")
     bundle = open_bundle(model)
     with bar(total=bundle.size(), desc="hashes", unit="B", unit_scale=True) as progress:
         check_hashes(bundle, progress.update)
+        check_saved(bundle, progress.update)
     report = check(M3Encoder(model, **runtime), bundle)
     passed = report.passed
     found = _gate(bundle, against, data, split, max_queries, limits, runtime) if against and passed else None

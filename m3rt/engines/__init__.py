@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, get_args
@@ -14,6 +15,7 @@ from ..manifest import EngineName
 from ..threads import available_cpus
 from ..tuning import Choice, choose
 from .base import Engine, Heads, Outputs
+from .reopening import Reopening
 
 __all__ = ["Engine", "Heads", "Outputs", "load_engine", "reference_engine", "usable"]
 
@@ -40,7 +42,7 @@ def load_engine(
         choice = choose(bundle, engine=engine, device=device, threads=threads)
     name = next((e for e in ENGINES if e == choice.engine), None) or _preferred(bundle)
     bundle.graph(name)  # says so when there is none, before an engine is imported
-    loaded: Engine = _module(name).load(bundle, device=device, **choice.options)
+    loaded = Reopening(partial(_module(name).load, bundle, device=device, **choice.options))
     loaded.batch_tokens = choice.batch_tokens or loaded.batch_tokens
     return loaded
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..manifest import Graph
+from ..errors import EngineError
+from ..manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,10 @@ class Outputs:
 class Ports:
     """How the inputs and outputs of a bundle's graph meet `run`'s arguments and result; the same for every engine."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.outputs = [port.name for port in graph.outputs]
-        self._inputs = {port.name for port in graph.inputs}
+    def __init__(self, manifest: Manifest) -> None:
+        self.outputs = [port.name for port in manifest.graph.outputs]
+        self._inputs = {port.name for port in manifest.graph.inputs}
+        self._dim, self._colbert_dim = manifest.dim, manifest.architecture.colbert_dim
 
     def feeds(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads
@@ -54,13 +56,23 @@ class Ports:
         }
         return {name: array for name, array in every.items() if name in self._inputs}
 
-    def result(self, arrays: Mapping[str, NDArray[np.float32]], heads: Heads) -> Outputs:
-        """The outputs that were asked for."""
-        return Outputs(
-            arrays["dense_vecs"] if heads.dense else None,
-            arrays["token_weights"] if heads.sparse else None,
-            arrays["colbert_vecs"] if heads.colbert else None,
-        )
+    def result(self, arrays: Mapping[str, NDArray[np.float32]], shape: tuple[int, int], heads: Heads) -> Outputs:
+        """The outputs that were asked for, for input of that shape. Raises EngineError for others than promised."""
+        batch, tokens = shape
+        expected = {
+            "dense_vecs": (batch, self._dim),
+            "token_weights": shape,
+            "colbert_vecs": (batch, tokens - 1, self._colbert_dim),
+        }
+        asked = {"dense_vecs": heads.dense, "token_weights": heads.sparse, "colbert_vecs": heads.colbert}
+        for name in (name for name, wanted in asked.items() if wanted):
+            found = arrays[name]
+            if found.shape != expected[name] or found.dtype != np.float32:
+                raise EngineError(
+                    f"the graph's {name} is {found.dtype} {found.shape}, expected float32 {expected[name]}; "
+                    "export the bundle again"
+                )
+        return Outputs(*(arrays[name] if wanted else None for name, wanted in asked.items()))
 
 
 class Engine(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..cpu import has_vnni
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
+from ..manifest import Precision
+from ..sessions import onnxruntime_session
+from ..telemetry import silenced
 from ..threads import available_cpus
 from .base import Heads, Outputs, Ports
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# On a CPU the fused operators are slower than their parts (benchmarks/LOG.md).
-_SLOWER_FUSIONS = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion"]
 # Padded tokens of a pass, and the tokens that a pass of its own costs. On a CPU small passes keep activations in the
 # cache, and int8 weights are cheap to read again (benchmarks/LOG.md); on a GPU large ones fill it (not measured).
 _BATCHES = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20)}
 _GPU_BATCHES = (16384, 512)
+_LEVELS = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 PREPARED = ("model.onnx", "prepacked.bin")  # a saved session
 # A pass over more tokens than this returns its scratch memory to the system.
 _SHRINK_TOKENS = 8192
@@ -37,7 +44,7 @@ class OnnxRuntimeEngine:
         self.device = device
         self.batch_tokens, self.pass_tokens = _BATCHES.get((device, bundle.manifest.precision), _GPU_BATCHES)
         self._session = session
-        self._ports = Ports(bundle.manifest.graph)
+        self._ports = Ports(bundle.manifest)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
         try:
@@ -45,12 +52,10 @@ class OnnxRuntimeEngine:
             arrays = self._session.run(self._ports.outputs, feeds, self._options(input_ids.size))
         except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
             raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {_line(error)}") from None
-        return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), heads)
+        return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), input_ids.shape, heads)
 
     def _options(self, tokens: int) -> Any:
-        import onnxruntime as ort
-
-        options = ort.RunOptions()
+        options = _onnxruntime().RunOptions()
         if self.device == "cpu" and tokens >= _SHRINK_TOKENS:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
@@ -85,7 +90,7 @@ def open_session(
             str(graph),
             options,
             providers=[_PROVIDERS[device]],
-            disabled_optimizers=_SLOWER_FUSIONS if device == "cpu" else None,
+            disabled_optimizers=_disabled(device, bundle.manifest.precision),
         )
     except Exception as error:
         raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
@@ -113,7 +118,8 @@ def save_session(bundle: Bundle, directory: Path) -> None:
     graph = str(bundle.graph("onnxruntime"))
     try:
         # Dropped at once: only what a process of its own loads from the files is worth trusting.
-        ort.InferenceSession(graph, options, providers=[_PROVIDERS["cpu"]], disabled_optimizers=_SLOWER_FUSIONS)
+        disabled = _disabled("cpu", bundle.manifest.precision)
+        ort.InferenceSession(graph, options, providers=[_PROVIDERS["cpu"]], disabled_optimizers=disabled)
     except Exception as error:
         raise BundleError(f"{graph} cannot be saved: {_line(error)}") from None
 
@@ -129,15 +135,17 @@ def evaluate(model: bytes, feeds: dict[str, NDArray[Any]], outputs: list[str]) -
     return results
 
 
+@cache
 def _onnxruntime() -> Any:
     try:
-        import onnxruntime
+        with silenced():
+            import onnxruntime
     except ImportError as error:
         raise EngineMissing(_missing(error)) from None
     return onnxruntime
 
 
-def _session_options(ort: Any, threads: int | None, device: str, precision: str) -> Any:
+def _session_options(ort: Any, threads: int | None, device: str, precision: Precision) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
@@ -146,19 +154,16 @@ def _session_options(ort: Any, threads: int | None, device: str, precision: str)
     # Threads spin between the operators of a pass, which is fast, and sleep when it ends, which is polite.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if device == "cpu":
-        # The graph is written fused; the extended passes would only undo that.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        if precision == "fp16":
-            # Optimized, the session would hold every weight again as float32.
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.add_session_config_entry("session.disable_prepacking", "1")
-            options.enable_cpu_mem_arena = False
-        if precision == "int8" and not has_vnni():
-            # Without VNNI, u8 x s8 products saturate in 16 bits. The exact path turns the weights to u8, which
-            # is an extended pass.
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-            options.add_session_config_entry("session.x64quantprecision", "1")
+        session = onnxruntime_session(precision)
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[session.optimization])
+        for name, value in session.config.items():
+            options.add_session_config_entry(name, value)
+        options.enable_cpu_mem_arena = precision != "fp16"
     return options
+
+
+def _disabled(device: str, precision: Precision) -> list[str]:
+    return list(onnxruntime_session(precision).disabled_optimizers) if device == "cpu" else []
 
 
 def _choose(device: str, bundle: Bundle, available: list[str]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from ..bundle import Bundle
 from ..cpu import has_bf16, has_vnni
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
+from ..telemetry import silenced
 from ..threads import available_cpus
 from .base import Heads, Outputs, Ports
 
@@ -36,7 +39,7 @@ class OpenVinoEngine:
         self.batch_tokens, self.pass_tokens = _BATCHES[bundle.manifest.precision]
         self._compiled = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
-        self._ports = Ports(bundle.manifest.graph)
+        self._ports = Ports(bundle.manifest)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
         try:
@@ -44,16 +47,15 @@ class OpenVinoEngine:
         except Empty:
             request = self._compiled.create_infer_request()
         try:
-            out = request.infer(
-                self._ports.feeds(input_ids, attention_mask, heads)
-            )  # copies: the arrays outlive the request
+            out = request.infer(self._ports.feeds(input_ids, attention_mask, heads))
+            arrays = {name: out[name] for name in self._ports.outputs}  # copies: they outlive the request
         except Exception as error:
             raise EngineError(f"openvino failed on a {input_ids.shape} batch: {_line(error)}") from None
         self._idle.put(request)
         if input_ids.size > _RELEASE_TOKENS:
             with suppress(RuntimeError):  # another thread is in the middle of a pass: its memory stays for now
                 self._compiled.release_memory()
-        return self._ports.result({name: out[name] for name in self._ports.outputs}, heads)
+        return self._ports.result(arrays, input_ids.shape, heads)
 
 
 def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | None = None) -> OpenVinoEngine:
@@ -71,8 +73,9 @@ def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | N
 def open_session(
     bundle: Bundle, device: str, threads: int | None = None, prepared: Path | None = None
 ) -> OpenVinoEngine:
-    """Compile the bundle's graph, however slow it will be. Raises BundleError."""
+    """Compile the bundle's graph, however slow it will be. Raises BundleError, or EngineError in a forked child."""
     ov = _openvino()
+    _check_process()
     graph = bundle.graph("openvino")
     threads = threads or available_cpus()
     options = {
@@ -93,6 +96,21 @@ def open_session(
     return OpenVinoEngine(compiled, bundle)
 
 
+@cache
+def _first_process() -> int:
+    """The process that first compiled a model; a forked child has its parent's answer."""
+    return os.getpid()
+
+
+def _check_process() -> None:
+    """Refuse what would hang: OpenVINO's threads leave counts in memory that a child without them waits on."""
+    if os.getpid() != _first_process():
+        raise EngineError(
+            "openvino ran in the process that this one was forked from, and would hang here; start workers by "
+            "multiprocessing's 'spawn', load the model after the fork, or use engine='onnxruntime'"
+        )
+
+
 def saved_key(bundle: Bundle, threads: int) -> dict[str, str | int]:
     """What OpenVINO's cache tells models apart by, beside the versions and the processor of a tuning profile."""
     graph = bundle.graph("openvino")
@@ -106,9 +124,11 @@ def _saved_key(directory: Path) -> object:
         return None
 
 
+@cache
 def _openvino() -> Any:
     try:
-        import openvino
+        with silenced():
+            import openvino
     except ImportError as error:
         if importlib.util.find_spec("openvino") is None:
             raise EngineMissing('openvino is not installed; run: pip install "m3rt[openvino]"') from None

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle import Bundle, record
 from ..errors import M3rtError, OutputError
+from ..manifest import FileRecord
 from .base import Engine, Heads, Outputs
 
 _MODULES: dict[str, str] = {"onnxruntime": ".prepacked", "openvino": ".compiled"}
@@ -27,8 +28,8 @@ def supported(bundle: Bundle, engine: str) -> bool:
     return engine in bundle.manifest.engines and bool(_module(engine).supported(bundle))
 
 
-def save(bundle: Bundle, engine: str, directory: Path, threads: int) -> dict[str, int]:
-    """Save the session of `bundle` as `directory`, replacing it, and return the size of each file.
+def save(bundle: Bundle, engine: str, directory: Path, threads: int) -> dict[str, FileRecord]:
+    """Save the session of `bundle` as `directory`, replacing it, and return the size and hash of each file.
 
     The saved session is loaded and compared with the plain one before it counts. Returns nothing, and leaves nothing,
     where a saved session could not be used. Raises OutputError, and then leaves no file.
@@ -45,6 +46,8 @@ def save(bundle: Bundle, engine: str, directory: Path, threads: int) -> dict[str
         plain, kept = (_probe(module.open_session(bundle, "cpu", threads, folder), bundle) for folder in (None, aside))
         if not _equal(plain, kept):
             raise OutputError(f"the session saved in {directory} differs from the plain one; use --no-save-session")
+        for path in aside.iterdir():
+            path.chmod(0o600)  # an engine writes as the umask says
         shutil.rmtree(directory, ignore_errors=True)
         os.replace(aside, directory)
     except OSError as error:
@@ -55,7 +58,7 @@ def save(bundle: Bundle, engine: str, directory: Path, threads: int) -> dict[str
         raise OutputError(f"{directory} cannot be written: {error}; {_WAY_OUT}") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return {path.name: path.stat().st_size for path in sorted(directory.iterdir())}
+    return {path.name: record(path) for path in sorted(directory.iterdir())}
 
 
 def remove_others(directory: Path) -> None:

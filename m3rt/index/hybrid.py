@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from .. import forks
 from ..arguments import flag, path_of
-from ..bundle import DEFAULT
+from ..bundle import DEFAULT, portable
 from ..embeddings import Embeddings
 from ..errors import InputError, whole_number
 from ..listing import listed
@@ -57,8 +59,8 @@ class HybridIndex:
         self.path = path_of("path", path)
         self._threads = None if threads is None else whole_number("threads", threads, 1, 1 << 16)
         self._model = model
-        self._lock = threading.RLock()
-        self._loading = threading.Lock()  # not the writers': a search must not wait for an add
+        self.forked()
+        forks.tell(self)
         self._loaded: M3Encoder | None = None
         self._snapshot = open_snapshot(self.path)
         if model is not None:
@@ -104,6 +106,16 @@ class HybridIndex:
         settings = Settings(dense, sparse, colbert, *widths, chunk_tokens, chunk_overlap)
         directory.create(directory_path, Manifest(settings, identity))
         return cls(directory_path, model)
+
+    def forked(self) -> None:
+        """Make locks that no thread holds; in a forked child those that others held would stay so."""
+        self._lock = threading.RLock()
+        self._loading = threading.Lock()  # not the writers': a search must not wait for an add
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An index pickles as its arguments, and is opened again."""
+        model = portable(self._model) if isinstance(self._model, str | Path) else self._model
+        return partial(type(self), self.path.absolute(), model, threads=self._threads), ()
 
     def __repr__(self) -> str:
         return f"HybridIndex({str(self.path)!r}: {len(self)} documents, {self._snapshot.manifest.model or 'no model'})"

@@ -1,0 +1,44 @@
+"""An engine that a forked child opens again, since the threads of its parent's did not come along."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import forks
+from .base import Engine, Heads, Outputs
+
+
+class Reopening:
+    """The engine that `load` makes, made anew in each process that uses it."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        self._load = load
+        self._loading = threading.Lock()
+        self._engine: Engine | None = None
+        engine = self._opened()
+        self.name, self.device = engine.name, engine.device
+        self.batch_tokens, self.pass_tokens = engine.batch_tokens, engine.pass_tokens
+        forks.tell(self)
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
+        """As Engine.run; in a forked child its first call loads the bundle again, and raises what that raises."""
+        engine = self._engine or self._opened()
+        with forks.native():
+            return engine.run(input_ids, attention_mask, heads)
+
+    def forked(self) -> None:
+        """Give up the parent's engine. It is never freed: that would wait for its threads."""
+        if self._engine is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+        self._engine, self._loading = None, threading.Lock()
+
+    def _opened(self) -> Engine:
+        with self._loading, forks.native():
+            if self._engine is None:
+                self._engine = self._load()
+            return self._engine
