@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from ..errors import InputError
 from ..texts import TextFile
-from .console import bar, emit_text, plain, say, size
+from .console import bar, emit_json, emit_text, say, size
 from .options import FORMAT, ID_FIELD, input_option, model_option, runtime_options
 
 if TYPE_CHECKING:
@@ -169,9 +168,9 @@ def info(index: str, verify: bool, as_json: bool) -> None:
         with bar(total=found["size"], desc="hashes", unit="B", unit_scale=True) as progress:
             found["faults"] = opened.verify(progress.update)
     if as_json:
-        emit_text(json.dumps(found, ensure_ascii=False, indent=2))
+        emit_json(found, indent=2)
     else:
-        emit_text("\n".join(f"{label:<11}{plain(value)}" for label, value in _rows(found)))
+        emit_text(*(f"{label:<11}{value}" for label, value in _rows(found)))
     if found.get("faults"):
         say(f"error: {len(found['faults'])} files differ: {found['faults'][0]}; build the index again or restore them")
         raise click.exceptions.Exit(1)
