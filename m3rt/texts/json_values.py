@@ -11,6 +11,7 @@ from .record import Rows, Unreadable
 
 _DEPTH = 100  # of lists and objects in one another
 _SPACE = " \t\r\n"
+_HOLDERS = (dict, list)
 
 
 def json_lines(file: IO[bytes], field: str) -> Rows:
@@ -105,9 +106,18 @@ def _object(value: Any, field: str, place: int) -> Mapping[str, Any]:
     return value
 
 
-def _deeper(value: Any, levels: int) -> bool:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_deeper(item, levels - 1) for item in inside if isinstance(item, dict | list))
+def _deeper(value: dict[str, Any], levels: int) -> bool:
+    layer: list[Any] = [value]
+    for _ in range(levels):
+        layer = [
+            item
+            for holder in layer
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+            if isinstance(item, _HOLDERS)
+        ]
+        if not layer:
+            return False
+    return True
 
 
 def _not_json(error: Exception, place: int) -> Unreadable:

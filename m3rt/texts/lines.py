@@ -7,7 +7,7 @@ from typing import IO
 
 from .record import Unreadable
 
-LINE_BYTES = 1 << 26  # the most that one line may have: what has no line ends must not fill the memory
+LINE_BYTES = 1 << 24  # the most that one line may have: what has no line ends must not fill the memory
 
 
 def lines(file: IO[bytes]) -> Iterator[str]:
