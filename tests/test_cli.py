@@ -277,3 +277,40 @@ def test_a_terminal_sees_bars(bundle_fp32: Path) -> None:
     os.close(ours)
     assert process.returncode == 0
     assert b"hashes: 100%" in shown
+
+
+# An interrupt at the import of a module, or at the process's end, which is the surest way to hit a moment.
+INTERRUPT = """
+import atexit, os, signal, sys
+moment = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+if moment == "the end":
+    atexit.register(os.kill, os.getpid(), signal.SIGINT)
+from m3rt.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "message"), [("click", ""), ("m3rt.cli.info", "m3rt: interrupted\n"), ("the end", "")]
+)
+def test_an_interrupt_is_quiet_from_start_to_end(moment: str, message: str, bundle_fp32: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPT, moment, "info", bundle_fp32], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, message)
+
+
+def test_an_ignored_interrupt_stays_ignored(bundle_fp32: Path) -> None:
+    script = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{INTERRUPT}"
+    for moment in ("click", "m3rt.cli.info", "the end"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, moment, "info", bundle_fp32], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")

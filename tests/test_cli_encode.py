@@ -199,6 +199,7 @@ def test_what_cannot_be_asked_is_one_line(texts: Path, tmp_path: Path, capsys: C
         (["a", "-o", texts / "out.npz"], "cannot be written"),
         (["-i", tmp_path / "nowhere.txt"], "does not exist"),
         (["-i", tmp_path], "is a directory"),
+        (["-i", texts, "-i", texts], "Expected one -i, got 2"),
         (["-i", texts, "--input-format", "jsonl"], "line 1: not JSON"),
         (["broken \udcff"], "text 0: lone surrogate"),
     ]:
@@ -358,3 +359,44 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
 
     # All at once would take 25 MB for the dense vectors alone, and more for texts, ids and weights.
     assert peak(200_000) - peak(5_000) < 15
+
+
+def test_a_link_to_nowhere_is_not_written_through(texts: Path, tmp_path: Path, capsys: Captured) -> None:
+    link = tmp_path / "out.npz"
+    link.symlink_to(tmp_path / "new" / "folder" / "out.npz")
+    message = error_of(capsys, "-i", texts, "-o", link)
+    assert f"{link} links to {tmp_path / 'new' / 'folder' / 'out.npz'}, which is not there; remove the link" in message
+    assert {*os.listdir(tmp_path)} == {texts.name, link.name}
+    (tmp_path / "old.npz").touch()
+    link.unlink()
+    link.symlink_to(tmp_path / "old.npz")
+    encode("-i", texts, "-o", link, "--force")
+    assert link.is_symlink()
+    assert len(np.load(tmp_path / "old.npz")["n_tokens"]) == 60
+
+
+def test_beir_s_ids_are_carried_through_and_its_title_is_not_read(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "in.json").write_text('[{"_id": "b", "id": 1, "title": "T", "text": "a"}, {"id": 2, "text": "a"}]')
+    rows = rows_of(capsys, "-i", tmp_path / "in.json")
+    assert [row["id"] for row in rows] == ["b", 2]
+    assert rows[0]["dense_vecs"] == rows[1]["dense_vecs"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n"])
+def test_an_empty_file_is_no_text_and_empty_lines_are_empty_texts(
+    data: bytes, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "-").write_bytes(data)  # a file of that name, which ./ tells from stdin
+    assert len(rows_of(capsys, "-i", tmp_path / "-")) == data.count(b"\n")
+
+
+def test_a_file_that_may_not_be_read_is_one_line(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.txt").touch()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("m3rt.texts.TextFile._open", refuse)  # root may read everything
+    assert "in.txt cannot be read: Permission denied" in error_of(capsys, "-i", tmp_path / "in.txt")

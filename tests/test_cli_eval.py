@@ -178,3 +178,16 @@ def test_what_cannot_be_done_is_one_line_before_any_work(
             args = ["eval", str(model), str(data), "--bm25", "--chart", str(tmp_path / "c.svg")]
             assert main(args) == 2
             assert 'pip install "m3rt[eval]"' in capsys.readouterr().err
+
+
+def test_a_chart_does_not_follow_a_link_to_nowhere(model: Path, data: Path, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "c.svg").symlink_to(tmp_path / "new.svg")
+    assert main(["eval", str(model), str(data), "--chart", str(tmp_path / "c.svg")]) == 2
+    assert "which is not there; remove the link" in capsys.readouterr().err
+    assert not (tmp_path / "new.svg").exists()
+
+
+def test_a_data_set_may_be_named_as_no_formula_is(model: Path, tmp_path: Path) -> None:
+    data = dataset(tmp_path / "a$^b$", sentences()[:4])
+    assert main(["eval", str(model), str(data), "--chart", str(tmp_path / "c.svg")]) == 0
+    assert "a$^b$" in (tmp_path / "c.svg").read_text("utf-8")

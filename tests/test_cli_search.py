@@ -18,12 +18,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from checkpoints import sentences
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from m3rt import HybridIndex, M3Encoder
 from m3rt.cli import main
-from m3rt.cli.console import plain
-from m3rt.cli.snippet import WIDTH, snippet
+from m3rt.cli.snippet import WIDTH, _matches, _start, snippet
+from m3rt.evaluation import read_dataset
+from m3rt.printable import plain
 
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 LANGUAGES = ["de", "en", "sw"]
@@ -360,3 +363,64 @@ def test_a_text_cannot_move_the_cursor() -> None:
     for joined in ("می\u200cخواهم", "👩\u200d👩\u200d👧"):
         assert plain(joined) == joined
     assert "\x1b" not in shown("evil \x1b[2J word", {"w": 1})
+
+
+def test_an_index_and_an_evaluation_read_beir_s_corpus_alike(fp32: M3Encoder, tmp_path: Path, capsys: Captured) -> None:
+    rows = [{"_id": "b", "id": "other", "title": "A title", "text": "a text"}, {"_id": "c", "title": "", "text": "two"}]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "text"}\n')
+    (tmp_path / "qrels.tsv").write_text("q\tb\t1\n")
+    run("index", "build", tmp_path / "index", "-i", tmp_path / "corpus.jsonl")
+    hits = {hit.id: hit for hit in HybridIndex(tmp_path / "index", fp32).search("text")}
+    data = read_dataset(tmp_path)
+    assert {key: hit.text for key, hit in hits.items()} == dict(zip(data.corpus.ids, data.corpus.texts, strict=True))
+    assert hits["b"].metadata == {"id": "other", "title": "A title"}
+    run("index", "build", tmp_path / "bare", "-i", tmp_path / "corpus.jsonl", "--field", "text", "--id-field", "_id")
+    assert {hit.text for hit in HybridIndex(tmp_path / "bare", fp32).search("text")} == {"a text", "two"}
+
+
+def test_blank_lines_delete_nothing_and_unknown_ids_are_counted(index: Path, tmp_path: Path, capsys: Captured) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("\ns1\n\n  \nnowhere\r\ns2\n")
+    run("index", "delete", index, "-i", ids)
+    assert capsys.readouterr().err == f"m3rt: 2 of 3 ids deleted from {index}; 1 are not in it\n"
+    (tmp_path / "ids.jsonl").write_text('{"_id": "s3", "text": "x"}\n{"id": "s4"}\n')
+    run("index", "delete", index, "-i", tmp_path / "ids.jsonl")
+    (tmp_path / "ids.csv").write_text("name,text\ns5,x\n")
+    run("index", "delete", index, "-i", tmp_path / "ids.csv", "--id-field", "name")
+    assert {f"s{i}" for i in range(1, 6)}.isdisjoint(hit.id for hit in HybridIndex(index).search("word", 60))
+    assert len(HybridIndex(index)) == 55
+
+
+def test_a_snippet_of_a_long_text_takes_linear_time() -> None:
+    calls = 0
+
+    class Counted(dict[int, float]):
+        def __getitem__(self, term: int) -> float:
+            nonlocal calls
+            calls += 1
+            return super().__getitem__(term)
+
+    text = "zebra yak " * 100_000
+    snippet(text, Counted({ord("z"): 1.0, ord("y"): 2.0}), tokens, chr, str)
+    assert calls < 4 * 2 * len(text) / 10
+    looked = 0
+
+    def piece(term: int) -> str:
+        nonlocal looked
+        looked += 1
+        return chr(term)
+
+    word = "".join(map(chr, range(0x4E00, 0x9000)))
+    snippet(word, {ord(c): 1.0 for c in word}, tokens, piece, str)
+    assert looked <= 32
+
+
+@given(words=st.lists(st.sampled_from(["ant", "bee", "cow", "dog", "x", "yy"]), max_size=200))
+def test_a_snippet_starts_where_the_sum_of_distinct_terms_is_largest(words: list[str]) -> None:
+    terms = {ord("a"): 1.0, ord("b"): 2.0, ord("c"): 4.0}
+    matches = sorted(_matches(" ".join(words), terms, tokens, chr))
+    sums = [sum({m.term: terms[m.term] for m in matches[i:] if m.end - first.start <= WIDTH - 40}.values())
+            for i, first in enumerate(matches)]  # fmt: skip
+    expected = matches[sums.index(max(sums))].start if matches else 0
+    assert _start(matches, terms) == expected

@@ -373,3 +373,72 @@ def test_a_dense_model_has_nothing_to_fuse(labelled: Task) -> None:
     dense = type(docs)(docs.dense_vecs, None, None, docs.n_tokens, docs.truncated)
     with pytest.raises(InputError, match="this bundle is dense only"):
         tune(Views(dense, dense), labelled)
+
+
+def test_a_query_that_is_a_document_does_not_find_itself(fp32: M3Encoder, tmp_path: Path) -> None:
+    bodies = sentences()[:6]
+    rows = [{"_id": f"x{i}", "text": text} for i, text in enumerate(bodies)]
+    write(tmp_path, rows, rows[:4], "".join(f"x{i}\tx{i + 1}\t1\n" for i in range(3)) + "x3\tx3\t1\n")
+    notes: list[str] = []
+    found = task(read_dataset(tmp_path), note=notes.append)
+    assert [note.partition(": ")[2] for note in notes] == [
+        "3 queries, such as 'x0', with the id of a document, left out of its own results as in BEIR"
+    ]
+    assert [np.flatnonzero(~mask).tolist() for mask in found.candidates()] == [[0], [1], [2], []]  # x3 was judged
+    rankings: list[list[int]] = [ranking.tolist() for ranking in bm25(found)]
+    for scores, mask in zip(embed(fp32, found, print_not).each(), found.candidates(), strict=True):
+        rankings += [mode.rank(scores, mask).tolist() for mode in MODES.values()]
+    assert len(rankings) == 4 + 4 * len(MODES)
+    assert not any(0 in ranking for ranking in [rankings[0], *rankings[4 : 4 + len(MODES)]])
+    # BEIR's rule on whole rankings: what is left after the query's own document is taken out.
+    whole = evaluate(fp32, Task(found.data, found.pools)).modes["dense"]["MRR@10"]
+    assert evaluate(fp32, found, words=True).modes["dense"]["MRR@10"].mean() > whole.mean()
+
+
+QRELS = {
+    "header": "query-id\tcorpus-id\tscore\nq\ta\t1\nr\tb\t2\n",
+    "no header": "q\ta\t1\nr\tb\t2\n",
+    "windows": "query-id\tcorpus-id\tscore\r\nq\ta\t1\r\nr\tb\t2\r\n",
+    "byte order mark": "\ufeffquery-id\tcorpus-id\tscore\nq\ta\t1\nr\tb\t2\n",
+    "trec by spaces": "q 0 a 1\nr 0 b 2\n",
+    "trec by wide spaces": "q  Q0  a  1\nr  Q0  b  2\n\n",
+    "trec by tabs": "q\t0\ta\t1\nr\t0\tb\t2\n",
+    "negative is not relevant": "q\ta\t1\nr\tb\t2\nr\ta\t-2\nq\tb\t0\n",
+    "whole numbers with a point": "q\ta\t1.0\nr\tb\t2.\n",
+    "repeated rows": "q\ta\t1\nr\tb\t2\nq\ta\t1\n",
+}
+
+
+@pytest.mark.parametrize("form", QRELS)
+def test_judgements_read_alike_in_every_form(form: str, tmp_path: Path) -> None:
+    notes: list[str] = []
+    data = read_dataset(write(tmp_path, CORPUS, QUERIES, QRELS[form]), note=notes.append)
+    assert data.relevant == ({0: 1}, {1: 2})
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "grade", ["0.5", ".5", "1e3", "inf", "nan", "9" * 400, "1000001", "-1000001", "one", "", "1,0", "٣"]
+)
+def test_a_grade_that_is_no_whole_number_in_bounds_is_refused(grade: str, tmp_path: Path) -> None:
+    write(tmp_path, CORPUS, QUERIES, f"r\tb\t1\nq\ta\t{grade}\n")
+    with pytest.raises(InputError, match=r"line 2: .*the grade a whole number up to 1,000,000; mend it$") as error:
+        read_dataset(tmp_path)
+    assert len(str(error.value)) < 400
+
+
+def test_the_highest_grade_is_measured(tmp_path: Path) -> None:
+    data = read_dataset(write(tmp_path, CORPUS, QUERIES, "q\ta\t1000000\nq\tb\t1\n"))
+    assert measure(data.relevant, [np.array([0, 1])])["nDCG@10"].tolist() == [1.0]
+
+
+def test_contradicting_judgements_are_told_and_the_last_counts(tmp_path: Path) -> None:
+    notes: list[str] = []
+    data = read_dataset(
+        write(tmp_path, CORPUS, QUERIES, "q\ta\t2\nq\ta\t1\nr\ta\t1\nr\ta\t0\nr\tb\t1\n"), note=notes.append
+    )
+    assert data.relevant == ({0: 1}, {1: 1})
+    assert [note.partition("qrels.tsv: ")[2] for note in notes] == [
+        "2 judgements, such as 'q', with another grade than an earlier one of the same document; "
+        "the last counts, as in BEIR"
+    ]

@@ -101,8 +101,8 @@ def fill(spool: Spool, model: M3Encoder, records: list[Record] = RECORDS, size: 
         first += len(chunk)
 
 
-def write(path: Path, model: M3Encoder, **options: Any) -> bytes:
-    with Spool(path, {}) as spool:
+def write(path: Path, model: M3Encoder, *, force: bool = False, **options: Any) -> bytes:
+    with Spool(path, {}, force=force) as spool:
         fill(spool, model, **options)
         spool.finish()
     return path.read_bytes()
@@ -265,10 +265,14 @@ def test_a_file_that_exists_is_replaced_only_by_force_and_a_directory_never(fp32
         Spool(tmp_path / "dir.npz", {}, force=True)
 
 
-def test_a_link_is_written_through(fp32: M3Encoder, tmp_path: Path) -> None:
+def test_a_link_is_written_through_to_what_is_there(fp32: M3Encoder, tmp_path: Path) -> None:
     (tmp_path / "数据").mkdir()
     (tmp_path / "link.npz").symlink_to(tmp_path / "数据" / "naïve 🙂.npz")
-    write(tmp_path / "link.npz", fp32)
+    with pytest.raises(OutputError, match=r"links to .*, which is not there"):
+        write(tmp_path / "link.npz", fp32)
+    assert os.listdir(tmp_path / "数据") == []
+    (tmp_path / "数据" / "naïve 🙂.npz").touch()
+    write(tmp_path / "link.npz", fp32, force=True)
     assert (tmp_path / "link.npz").is_symlink()
     assert len(read_npz(tmp_path / "数据" / "naïve 🙂.npz")["dense_vecs"]) == len(TEXTS)
     assert os.listdir(tmp_path / "数据") == ["naïve 🙂.npz"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import bar, emit_text, size
+from .console import bar, emit_json, emit_text, size
 from .options import model_argument, runtime_options
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
         "threads": choice.threads or available_cpus(),
         "batch_tokens": batch_tokens,
     }
-    emit_text("\n".join(f"{name:<14}{_flat(value)}" for name, value in regime.items()) + "\n")
+    emit_text(*(f"{name:<14}{_flat(value)}" for name, value in regime.items()), "")
     encoder.encode("What is BGE M3?")
     loaded = measure.memory()
     with bar(total=len(LATENCY) + 3) as progress:
@@ -71,8 +70,8 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
         progress.set_description_str("cold start")
         result["cold_start_s"] = measure.cold_start(model, options)
         progress.update()
-    emit_text(_table(result))
-    emit_text(json.dumps(result, ensure_ascii=False))
+    emit_text(*_table(result))
+    emit_json(result)
 
 
 def _latencies(encoder: M3Encoder, budget: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -102,20 +101,19 @@ def _each(progress: Any, results: Iterator[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _table(result: dict[str, Any]) -> str:
+def _table(result: dict[str, Any]) -> list[str]:
     lines = ["latency       p50 ms    p95 ms    p99 ms      runs"]
     for name, row in result["latency_ms"].items():
         values = [row[p] for p in ("p50", "p95", "p99", "runs")] if row else [None] * 4
         lines.append(f"{name:<10}" + "".join(f"{_number(v):>10}" for v in values))
-    lines.append("\ntokens/s      median       low      high      runs")
+    lines += ["", "tokens/s      median       low      high      runs"]
     for name, row in result["tokens_per_s"].items():
         values = [row[p] for p in ("median", "low", "high", "runs")] if row else [None] * 4
         lines.append(f"{name:<10}" + "".join(f"{_number(v):>10}" for v in values))
     lines.append("")
     for name, value in result["memory"].items():
         lines.append(f"{name.replace('_', ' '):<20}{'unknown' if value is None else size(value)}")
-    lines.append(f"{'cold start':<20}{result['cold_start_s']:.2f} s, process start to first embedding\n")
-    return "\n".join(lines)
+    return [*lines, f"{'cold start':<20}{result['cold_start_s']:.2f} s, process start to first embedding", ""]
 
 
 def _number(value: float | int | None) -> str:

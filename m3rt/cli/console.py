@@ -9,14 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import OutputError
+from ..printable import plain, to_json
 
-_JOINERS = "\u200c\u200d"  # Persian words and emoji need them, and they move nothing
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
-
-def plain(text: str) -> str:
-    """The text on one line, without what could move a terminal's cursor or turn its direction."""
-    return "".join(c if c.isprintable() or c in _JOINERS else " " for c in text)
 
 
 def say(message: str) -> None:
@@ -39,9 +34,19 @@ def emit(pieces: Iterable[bytes]) -> None:
         raise OutputError(f"stdout cannot be written: {error.strerror or error}") from None
 
 
-def emit_text(text: str) -> None:
-    """emit() a text and a line end, in UTF-8 whatever the locale."""
-    emit([f"{text}\n".encode("utf-8", "backslashreplace")])
+def emit_text(*lines: str) -> None:
+    """emit() lines for people, each of them one line whatever it holds, in UTF-8 whatever the locale."""
+    emit_styled(map(plain, lines))
+
+
+def emit_styled(lines: Iterable[str]) -> None:
+    """emit() lines that are plain() already, apart from codes of their own."""
+    emit([f"{line}\n".encode("utf-8", "backslashreplace") for line in lines])
+
+
+def emit_json(value: Any, *, indent: int | None = None) -> None:
+    """emit() a value for machines, which a terminal can show too."""
+    emit([f"{to_json(value, indent)}\n".encode()])
 
 
 def open_missing_streams() -> None:
@@ -65,7 +70,11 @@ def bar(**options: Any) -> Any:
     """A tqdm bar that only a terminal sees: logs would fill with its redrawings."""
     from tqdm import tqdm
 
-    return tqdm(disable=None, dynamic_ncols=True, smoothing=0, **options)
+    class Bar(tqdm):  # type: ignore[misc]
+        def set_description_str(self, desc: str | None = None, refresh: bool = True) -> None:
+            super().set_description_str(plain(desc or ""), refresh)
+
+    return Bar(disable=None, dynamic_ncols=True, smoothing=0, **options)
 
 
 def size(n: float) -> str:

@@ -14,10 +14,10 @@ import click
 from ..bundle import open_bundle, sha256
 from ..errors import EngineError, InputError
 from ..manifest import MANIFEST
-from ..texts import READERS, Record, TextFile, arguments, chunks
+from ..texts import Record, TextFile, arguments, chunks
 from ..version import __version__
 from .console import bar, say
-from .options import model_option, runtime_options
+from .options import FORMAT, input_option, model_option, runtime_options
 
 if TYPE_CHECKING:
     from ..embeddings import Embeddings
@@ -33,15 +33,8 @@ _CHARACTERS = {True: 1 << 17, False: 1 << 20}
 @click.command("encode")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @model_option
-@click.option(
-    "-i",
-    "--input",
-    "source",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Texts to read; - is stdin.",
-)
-@click.option("--input-format", type=click.Choice(list(READERS)), help="By default the file's suffix says, else txt.")
+@input_option("Texts to read; - is stdin.")
+@FORMAT
 @click.option("--field", default="text", help="The key or column that holds the text.")
 @click.option("-o", "--output", "out", metavar="FILE", default="-", help="A .jsonl, .npz or .parquet file.")
 @click.option("--force", is_flag=True, help="Replace the output file if it exists.")
@@ -71,8 +64,9 @@ def command(
     m3rt encode -m BUNDLE --sparse "What is BGE M3?"
     m3rt encode -m BUNDLE -i passages.jsonl -o passages.npz
 
-    The input is UTF-8: plain text with a text a line, .jsonl, .csv or .tsv with a header, or .parquet; an "id"
-    beside the text is carried through. The output is JSON lines on stdout, or a file.
+    The input is UTF-8: plain text with a text a line (.txt, .text, .md, no suffix, stdin), .jsonl (.ndjson,
+    .jsonlines), .json with a list of objects, .csv or .tsv with a header, or .parquet, each also with .gz; an "_id" or
+    "id" beside the text is carried through. The output is JSON lines on stdout, or a file.
 
     A file grows in FILE.partial and appears when it is complete. After an interruption the same command resumes,
     given the same input: for stdin, the same stream from its start.

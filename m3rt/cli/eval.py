@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import emit_text, say
+from .console import emit_json, emit_text, say
 from .options import runtime_options
 
 if TYPE_CHECKING:
@@ -92,14 +91,13 @@ def command(
         ones.append(_evaluated(encoder, each, weights, bm25))
         others += [_evaluated(other, each, weights, False)] if other else []
         if not as_json:
-            text = [conditions(ones[-1]), "", table(ones[-1:], others[-1:]), languages(ones[-1])]
-            emit_text("\n".join(part for part in text if part) + "\n")
+            emit_text(conditions(ones[-1]), *table(ones[-1:], others[-1:]), *languages(ones[-1]), "")
     if as_json:
         result: dict[str, Any] = {"model": model, "against": against, "weights": dict(weights)}
         result |= {"cross_lingual": cross_lingual, "language_pairs": language_pairs}
-        emit_text(json.dumps(result | to_json(ones, others or None), ensure_ascii=False, indent=2))
+        emit_json(result | to_json(ones, others or None), indent=2)
     elif len(ones) > 1:
-        emit_text(f"mean of {len(ones)} data sets\n{table(ones, others or None)}")
+        emit_text(f"mean of {len(ones)} data sets", *table(ones, others or None))
     if chart:
         draw(ones, chart)
         say(f"{chart} written")

@@ -100,13 +100,13 @@ class Feed:
         for number, record in enumerate(self._source, 1):
             if record.id is None and not self._numbered:
                 raise InputError(
-                    f"document {number} has no {self._source.id_field!r}, which tells it from those of the index; "
+                    f"document {number} has no {self._source.id_names}, which tells it from those of the index; "
                     "choose with --id-field"
                 )
             name = str(number if record.id is None else record.id)
             if not name:
                 raise InputError(
-                    f"document {number} has an empty {self._source.id_field!r}; give it one, or leave it out"
+                    f"document {number} has an empty {self._source.id_names}; give it one, or leave it out"
                 )
             if name in seen:
                 raise InputError(f"document {number} has the id {name!r:.60} of an earlier one; mend it")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError, OutputError
+from ..printable import plain
 from .console import say
 from .meter import Meter
 
@@ -50,7 +51,7 @@ def pass_through(
 
 def table(found: Gate) -> str:
     """The checks, one a line."""
-    of = f", {', '.join(found.datasets)}" if found.datasets else ""
+    of = plain(f", {', '.join(found.datasets)}") if found.datasets else ""
     lines = [f"{found.engine} beside {found.reference}, {found.fidelity.texts} texts{of}:"]
     for check in found.checks:
         name, _, mode = check.name.partition(" ")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..texts import READERS, TextFile
-from .console import bar, emit_text, plain, say, size
-from .options import model_option, runtime_options
+from ..texts import TextFile
+from .console import bar, emit_json, emit_text, say, size
+from .options import FORMAT, ID_FIELD, input_option, model_option, runtime_options
 
 if TYPE_CHECKING:
     from ..index import HybridIndex
@@ -23,18 +22,10 @@ _COLBERT = ("none", "int8", "binary", "binary+int8")
 def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """-i, --input-format, --field, --id-field and --commit-every."""
     options = (
-        click.option(
-            "-i",
-            "--input",
-            "source",
-            metavar="FILE",
-            required=True,
-            type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-            help="Documents to read; - is stdin.",
-        ),
-        click.option("--input-format", type=click.Choice(list(READERS)), help="By default the suffix says, else txt."),
-        click.option("--field", default="text", help="The key or column that holds the text."),
-        click.option("--id-field", default="id", help="The one that holds the id."),
+        input_option("Documents to read; - is stdin.", required=True),
+        FORMAT,
+        click.option("--field", help="The key or column that holds the text.  [default: title and text]"),
+        ID_FIELD,
         click.option(
             "--commit-every",
             type=click.IntRange(min=1),
@@ -76,9 +67,10 @@ def build(
     m3rt index build my-index -m BUNDLE -i passages.jsonl
     m3rt index build my-index -m BUNDLE -i books.csv --colbert int8 --chunk-tokens 512
 
-    The input is as m3rt encode's: plain text with a document a line, .jsonl, .csv, .tsv or .parquet. What stands
-    beside text and id is kept as metadata; documents without an id are numbered. After an interruption the same command
-    goes on, given the same input.
+    The input is as m3rt encode's: plain text with a document a line, .jsonl, .json, .csv, .tsv or .parquet. The text is
+    "text", after "title" and a space where there is one; --field takes one field alone. The id is "_id", or "id" where
+    there is no "_id". These are BEIR's rules, and m3rt eval's. All other fields, and the title, are kept as metadata;
+    documents without an id are numbered. After an interruption the same command goes on, given the same input.
 
     Without --chunk-tokens a text is cut off where the model's limit is, and the number of those is told. With it, a
     search ranks a document by its best chunk.
@@ -96,7 +88,7 @@ def build(
         "chunk_tokens": chunk_tokens,
         "chunk_overlap": chunk_overlap,
     }
-    feed = Feed(TextFile(source, input_format, field, id_field, metadata=True), commit_every)
+    feed = Feed(TextFile(source, input_format, field, id_field, metadata=True, titles=True), commit_every)
     encoder = M3Encoder(model, **runtime)
     if (Path(index) / "index.json").exists():
         opened = HybridIndex(index, encoder)
@@ -118,26 +110,34 @@ def add(
     """Add documents to an index; those with an id that is there already are replaced."""
     from .feed import Feed
 
-    feed = Feed(TextFile(source, input_format, field, id_field, metadata=True), commit_every, numbered=False)
+    feed = Feed(
+        TextFile(source, input_format, field, id_field, metadata=True, titles=True), commit_every, numbered=False
+    )
     _feed(feed, opened(index, model, runtime), "add the same input again: what is there is replaced")
 
 
 @command.command("delete")
 @click.argument("index")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option(
-    "-i", "--input", "source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Ids to read, one a line; - is stdin.",
-)  # fmt: skip
-def delete(index: str, ids: tuple[str, ...], source: str | None) -> None:
-    """Delete documents by their ids, in one commit."""
+@input_option("Ids to read; - is stdin.")
+@FORMAT
+@ID_FIELD
+def delete(
+    index: str, ids: tuple[str, ...], source: str | None, input_format: str | None, id_field: str | None
+) -> None:
+    """Delete documents by their ids, in one commit.
+
+    A plain file has an id on each line, and blank lines are passed over; of other formats the ids are taken.
+    """
     if bool(ids) == (source is not None):
         raise click.UsageError("Expected either ID arguments or -i FILE (-i - is stdin).")
     from ..index import HybridIndex
 
-    wanted = list(ids) if source is None else [record.text for record in TextFile(source, "txt")]
-    found = HybridIndex(index).delete(list(dict.fromkeys(wanted)))
-    say(f"{found:,} of {len(set(wanted)):,} ids deleted from {index}")
+    given = ids if source is None else TextFile(source, input_format, id_field=id_field).ids()
+    wanted = list(dict.fromkeys(given))
+    found = HybridIndex(index).delete(wanted)
+    missing = f"; {len(wanted) - found:,} are not in it" if found < len(wanted) else ""
+    say(f"{found:,} of {len(wanted):,} ids deleted from {index}{missing}")
 
 
 @command.command("compact")
@@ -167,9 +167,9 @@ def info(index: str, verify: bool, as_json: bool) -> None:
         with bar(total=found["size"], desc="hashes", unit="B", unit_scale=True) as progress:
             found["faults"] = opened.verify(progress.update)
     if as_json:
-        emit_text(json.dumps(found, ensure_ascii=False, indent=2))
+        emit_json(found, indent=2)
     else:
-        emit_text("\n".join(f"{label:<11}{plain(value)}" for label, value in _rows(found)))
+        emit_text(*(f"{label:<11}{value}" for label, value in _rows(found)))
     if found.get("faults"):
         say(f"error: {len(found['faults'])} files differ: {found['faults'][0]}; build the index again or restore them")
         raise click.exceptions.Exit(1)

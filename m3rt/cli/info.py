@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from ..bundle import Bundle, open_bundle
 from ..manifest import Port
-from .console import emit_text, size
+from .console import emit_json, emit_text, size
 from .options import model_argument
 
 
@@ -26,9 +25,9 @@ def command(model: str, as_json: bool) -> None:
     bundle = open_bundle(model)
     if as_json:
         whole = {"path": str(bundle.path), "size": bundle.size(), **asdict(bundle.manifest)}
-        emit_text(json.dumps(whole, ensure_ascii=False, indent=2))
+        emit_json(whole, indent=2)
     else:
-        emit_text("\n".join(f"{label:<11}{value}" for label, value in _rows(bundle)))
+        emit_text(*(f"{label:<11}{value}" for label, value in _rows(bundle)))
 
 
 def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:

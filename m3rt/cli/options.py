@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..bundle import DEFAULT
+from ..texts import READERS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -51,3 +52,28 @@ def model_option(command: Command) -> Command:
     """-m, which M3RT_MODEL may give instead."""
     about = "The directory of a bundle; m3-tiny comes with m3rt."
     return click.option("-m", "--model", default=DEFAULT, envvar=MODEL, show_envvar=True, help=about)(command)
+
+
+FORMAT = click.option("--input-format", type=click.Choice(list(READERS)), help="By default the file's suffix says.")
+ID_FIELD = click.option("--id-field", help="The key or column that holds the id.  [default: _id, else id]")
+
+
+def input_option(about: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """-i FILE, as `source`, which click would let the last of several win."""
+    return click.option(
+        "-i",
+        "--input",
+        "source",
+        metavar="FILE",
+        required=required,
+        multiple=True,
+        callback=_one,
+        type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+        help=about,
+    )
+
+
+def _one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+    if len(values) > 1:
+        raise click.UsageError(f"Expected one -i, got {len(values)}; join the files, as by cat A B, and read -i -.")
+    return values[0] if values else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ..errors import InputError
-from .console import emit_text, plain, say
+from ..printable import plain
+from .console import emit_json, emit_styled, say
 from .options import runtime_options
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def command(
     if result.truncated:
         say(f"the query was cut to {found.encoder.manifest.max_tokens} tokens")
     if as_json:
-        emit_text(json.dumps(_values(query, result, found.encoder), ensure_ascii=False))
+        emit_json(_values(query, result, found.encoder))
     else:
-        emit_text("\n".join(_lines(result, found.encoder, explain)))
+        emit_styled(_lines(result, found.encoder, explain))
 
 
 def _filter(text: str) -> tuple[str, str]:

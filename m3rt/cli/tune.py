@@ -54,13 +54,13 @@ def command(model: str, seconds: int, save_session: bool) -> None:
         say(told if files else "this bundle's session cannot be saved (alignment); loading is as before")
     path = tuning.save(bundle, profile)
     saved.remove_others(directory)
-    emit_text(_table(profile.measured))
+    emit_text(*_table(profile.measured))
     batch = f"batches of {best.batch_tokens} tokens" if best.batch_tokens else "the engine's own batches"
     say(f"{profile.engine}, {best.threads} threads, {batch}: used from now on, unless told otherwise")
     emit_text(str(path))
 
 
-def _table(rows: Iterable[Mapping[str, Any]]) -> str:
+def _table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = [f"{'engine':<14}{'threads':>8}{'batch':>8}{'16-token query':>17}{'tokens/s':>10}{'visits':>8}"]
     for row in rows:
         query = f"{row['query_ms']:.1f} ms" if row["query_ms"] else "-"
@@ -68,4 +68,4 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
         lines.append(
             f"{row['engine']:<14}{row['threads']:>8}{batch:>8}{query:>17}{row['tokens_per_s']:>10.0f}{row['visits']:>8}"
         )
-    return "\n".join(lines)
+    return lines

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InputError
-from .console import bar, emit_text, say, size
+from .console import bar, emit_json, emit_text, say, size
 from .options import model_argument, runtime_options
 
 if TYPE_CHECKING:
@@ -66,11 +64,14 @@ def command(
     passed = report.passed
     found = _gate(bundle, against, data, split, max_queries, limits, runtime) if against and passed else None
     if as_json:
-        # JSON has no infinity, which stands for outputs of different shapes.
-        differences = {name: d if math.isfinite(d) else None for name, d in report.differences.items()}
         result: dict[str, Any] = {"path": model, "files": len(bundle.manifest.files), "bytes": bundle.size()}
-        result |= {"texts": report.texts, "differences": differences, "tolerance": report.tolerance, "passed": passed}
-        emit_text(json.dumps(result | ({"fidelity": {found.engine: found.to_json()}} if found else {}), indent=2))
+        result |= {
+            "texts": report.texts,
+            "differences": dict(report.differences),
+            "tolerance": report.tolerance,
+            "passed": passed,
+        }
+        emit_json(result | ({"fidelity": {found.engine: found.to_json()}} if found else {}), indent=2)
     else:
         emit_text(f"{len(bundle.manifest.files)} files, {size(bundle.size())}: hashes match")
         emit_text(f"{report.texts} golden texts, largest difference (tolerance {report.tolerance:g}):")
@@ -84,7 +85,7 @@ def command(
         from .gate import refuse, table
 
         if not as_json:
-            emit_text(table(found))
+            emit_text(*table(found).splitlines())
         refuse(bundle, [found])
 
 

@@ -45,7 +45,7 @@ def bm25(task: Task) -> list[NDArray[np.int64]]:
     index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
     index.index([words(text) or [""] for text in task.data.corpus.texts], show_progress=False)
     found = []
-    for text, pool in zip(task.data.queries.texts, task.pools, strict=True):
+    for text, pool in zip(task.data.queries.texts, task.candidates(), strict=True):
         scores = _scores(index, words(text), len(pool))
         found.append(top_k(scores, DEPTH, alive=pool & (scores > 0))[0])
     return found

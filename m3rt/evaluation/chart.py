@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..output import check_link
+from ..printable import plain
 from .evaluate import Evaluation
 from .extra import need
 from .measures import MAIN
@@ -26,7 +28,7 @@ def chart(ones: list[Evaluation], path: str | Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    shown, names = modes(ones), [one.task.data.name for one in ones]
+    shown, names = modes(ones), [plain(one.task.data.name) for one in ones]
     width = 0.85 / len(shown)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9}):
         figure = Figure(figsize=(max(4.5, 0.18 * len(shown) * len(names) + 1.5), 3.2))
@@ -34,7 +36,7 @@ def chart(ones: list[Evaluation], path: str | Path) -> None:
         for i, (mode, colour) in enumerate(zip(shown, _COLOURS, strict=False)):
             places = np.arange(len(names)) + (i - (len(shown) - 1) / 2) * width
             axis.bar(places, [one.mean(mode) for one in ones], width, label=mode, color=colour)
-        axis.set_xticks(range(len(names)), names, color=_TEXT, rotation=20 if len(names) > 4 else 0)
+        axis.set_xticks(range(len(names)), names, color=_TEXT, rotation=20 if len(names) > 4 else 0, parse_math=False)
         axis.set_ylabel(MAIN, color=_TEXT)
         axis.tick_params(colors=_TEXT)
         axis.spines[["top", "right"]].set_visible(False)
@@ -51,3 +53,4 @@ def check(path: str) -> None:
     need("matplotlib")
     if Path(path).suffix.lower() not in SUFFIXES:
         raise InputError(f"the chart is {path!r:.80}, expected a name that ends in {', '.join(SUFFIXES)}")
+    check_link(Path(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,15 @@ from ..errors import InputError
 from ..texts import Record, TextFile
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
-_HEADER = {"query-id", "query_id", "query", "qid"}
+_HEADER = {"query-id", "query_id", "query", "qid", "queryid", "topic"}
+_NUMBER = re.compile(r"[+-]?\d*\.?\d+(e[+-]?\d+)?", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?\d{1,9}(\.0*)?", re.ASCII)
+_HIGHEST_GRADE = 1_000_000  # trec_eval takes memory for each grade below
+_FLAWS = {  # what judgements can be, and what becomes of them
+    "query": "of an unknown query; left out",
+    "document": "of an unknown document; left out",
+    "again": "with another grade than an earlier one of the same document; the last counts, as in BEIR",
+}
 
 Note = Callable[[str], object]
 Relevant = Mapping[int, int]  # index of a document -> grade > 0
@@ -52,16 +61,18 @@ class Dataset:
 def read_dataset(directory: str | Path, *, split: str = "test", note: Note = lambda line: None) -> Dataset:
     """Read a directory in BEIR's layout (arXiv:2104.08663), or with ids in "id" and judgements in qrels.tsv.
 
-    corpus.jsonl: "_id" or "id", "text", and if there "title" (put before the text), "lang" and "group".
-    queries.jsonl: the same. qrels/SPLIT.tsv, the only file of qrels/, or qrels.tsv: query, document, grade by tabs,
-    with or without a header. note: called with a line for each kind of flaw that leaves the rest usable: unknown or
-    repeated ids, empty documents, queries without a relevant document. Raises InputError for all else.
+    corpus.jsonl: "_id", or "id" where there is none, "text", and if there "title" (put before the text), "lang" and
+    "group". queries.jsonl: the same without titles. qrels/SPLIT.tsv, the only file of qrels/, or qrels.tsv: query,
+    document, grade by tabs, with or without a header, or TREC's four columns by tabs or spaces. A grade is a whole
+    number, and one above 0 says relevant. note: called with a line for each kind of flaw that leaves the rest usable:
+    unknown or repeated ids, contradicting judgements, empty documents, queries without a relevant document. Raises
+    InputError for all else.
     """
     path = Path(directory)
     for name in (CORPUS, QUERIES):
         if not (path / name).is_file():
             raise InputError(f"{path} has no {name}; expected a data set with {CORPUS}, {QUERIES} and {QRELS}.tsv")
-    corpus = _texts(path / CORPUS, "document", note)
+    corpus = _texts(path / CORPUS, "document", note, titles=True)
     queries = _texts(path / QUERIES, "query", note)
     if empty := [key for key, text in zip(corpus.ids, corpus.texts, strict=True) if not text.strip()]:
         note(f"{path / CORPUS}: {_count(empty, 'document')} empty; kept, as any ranking may return them")
@@ -74,25 +85,23 @@ def read_dataset(directory: str | Path, *, split: str = "test", note: Note = lam
     return Dataset(path.resolve().name, corpus, queries.take(places), tuple(judged[i] for i in places))
 
 
-def _texts(path: Path, what: str, note: Note) -> Texts:
+def _texts(path: Path, what: str, note: Note, *, titles: bool = False) -> Texts:
     rows: dict[str, Record] = {}
     repeated = []
-    for number, row in enumerate(TextFile(str(path), "jsonl", metadata=True), 1):
-        rest = row.metadata or {}
-        key = rest.get("_id") if row.id is None else row.id
-        if not isinstance(key, str | int):
+    for number, row in enumerate(TextFile(str(path), "jsonl", metadata=True, titles=titles), 1):
+        if row.id is None:
             raise InputError(f"{path}: {what} {number} has neither '_id' nor 'id', expected a string; mend it")
-        if str(key) in rows:
-            repeated.append(str(key))
-        rows.setdefault(str(key), row)
+        if str(row.id) in rows:
+            repeated.append(str(row.id))
+        rows.setdefault(str(row.id), row)
     if repeated:
         note(f"{path}: {_count(repeated, 'row')} with an id of an earlier one; the first of each is kept")
-    found = [(row.text, row.metadata or {}) for row in rows.values()]
+    found = [row.metadata or {} for row in rows.values()]
     return Texts(
         tuple(rows),
-        tuple(" ".join(filter(None, [_string(rest, "title"), text])) for text, rest in found),
-        tuple(_string(rest, "lang") for _, rest in found),
-        tuple(_string(rest, "group") for _, rest in found),
+        tuple(row.text for row in rows.values()),
+        tuple(_string(rest, "lang") for rest in found),
+        tuple(_string(rest, "group") for rest in found),
     )
 
 
@@ -117,35 +126,51 @@ def _judgements(path: Path, corpus: Texts, queries: Texts, note: Note) -> dict[i
     """Relevant documents of each query that has some."""
     documents = {key: i for i, key in enumerate(corpus.ids)}
     asked = {key: i for i, key in enumerate(queries.ids)}
-    relevant: dict[int, dict[int, int]] = {}
-    unknown: dict[str, list[str]] = {"query": [], "document": []}
+    judged: dict[int, dict[int, int]] = {}
+    flaws: dict[str, list[str]] = {flaw: [] for flaw in _FLAWS}
     for query, document, grade in _rows(path):
         if query not in asked:
-            unknown["query"].append(query)
+            flaws["query"].append(query)
         elif document not in documents:
-            unknown["document"].append(document)
-        elif grade > 0:
-            relevant.setdefault(asked[query], {})[documents[document]] = grade
-    for what, keys in unknown.items():
+            flaws["document"].append(document)
+        else:
+            grades = judged.setdefault(asked[query], {})
+            if grades.setdefault(documents[document], grade) != grade:
+                flaws["again"].append(query)
+            grades[documents[document]] = grade
+    for flaw, keys in flaws.items():
         if keys:
-            note(f"{path}: {_count(keys, 'judgement')} of an unknown {what}; left out")
-    return relevant
+            note(f"{path}: {_count(keys, 'judgement')} {_FLAWS[flaw]}")
+    return {query: {d: grade for d, grade in grades.items() if grade > 0} for query, grades in judged.items()}
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, int]]:
     for number, record in enumerate(TextFile(str(path), "txt"), 1):
-        columns = record.text.split("\t")
-        if not record.text.strip() or (number == 1 and columns[0].lower() in _HEADER):
+        columns = _columns(record.text)
+        if not record.text.strip() or (number == 1 and _is_header(columns)):
             continue
-        if len(columns) == 4:  # as TREC has it, with a constant second column
-            del columns[1]
-        try:
-            query, document, grade = columns
-            yield query, document, int(float(grade))
-        except (ValueError, OverflowError):
+        if len(columns) != 3 or not _WHOLE.fullmatch(columns[2]) or abs(float(columns[2])) > _HIGHEST_GRADE:
             raise InputError(
-                f"{path}, line {number}: {record.text!r:.80}, expected query, document and grade by tabs; mend it"
-            ) from None
+                f"{path}, line {number}: {record.text!r:.80}, expected query, document and grade by tabs, the grade a "
+                f"whole number up to {_HIGHEST_GRADE:,}; mend it"
+            )
+        query, document, grade = columns
+        yield query, document, int(float(grade))
+
+
+def _columns(line: str) -> list[str]:
+    """Query, document and grade: three columns by tabs, or TREC's four, the second constant, by tabs or spaces."""
+    columns = line.split("\t") if "\t" in line else line.split()
+    columns = [column.strip() for column in columns]
+    if len(columns) == 4:
+        del columns[1]
+    elif "\t" not in line:
+        return [line]  # an id may hold spaces, so three columns need tabs
+    return columns
+
+
+def _is_header(columns: list[str]) -> bool:
+    return columns[0].lower() in _HEADER and not _NUMBER.fullmatch(columns[-1])
 
 
 def _count(keys: list[str], what: str) -> str:

@@ -75,7 +75,7 @@ def evaluate(
 def ranked(views: Views, task: Task, weights: Mapping[str, float]) -> dict[str, Values]:
     """The measures of every mode whose views there are."""
     rankings: dict[str, list[NDArray[np.int64]]] = {}
-    for scores, pool in zip(views.each(), task.pools, strict=True):
+    for scores, pool in zip(views.each(), task.candidates(), strict=True):
         for name, mode in MODES.items():
             if {*mode.views} <= {*scores}:
                 rankings.setdefault(name, []).append(mode.rank(scores, pool, weights))

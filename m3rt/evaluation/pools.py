@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 import numpy as np
@@ -16,10 +18,24 @@ Languages = Literal["own", "others", "each"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """A data set and, for each of its queries, a mask (documents,) bool of its candidates; queries share masks."""
+    """A data set and, for each of its queries, a mask (documents,) bool of its candidates; queries share masks.
+
+    own: for each query the document that has its id, which is no candidate, or None; empty where no query has one.
+    """
 
     data: Dataset
     pools: tuple[NDArray[np.bool_], ...]
+    own: tuple[int | None, ...] = ()
+
+    def candidates(self) -> Iterator[NDArray[np.bool_]]:
+        """The mask of each query in turn, without its own document."""
+        for pool, own in zip_longest(self.pools, self.own):
+            if own is None:
+                yield pool
+            else:
+                others = pool.copy()
+                others[own] = False
+                yield others
 
 
 def task(data: Dataset, *, among: Languages = "own", most: int | None = None, note: Note = lambda line: None) -> Task:
@@ -29,7 +45,9 @@ def task(data: Dataset, *, among: Languages = "own", most: int | None = None, no
     language, any other among all. "others": it is searched among the documents of all other languages at once, and
     those of its own group are relevant, or where it has none, those of its judgements. "each": the same, but once for
     each language that has relevant documents, among the documents of that one alone. most: queries kept, drawn with a
-    fixed seed. note: called with a line about queries that are left out. Raises InputError when none is left.
+    fixed seed. A query that is a document too, by its id, is no candidate for itself, as in BEIR (its
+    ignore_identical_ids), unless it was judged relevant. note: called with a line about what is left out. Raises
+    InputError when no query is left.
     """
     if among != "own":
         data = _crossed(data, note)
@@ -47,7 +65,20 @@ def task(data: Dataset, *, among: Languages = "own", most: int | None = None, no
         if key not in masks:
             masks[key] = langs != key if among == "others" else langs == key
         pools.append(masks[key])
-    return Task(data, tuple(pools))
+    return Task(data, tuple(pools), _own(data, pools, note))
+
+
+def _own(data: Dataset, pools: Sequence[NDArray[np.bool_]], note: Note) -> tuple[int | None, ...]:
+    documents = {key: i for i, key in enumerate(data.corpus.ids)}
+    own = [documents.get(key) for key in data.queries.ids]
+    own = [
+        i if i is not None and pool[i] and i not in relevant else None
+        for i, pool, relevant in zip(own, pools, data.relevant, strict=True)
+    ]
+    found = [key for key, i in zip(data.queries.ids, own, strict=True) if i is not None]
+    if found:
+        note(f"{data.name}: {_count(found, 'query')} with the id of a document, left out of its own results as in BEIR")
+    return tuple(own) if found else ()
 
 
 def _crossed(data: Dataset, note: Note) -> Dataset:

@@ -33,8 +33,8 @@ def conditions(one: Evaluation) -> str:
     return f"{one.task.data.name}: {', '.join(facts)}"
 
 
-def table(ones: Evaluations, others: Evaluations | None = None) -> str:
-    """Modes by measure, means over the data sets; beside them nDCG@10 of others, and the difference with its interval.
+def table(ones: Evaluations, others: Evaluations | None = None) -> list[str]:
+    """Lines of modes by measure, means over data sets; beside them nDCG@10 of others, and the difference and interval.
 
     `others` are evaluations of another bundle on the same tasks. Modes that only some of them have are left out.
     """
@@ -46,19 +46,19 @@ def table(ones: Evaluations, others: Evaluations | None = None) -> str:
         if others and mode in modes(others) and mode != BM25:
             line += f"{np.mean([other.mean(mode) for other in others]):>10.4f}  {_gap(ones, others, mode)}"
         lines.append(line)
-    return "\n".join([*lines, *(f"{name}: {gap}" for name, gap in gains(ones).items())])
+    return [*lines, *(f"{name}: {gap}" for name, gap in gains(ones).items())]
 
 
-def languages(one: Evaluation) -> str:
-    """nDCG@10 by the queries' language and mode; an empty string where there is one language."""
+def languages(one: Evaluation) -> list[str]:
+    """Lines of nDCG@10 by the queries' language and mode; none where there is one language."""
     columns = {mode: one.by_language(mode) for mode in one.modes}
     if not any(columns.values()):
-        return ""
+        return []
     rows = [f"{MAIN:<{_WIDE}}" + "".join(f"{mode:>{max(8, len(mode) + 2)}}" for mode in columns)]
     for lang in next(iter(columns.values())):
         cells = (f"{found[lang]:>{max(8, len(mode) + 2)}.4f}" for mode, found in columns.items())
         rows.append(f"{lang or '(none)':<{_WIDE}}" + "".join(cells))
-    return "\n".join(rows)
+    return rows
 
 
 def gains(ones: Evaluations) -> dict[str, Difference]:

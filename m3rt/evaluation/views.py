@@ -85,7 +85,7 @@ def _with_pairs(encoder: M3Encoder, task: Task, views: Views, progress: Progress
     mode = MODES["dense+sparse"]
     wanted = [
         np.sort(mode.rank(scores, pool, depth=CANDIDATES))
-        for scores, pool in zip(first.each(), task.pools, strict=True)
+        for scores, pool in zip(first.each(), task.candidates(), strict=True)
     ]
     pairs = [(documents, np.empty(len(documents), np.float32)) for documents in wanted]
     needed = np.unique(np.concatenate(wanted))

@@ -29,7 +29,7 @@ def tune(views: Views, task: Task) -> tuple[dict[str, float], float, float]:
     grid = [dict(zip(VIEWS, (1.0, *rest), strict=True)) for rest in product(_GRID, repeat=2)]
 
     def quality(weights: Mapping[str, float]) -> float:
-        found = [mode.rank(s, pool, weights, depth=_DEPTH) for s, pool in zip(scores, task.pools, strict=True)]
+        found = [mode.rank(s, pool, weights, depth=_DEPTH) for s, pool in zip(scores, task.candidates(), strict=True)]
         return float(measure(task.data.relevant, found, [MAIN])[MAIN].mean())
 
     values = [quality(weights) for weights in grid]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .part import Part
 
-__all__ = ["FORMATS", "Format", "Part", "format_of"]
+__all__ = ["FORMATS", "Format", "Part", "check_link", "format_of"]
 
 FORMATS = {".jsonl": ".jsonl", ".npz": ".npz", ".parquet": ".parquet"}  # suffix: module
 
@@ -25,6 +26,12 @@ class Format(Protocol):
     def join(self, parts: Sequence[Path], path: Path) -> None:
         """Write the content of part files, in order, as one file, in the memory of a few parts. Raises OSError."""
         ...
+
+
+def check_link(path: Path) -> None:
+    """Raise OutputError for a link to what is not there: a file and folders would appear where nobody looks."""
+    if path.is_symlink() and not path.exists():
+        raise OutputError(f"{path} links to {os.readlink(path)}, which is not there; remove the link or name a file")
 
 
 def format_of(path: str | Path) -> Format:

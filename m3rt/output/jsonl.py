@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..printable import to_json
 from .part import Part
 
 _DIGITS = 7
@@ -20,7 +20,7 @@ _DECIMALS = 22  # powers of ten are exact in float64 up to here
 def lines(part: Part) -> Iterator[bytes]:
     """Each text's line: index, id if it has one, the views that were asked for, n_tokens, truncated."""
     for i in range(len(part.embeddings)):
-        yield json.dumps(_row(part, i), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        yield to_json(_row(part, i), separators=(",", ":")).encode() + b"\n"
 
 
 def write(part: Part, path: Path) -> None:

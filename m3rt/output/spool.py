@@ -18,7 +18,7 @@ from ..embeddings import Embeddings
 from ..errors import OutputError
 from ..files import Busy, locked
 from ..texts import Record
-from . import format_of
+from . import check_link, format_of
 from .part import Part
 
 _STATE = "state.json"
@@ -182,6 +182,7 @@ class Spool:
 def _target(out: Path, force: bool) -> Path:
     """The file to write, a link followed; OutputError for what is there and must stay."""
     try:
+        check_link(out)
         target = out.resolve() if out.is_symlink() else out  # a link is written through, not replaced
         exists, plain = target.exists(), target.is_file()
     except (OSError, RuntimeError) as error:
