@@ -43,7 +43,7 @@ def require(*packages: str) -> None:
     if missing := [package for package in packages if package not in versions]:
         raise SystemExit(
             f"this script needs {', '.join(missing)}, not installed here; pip install {' '.join(missing)} "
-            "(benchmarks/requirements.txt has the versions that were measured)"
+            "(benchmarks/README.md names what each script needs)"
         )
 
 
