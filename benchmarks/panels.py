@@ -12,7 +12,7 @@ THEMES = {
     "light": {"text": "#24292f", "ours": "#0969da", "peer": "#afb8c1", "limit": "#cf222e", "page": "#ffffff"},
     "dark": {"text": "#e6edf3", "ours": "#4493f8", "peer": "#57606a", "limit": "#ff7b72", "page": "#0d1117"},
 }
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9}
+_STYLE: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9}
 _FORMATS: Mapping[str, dict[str, Any]] = {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 160}}
 
 Colours = Mapping[str, str]

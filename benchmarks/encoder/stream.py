@@ -40,7 +40,7 @@ def main() -> None:
         "texts": done,
         "texts/s": round(done / seconds),
         "tokens/s": round(tokens / seconds),
-        **{f"RSS MB at {n:,}": round((size or 0) / 1e6) for n, size in rss.items()},
+        **{f"RSS MB at {n:,}": round(size / 1e6) if size else "unknown" for n, size in rss.items()},
     }
     report("Stream", [row], regime(bundle=args.bundle.name))
 
