@@ -46,7 +46,7 @@ outdated: setup
 # m3rt beside its peers, from nothing but package registries: benchmarks/results/. About 40 minutes, 25 GB of disk, and
 # 20 GB of memory while bge-m3-lite quantizes itself.
 # CHECKPOINT: a directory in BAAI/bge-m3's layout instead of random weights; HUB=BAAI/bge-m3 downloads the real ones.
-# ENGINES: of m3rt, as loaded without m3rt tune. PEERS: those of benchmarks/peer_models.py; all of them at once take 30 GB.
+# ENGINES: of m3rt, as loaded without m3rt tune. PEERS: those of benchmarks/encoder/peer_models.py; all at once take 30 GB.
 CHECKPOINT ?= .cache/bench/$(if $(HUB),$(notdir $(HUB)),random)
 ENGINES ?= openvino onnxruntime
 PEERS ?= flag st-openvino-default st-openvino-int8 lite-int8
@@ -55,26 +55,27 @@ BENCH = .bench/bin/python
 BUNDLES = .cache/bench/$(notdir $(CHECKPOINT:/=))
 
 bench: .bench/.installed
-	test -e $(CHECKPOINT)/pytorch_model.bin || $(BENCH) benchmarks/make_checkpoint.py $(CHECKPOINT) $(addprefix --hub ,$(HUB))
+	test -e $(CHECKPOINT)/pytorch_model.bin || $(BENCH) -m benchmarks.inputs.make_checkpoint $(CHECKPOINT) $(addprefix --hub ,$(HUB))
 	rm -rf $(BUNDLES)-int8 $(BUNDLES)-fp32
 	for p in int8 fp32; do .bench/bin/m3rt export $(CHECKPOINT) $(BUNDLES)-$$p --precision $$p || exit 1; done
 	test -e $(BUNDLES)-lite/model_int8.onnx || \
-		(rm -rf $(BUNDLES)-lite $(BUNDLES)-part; $(BENCH) benchmarks/build_lite.py $(CHECKPOINT) $(BUNDLES)-part && mv $(BUNDLES)-part $(BUNDLES)-lite)
-	M3RT_TUNE=0 $(BENCH) benchmarks/peers.py --checkpoint $(CHECKPOINT) --lite $(BUNDLES)-lite --work $(BUNDLES)-peers \
-		--repeats $(REPEATS) --out benchmarks/results/peers --peers $(PEERS) \
+		(rm -rf $(BUNDLES)-lite $(BUNDLES)-part; $(BENCH) -m benchmarks.inputs.build_lite $(CHECKPOINT) $(BUNDLES)-part && \
+		mv $(BUNDLES)-part $(BUNDLES)-lite)
+	M3RT_TUNE=0 $(BENCH) -m benchmarks.encoder.peers --checkpoint $(CHECKPOINT) --lite $(BUNDLES)-lite \
+		--work $(BUNDLES)-peers --repeats $(REPEATS) --out benchmarks/results/peers --peers $(PEERS) \
 		$(foreach e,$(ENGINES),--m3rt $(BUNDLES)-int8:$(e)) --m3rt $(BUNDLES)-fp32:onnxruntime
-	$(BENCH) benchmarks/chart.py benchmarks/results/peers.json benchmarks/results/peers
+	$(BENCH) -m benchmarks.encoder.peers_chart benchmarks/results/peers.json benchmarks/results/peers
 
-# The README's other numbers, of what bench made. TEXTS: JSON lines with "text" and "lang" in several languages, without
-# which the last two are left out.
+# The README's other numbers, measured on the bundles of bench. TEXTS: JSON lines with "text" and "lang" in several
+# languages; without it the last two scripts are left out.
 bench-all: bench
-	rm -rf $(BUNDLES)-cost && $(BENCH) benchmarks/export_cost.py $(CHECKPOINT) $(BUNDLES)-cost && rm -rf $(BUNDLES)-cost
+	rm -rf $(BUNDLES)-cost && $(BENCH) -m benchmarks.encoder.export_cost $(CHECKPOINT) $(BUNDLES)-cost && rm -rf $(BUNDLES)-cost
 	for e in $(ENGINES); do for s in startup cold_start; do \
-		M3RT_TUNE=0 $(BENCH) benchmarks/$$s.py $(BUNDLES)-int8 --engine $$e || exit 1; done; done
+		M3RT_TUNE=0 $(BENCH) -m benchmarks.encoder.$$s $(BUNDLES)-int8 --engine $$e || exit 1; done; done
 ifdef TEXTS
-	$(BENCH) benchmarks/parity.py $(CHECKPOINT) --texts $(TEXTS)
+	$(BENCH) -m benchmarks.encoder.parity $(CHECKPOINT) --texts $(TEXTS)
 	for e in $(ENGINES); do \
-		M3RT_TUNE=0 $(BENCH) benchmarks/end_to_end.py $(BUNDLES)-int8 --texts $(TEXTS) --engine $$e || exit 1; done
+		M3RT_TUNE=0 $(BENCH) -m benchmarks.encoder.end_to_end $(BUNDLES)-int8 --texts $(TEXTS) --engine $$e || exit 1; done
 endif
 
 .bench/.installed: benchmarks/requirements.txt pyproject.toml

@@ -1,36 +1,73 @@
-"""What every benchmark shares: the machine, interleaved timing, a table for people and a JSON line for machines."""
+"""Shared by all scripts: options, conditions of a run, interleaved timing, tables for people and JSON for machines."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import random
 import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from m3rt.machine import conditions
+from m3rt.threads import available_cpus
 
 PACKAGES = (
     "m3rt", "onnxruntime", "openvino", "numpy", "torch", "transformers", "FlagEmbedding", "sentence-transformers",
     "optimum-intel", "optimum-onnx", "nncf", "bge-m3-lite",
 )  # fmt: skip
+_PAUSE_SECONDS = 0.1  # threads of the library called before may spin for a while, on the next one's CPUs
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """A parser of command line options whose help is the script's docstring."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=available_cpus(), help="default: the CPUs granted here")
+
+
+def require(*packages: str) -> None:
+    """End the script with one line if a package is not installed; the line says how to install it."""
+    versions = _versions(packages)
+    if missing := [package for package in packages if package not in versions]:
+        raise SystemExit(
+            f"this script needs {', '.join(missing)}, not installed here; pip install {' '.join(missing)} "
+            "(benchmarks/README.md names what each script needs)"
+        )
+
+
+@cache
+def is_installed(package: str) -> bool:
+    """Whether a peer can be measured; if not, a line on stderr says that it is left out."""
+    if _versions([package]):
+        return True
+    print(f"{package} is not installed and left out; pip install {package}", file=sys.stderr)
+    return False
 
 
 def regime(**extra: Any) -> dict[str, Any]:
     """The conditions of a run: machine, threads, package versions."""
     machine = conditions()
     return {
-        "cpu": machine["cpu"], "cpus": machine["cpus"], "python": platform.python_version(), **_versions(), **extra
+        "cpu": machine["cpu"], "cpus": machine["cpus"], "python": platform.python_version(), **_versions(PACKAGES),
+        **extra,
     }  # fmt: skip
 
 
-_PAUSE = 0.1  # seconds: threads of the library that was called before may spin for a while, on this one's CPUs
+def pause() -> None:
+    """Wait until the threads of the library called before have stopped spinning."""
+    time.sleep(_PAUSE_SECONDS)
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner: int = 1) -> dict[str, list[float]]:
@@ -40,7 +77,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner:
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            time.sleep(_PAUSE)
+            pause()
             start = time.perf_counter()
             for _ in range(inner):
                 call()
@@ -55,7 +92,7 @@ def spread(seconds: Sequence[float]) -> str:
 
 
 def report(title: str, rows: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) -> None:
-    """Conditions, a Markdown table, and as the last line the same as JSON."""
+    """Print the conditions, a Markdown table, and the same as JSON on the last line."""
     print(f"# {title}\n" + ", ".join(f"{k} {v}" for k, v in conditions.items()) + "\n")
     print(table(rows))
     print(json.dumps({"title": title, "conditions": dict(conditions), "rows": [dict(r) for r in rows]}))
@@ -69,8 +106,63 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(path: Path, text: str) -> None:
-    """Write aside and rename: a reader, or whoever interrupts, finds the old file or the new one."""
+def write_results(prefix: Path, page: str, result: Any) -> None:
+    """Write the page to prefix.md and the result to prefix.json."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    _write(Path(f"{prefix}.md"), page.rstrip("\n") + "\n")
+    _write(Path(f"{prefix}.json"), json.dumps(result, indent=1) + "\n")
+
+
+def run_fresh(script: str, *arguments: object) -> Any:
+    """Run a script in a process of its own and return the JSON that it prints on its last line.
+
+    -P keeps the folder from which the benchmark was started off the script's sys.path, as in benchmarks/__init__.py.
+    """
+    command = [sys.executable, "-P", "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        error = (done.stderr.strip().splitlines() or ["it printed no error"])[-1]
+        raise SystemExit(f"a fresh process ended with status {done.returncode}: {error}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def memory_of(pid: int) -> dict[str, int]:
+    """Bytes of each kind of memory of another process as /proc/PID/smaps_rollup names them: Rss, Pss, Anonymous, ...
+
+    Anonymous memory belongs to the process alone: no file holds it, so nothing can share or drop it. It is read from
+    outside, so that a peer's process need not import anything for it. Linux only.
+    """
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {name: 1024 * int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+
+
+def draw_texts(path: Path, count: int, *, seed: int = 0) -> list[str]:
+    """Draw `count` texts from a JSON-lines file with a "text" field, the same ones for the same seed."""
+    texts = [row["text"] for row in _rows(path)]
+    if len(texts) < count:
+        raise SystemExit(f"{path} has {len(texts)} texts, expected at least {count}")
+    return random.Random(seed).sample(texts, count)
+
+
+def draw_by_language(path: Path, each: int, characters: int, *, seed: int = 0) -> dict[str, list[str]]:
+    """Draw `each` texts of every language of a JSON-lines file with "text" and "lang", and cut them to `characters`."""
+    texts: dict[str, list[str]] = {}
+    for row in _rows(path):
+        texts.setdefault(row["lang"], []).append(row["text"][:characters])
+    draw = random.Random(seed)
+    drawn = {lang: draw.sample(texts[lang], each) for lang in sorted(texts) if len(texts[lang]) >= each}
+    if not drawn:
+        raise SystemExit(f"{path} has no language with {each} texts or more; give --each a smaller number")
+    return drawn
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write aside and rename, so that after an interruption the old file or the new one is there."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         aside.write_text(text, encoding="utf-8")
@@ -79,38 +171,11 @@ def write(path: Path, text: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def memory(pid: int | str = "self") -> dict[str, int]:
-    """Bytes of each kind of memory of a process as /proc/PID/smaps_rollup has them: Rss, Pss, Anonymous, ...
-
-    Anonymous is what belongs to the process alone: no file holds it, so nothing can share or drop it. Linux only.
-    """
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return {name: 1024 * int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
-
-
-def mixlen(path: Path, count: int, *, seed: int = 0) -> list[str]:
-    """`count` texts drawn from a JSON-lines file with a "text" field, the same ones for the same seed."""
-    with path.open(encoding="utf-8") as lines:
-        texts = [json.loads(line)["text"] for line in lines]
-    return random.Random(seed).sample(texts, count)
-
-
-def by_language(path: Path, each: int, characters: int, *, seed: int = 0) -> dict[str, list[str]]:
-    """`each` texts of every language of a JSON-lines file with "text" and "lang", cut to `characters`."""
-    texts: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            texts.setdefault(row["lang"], []).append(row["text"][:characters])
-    draw = random.Random(seed)
-    return {lang: draw.sample(found, each) for lang, found in sorted(texts.items()) if len(found) >= each}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    versions = {}
+    for package in packages:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

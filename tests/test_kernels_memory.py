@@ -12,29 +12,29 @@ import pytest
 pytest.importorskip("numba")
 from m3rt_kernels.isa import TABLE, host_features
 
-STRESS = Path(__file__).parents[1] / "benchmarks" / "kernels_stress.py"
+ROOT = Path(__file__).parents[1]
 STORAGES = ("float32", "float16", "int8", "bits")
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_sixteen_threads_score_right_while_freed_memory_is_overwritten(row: Any) -> None:
+def test_sixteen_threads_score_right_while_freed_memory_is_overwritten(
+    row: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not host_features() >= row.needs:
         pytest.skip(f"this processor has no {row.name}")
-    sys.path.insert(0, str(STRESS.parent))
-    try:
-        from kernels_stress import run
-    finally:
-        sys.path.remove(str(STRESS.parent))
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.kernels.stress import run
+
     assert run(row, threads=16, calls=40) == {"set": row.name, "wrong": dict.fromkeys(STORAGES, 0)}
 
 
 # Scores the storages in each order that is given, a forked child for each: it has only what that order loads.
 IN_ORDER = f"""
 import os, sys
-sys.path.insert(0, {str(STRESS.parent)!r})
+sys.path.insert(0, {str(ROOT)!r})
 import numba
 import numpy as np
-from kernels_stress import storages, twin
+from benchmarks.kernels.stress import storages, twin
 calls = storages()
 for order in sys.argv[1:]:
     if not (child := os.fork()):

@@ -1,21 +1,18 @@
-"""Sparse and dense search beside FlagEmbedding, scipy, bm25s and numpy, on made-up lexical weights with Zipf ids.
+"""Sparse and dense search beside FlagEmbedding, scipy, bm25s and numpy, on synthetic lexical weights with Zipf ids.
 
-python benchmarks/kernels_sparse.py [--docs 1000000] [--threads N]
+python -m benchmarks.kernels.sparse [--docs 1000000] [--threads N] [--only PART]
+
+Needs scipy; other peers that are not installed are left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-from bm25s.numba.retrieve_utils import _retrieve_numba_functional as bm25s_search
-from common import interleaved, regime, report, spread
-from FlagEmbedding.inference.embedder.encoder_only.m3 import M3Embedder
 from m3rt_kernels import (
     InvertedIndex,
     dense_top_k,
@@ -26,22 +23,24 @@ from m3rt_kernels import (
     sparse_dot,
 )
 
-from m3rt.threads import available_cpus
+from ..common import add_threads, interleaved, is_installed, options, regime, report, require, spread
 
 Array = np.ndarray[Any, Any]
 VOCABULARY = 250_002  # XLM-R's
-CHUNK = 50_000
-QUERIES = 20
+QUERY_COUNT = 20
+_ROWS_AT_A_TIME = 50_000  # drawn at once, which bounds the memory it takes
 
 
 def zipf(rows: int, terms: int, *, seed: int, heavy_rare: bool = False) -> tuple[Array, Array, Array]:
-    """CSR rows of `terms` distinct ids; weights as BGE-M3's in size, for all ids alike or larger for rare ids."""
+    """CSR rows (indptr, ids, weights) of `terms` distinct ids each.
+
+    Weights are as large as BGE-M3's, for all ids alike, or larger for rare ids where `heavy_rare`.
+    """
     share = np.cumsum(1 / (np.arange(VOCABULARY) + 2.7))
     names = np.random.default_rng(0).permutation(VOCABULARY).astype(np.int32)
     draw = np.random.default_rng(seed)
-    parts = [
-        _draw(min(CHUNK, rows - i), terms, share / share[-1], names, draw, heavy_rare) for i in range(0, rows, CHUNK)
-    ]
+    counts = [min(_ROWS_AT_A_TIME, rows - i) for i in range(0, rows, _ROWS_AT_A_TIME)]
+    parts = [_draw(count, terms, share / share[-1], names, draw, heavy_rare) for count in counts]
     lengths, ids, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     return np.concatenate([[0], np.cumsum(lengths)]), ids, weights
 
@@ -64,16 +63,11 @@ def _draw(rows: int, terms: int, share: Array, names: Array, draw: Any, heavy_ra
 def lexical(terms: int, threads: int) -> list[dict[str, Any]]:
     """All scores of 100 queries and 10,000 documents."""
     a, b = zipf(100, terms, seed=1), zipf(10_000, 60, seed=2)
-    dicts_a, dicts_b = _dicts(a), _dicts(b)
     matrix_a, matrix_b = _matrix(a), _matrix(b)
-    # Its loops take seconds: a tenth of the queries, ten times their time.
-    loops = interleaved({"x": lambda: M3Embedder.compute_lexical_matching_score(None, dicts_a[::10], dicts_b)}, 3)["x"]
-    seconds = interleaved({
-        "FlagEmbedding": lambda: None,
+    seconds = _flag_embedding(_dicts(a), _dicts(b)) | interleaved({
         "scipy": lambda: (matrix_a @ matrix_b.T).toarray(),
         "m3rt": lambda: sparse_dot(*a, *b, threads=threads),
     }, 9, inner=3)  # fmt: skip
-    seconds["FlagEmbedding"] = [10 * s for s in loops]
     error = np.abs(sparse_dot(*a, *b) - (matrix_a @ matrix_b.T).toarray()).max()
     return _rows(
         f"lexical scores, 100 x 10,000, {terms} terms a query", seconds, {"largest difference": f"{error:.0e}"}
@@ -84,13 +78,12 @@ def inverted(docs: int, threads: int, heavy_rare: bool) -> list[dict[str, Any]]:
     """Top-10 of one query at a time: the median over queries of the median time."""
     rows = zipf(docs, 60, seed=3, heavy_rare=heavy_rare)
     matrix = _matrix(rows)
-    columns = matrix.T.tocsr()
-    scores = {"data": columns.data, "indptr": columns.indptr, "indices": columns.indices, "num_docs": docs}
     indexes = {kind: InvertedIndex.build(*rows, impacts=kind) for kind in ("float32", "uint8")}
-    found = []
+    bm25s_search = _bm25s(matrix)
+    table = []
     for terms in (8, 60):
-        indptr, ids, _ = zipf(QUERIES, terms, seed=4)
-        weights = np.ones(len(ids), np.float32)  # bm25s knows no weights of queries
+        indptr, ids, _ = zipf(QUERY_COUNT, terms, seed=4)
+        weights = np.ones(len(ids), np.float32)  # bm25s has no weights of queries
         times: dict[str, list[float]] = {}
         wrong = 0
         for start, end in pairwise(indptr):
@@ -99,21 +92,22 @@ def inverted(docs: int, threads: int, heavy_rare: bool) -> list[dict[str, Any]]:
             dense[query[0]] = 1
             calls: dict[str, Callable[[], Any]] = {
                 "scipy CSR product": lambda dense=dense: np.argpartition(-(matrix @ dense), 10)[:10],
-                "bm25s, numba": lambda query=query: bm25s_search([query[0]], scores, k=10),
             }
+            if bm25s_search:
+                calls["bm25s, numba"] = lambda query=query: bm25s_search(query[0])
             for count in sorted({1, threads}):
                 for kind, index in indexes.items():
                     calls[f"m3rt {kind}, {count} thread(s)"] = lambda index=index, query=query, count=count: (
                         index.search(*query, 10, threads=count)
                     )
-            for name, each in interleaved(calls, 3).items():
-                times.setdefault(name, []).append(statistics.median(each))
+            for name, repeats in interleaved(calls, 3).items():
+                times.setdefault(name, []).append(statistics.median(repeats))
             best = np.sort(matrix @ dense)[:-11:-1]
             wrong += not np.allclose(indexes["float32"].search(*query, 10)[1], best, rtol=1e-5)
         weighing = "rare ids weigh more" if heavy_rare else "weights independent of ids"
-        parity = {"largest difference": f"{wrong} of {QUERIES} queries lack a top-10 score"}
-        found += _rows(f"top-10 of {docs:,} x 60 terms, {terms} a query, {weighing}", times, parity)
-    return found
+        parity = {"largest difference": f"{wrong} of {QUERY_COUNT} queries lack a top-10 score"}
+        table += _rows(f"top-10 of {docs:,} x 60 terms, {terms} a query, {weighing}", times, parity)
+    return table
 
 
 def dense(threads: int) -> list[dict[str, Any]]:
@@ -136,13 +130,39 @@ def dense(threads: int) -> list[dict[str, Any]]:
     return _rows("dense top-10 of 100,000 x 1024", seconds, {"largest difference": f"{error:.0e}"})
 
 
+def _flag_embedding(queries: list[dict[str, float]], documents: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Seconds of FlagEmbedding's loops. They are slow: a tenth of the queries is timed and counted ten times."""
+    if not is_installed("FlagEmbedding"):
+        return {}
+    from FlagEmbedding.inference.embedder.encoder_only.m3 import M3Embedder
+
+    name = "FlagEmbedding"
+    calls = {name: lambda: M3Embedder.compute_lexical_matching_score(None, queries[::10], documents)}
+    return {name: [10 * seconds for seconds in interleaved(calls, 3)[name]]}
+
+
+def _bm25s(matrix: Any) -> Callable[[Array], Any] | None:
+    """bm25s's search for the ten best documents of a query's ids, over a CSR matrix (documents, ids)."""
+    if not is_installed("bm25s"):
+        return None
+    from bm25s.numba.retrieve_utils import _retrieve_numba_functional
+
+    columns = matrix.T.tocsr()
+    scores = {
+        "data": columns.data, "indptr": columns.indptr, "indices": columns.indices, "num_docs": matrix.shape[0],
+    }  # fmt: skip
+    return lambda ids: _retrieve_numba_functional([ids], scores, k=10)
+
+
 def _dicts(rows: tuple[Array, Array, Array]) -> list[dict[str, float]]:
     indptr, ids, values = rows
     return [dict(zip(map(str, ids[a:b].tolist()), values[a:b].tolist(), strict=True)) for a, b in pairwise(indptr)]
 
 
 def _matrix(rows: tuple[Array, Array, Array]) -> Any:
-    return scipy.sparse.csr_matrix((rows[2], rows[1], rows[0]), shape=(len(rows[0]) - 1, VOCABULARY))
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix((rows[2], rows[1], rows[0]), shape=(len(rows[0]) - 1, VOCABULARY))
 
 
 def _rows(what: str, seconds: Mapping[str, list[float]], parity: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -160,11 +180,12 @@ def _rows(what: str, seconds: Mapping[str, list[float]], parity: Mapping[str, st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--docs", type=int, default=1_000_000, help="documents of the inverted index")
-    parser.add_argument("--threads", type=int, default=available_cpus())
+    add_threads(parser)
     parser.add_argument("--only", choices=("lexical", "inverted", "inverted-rare", "dense"), help="one part")
     args = parser.parse_args()
+    require("scipy")
     parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "lexical": lambda: lexical(8, args.threads) + lexical(60, args.threads),
         "inverted": lambda: inverted(args.docs, args.threads, False),

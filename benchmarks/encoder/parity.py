@@ -1,36 +1,39 @@
 """m3rt fp32 beside FlagEmbedding on one full-shape checkpoint: largest absolute difference of each output.
 
-    python benchmarks/parity.py CHECKPOINT --texts TEXTS.jsonl [--longest 8192]
+    python -m benchmarks.encoder.parity CHECKPOINT --texts TEXTS.jsonl [--longest 8192]
 
-Random weights can leave the sparse head silent, so the checkpoint is used with its sparse bias raised by 8.
+Random weights can leave the sparse head silent, so a copy of the checkpoint is compared whose sparse bias is 8 higher.
+Needs FlagEmbedding.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from common import mixlen, regime, report
-from FlagEmbedding import BGEM3FlagModel
-from m3rt_export import export
 
 from m3rt import M3Encoder
 
-SPARSE = "sparse_linear.pt"
+from ..common import draw_texts, options, regime, report, require
+
+SPARSE_HEAD = "sparse_linear.pt"
+_ADDED_BIAS = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--longest", type=int, default=8192)
     args = parser.parse_args()
-    pool = mixlen(args.texts, 400)
+    require("torch", "FlagEmbedding")
+    from FlagEmbedding import BGEM3FlagModel
+    from m3rt_export import export
+
+    pool = draw_texts(args.texts, 400)
     long = " ".join(pool)
     batches = {
         "empty and short": ["", "a", "<s> typed </s>", "Hello   world", "42 🚀"],
@@ -40,26 +43,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.checkpoint.parent) as scratch:
         checkpoint = _with_loud_sparse_head(args.checkpoint, Path(scratch) / "checkpoint")
         export(checkpoint, Path(scratch) / "fp32", precision="fp32")
-        ours = M3Encoder(Path(scratch) / "fp32", device="cpu")
+        encoder = M3Encoder(Path(scratch) / "fp32", device="cpu")
         oracle = BGEM3FlagModel(str(checkpoint), use_fp16=False, devices="cpu")
-        rows = [_compare(ours, oracle, name, texts) for name, texts in batches.items()]
+        rows = [_compare(encoder, oracle, name, texts) for name, texts in batches.items()]
     report("Parity with FlagEmbedding, fp32, largest absolute difference", rows, regime())
 
 
 def _with_loud_sparse_head(source: Path, target: Path) -> Path:
+    import torch
+
     target.mkdir()
     for path in source.rglob("*"):
-        if path.is_file() and path.name != SPARSE:
+        if path.is_file() and path.name != SPARSE_HEAD:
             (target / path.relative_to(source)).parent.mkdir(exist_ok=True)
             os.link(path, target / path.relative_to(source))
-    head = torch.load(source / SPARSE, weights_only=True)
-    torch.save({**head, "bias": head["bias"] + 8}, target / SPARSE)
+    head = torch.load(source / SPARSE_HEAD, weights_only=True)
+    torch.save({**head, "bias": head["bias"] + _ADDED_BIAS}, target / SPARSE_HEAD)
     return target
 
 
-def _compare(ours: M3Encoder, oracle: Any, name: str, texts: list[str]) -> dict[str, Any]:
+def _compare(encoder: M3Encoder, oracle: Any, name: str, texts: list[str]) -> dict[str, Any]:
     limit = int(name.removeprefix("1x")) if name.startswith("1x") else 8192
-    out = ours.encode(texts, return_sparse=True, return_colbert_vecs=True, max_length=limit)
+    out = encoder.encode(texts, return_sparse=True, return_colbert_vecs=True, max_length=limit)
     expected = oracle.encode(
         texts, return_dense=True, return_sparse=True, return_colbert_vecs=True, max_length=limit, batch_size=8
     )
@@ -82,8 +87,8 @@ def _compare(ours: M3Encoder, oracle: Any, name: str, texts: list[str]) -> dict[
     }
 
 
-def _gap(one: dict[str, float], two: dict[str, float]) -> float:
-    return max((abs(one.get(i, 0.0) - two.get(i, 0.0)) for i in {*one, *two}), default=0.0)
+def _gap(weights: dict[str, float], oracle: dict[str, float]) -> float:
+    return max((abs(weights.get(i, 0.0) - oracle.get(i, 0.0)) for i in {*weights, *oracle}), default=0.0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Embedded vector databases over the corpus of search.py: dense vectors and lexical weights, fused by ranks."""
+"""Embedded vector databases over the corpus of hybrid.py: dense vectors and lexical weights, fused by ranks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from search_corpus import DIM, Corpus
-
 from m3rt import Embeddings, SparseVectors
+
+from .corpus import DIM, Corpus
 
 Search = Callable[[Embeddings], list[int]]  # the ten best documents
 
 
 def qdrant(path: Path, corpus: Corpus) -> Search:
-    """Qdrant's local mode, which keeps its vectors in this process's memory; exact search."""
+    """Qdrant's local mode keeps its vectors in this process's memory; its search is exact."""
     from qdrant_client import QdrantClient, models
 
     client = QdrantClient(":memory:")
@@ -37,7 +37,7 @@ def qdrant(path: Path, corpus: Corpus) -> Search:
     def search(query: Embeddings) -> list[int]:
         assert query.dense_vecs is not None
         assert query.sparse is not None
-        found = client.query_points(
+        result = client.query_points(
             "docs",
             prefetch=[
                 models.Prefetch(query=query.dense_vecs[0].tolist(), using="dense", limit=100),
@@ -46,13 +46,13 @@ def qdrant(path: Path, corpus: Corpus) -> Search:
             query=models.RrfQuery(rrf=models.Rrf(k=60)),
             limit=10,
         )
-        return [int(point.id) for point in found.points]
+        return [int(point.id) for point in result.points]
 
     return search
 
 
 def milvus(path: Path, corpus: Corpus) -> Search:
-    """Milvus Lite, a file; FLAT and SPARSE_INVERTED_INDEX."""
+    """Milvus Lite keeps a file; the indexes are FLAT and SPARSE_INVERTED_INDEX."""
     from pymilvus import AnnSearchRequest, DataType, MilvusClient, RRFRanker
 
     fresh = not path.exists()
@@ -88,6 +88,7 @@ def milvus(path: Path, corpus: Corpus) -> Search:
 
 
 PEERS: Mapping[str, Callable[[Path, Corpus], Search]] = {"qdrant": qdrant, "milvus": milvus}
+PACKAGES = {"qdrant": ("qdrant-client",), "milvus": ("pymilvus", "milvus-lite")}
 
 
 def _qdrant(sparse: SparseVectors, i: int, models: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A synthetic corpus of search.py, and what exact search over its float32 vectors finds."""
+"""The synthetic corpus of hybrid.py, and exact scores over its float32 vectors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from m3rt import Embeddings, MultiVectors, SparseVectors
 
 DIM, TERMS, TOKENS, QUERY_TOKENS = 1024, 60, 64, 32
 VOCABULARY = 250_002  # XLM-R's
-POOL = 1 << 14  # token vectors that documents are made of
-BATCH = 2000
+POOL_VECTORS = 1 << 14  # token vectors; each document is made of some of them
+BATCH_DOCUMENTS = 2000
 FLOAT32_BYTES = 4 * DIM * (1 + TOKENS) + 8 * TERMS  # of a document
 
 Scores = NDArray[np.float64]  # (queries, documents)
@@ -24,8 +24,9 @@ Scores = NDArray[np.float64]  # (queries, documents)
 class Corpus:
     """Documents and queries, the same for the same numbers.
 
-    A document: a random dense vector, 60 distinct ids drawn by Zipf's law with random weights, 64 token vectors of a
-    pool. A query, made from a document: its dense vector and noise, 8 of its terms, 16 of its token vectors, 16 others.
+    A document has a random dense vector, 60 distinct ids drawn by Zipf's law with random weights, and 64 token vectors
+    of a pool. A query is made from a document: its dense vector plus noise, 8 of its terms, 16 of its token vectors and
+    16 others.
     """
 
     documents: int
@@ -33,13 +34,13 @@ class Corpus:
 
     @cached_property
     def pool(self) -> NDArray[np.float32]:
-        return _unit(np.random.default_rng(0).standard_normal((POOL, DIM), np.float32))
+        return _unit(np.random.default_rng(0).standard_normal((POOL_VECTORS, DIM), np.float32))
 
     def tokens(self, first: int) -> NDArray[np.int64]:
         """Rows of the pool, (n, TOKENS), of the documents of a batch."""
-        return np.random.default_rng([1, first]).integers(0, POOL, (self._size(first), TOKENS))
+        return np.random.default_rng([1, first]).integers(0, POOL_VECTORS, (self._size(first), TOKENS))
 
-    @cache  # noqa: B019 - one corpus a process
+    @cache  # noqa: B019 - a process has one corpus
     def texts(self, first: int) -> tuple[NDArray[np.float32], SparseVectors]:
         """Dense vectors and lexical weights of the batch that begins with document `first`."""
         random = np.random.default_rng([2, first])
@@ -47,30 +48,30 @@ class Corpus:
         return dense, _sparse([_terms(random) for _ in range(len(dense))])
 
     def batches(self, done: int = 0) -> Iterator[tuple[int, Embeddings]]:
-        """The documents from number `done` on, BATCH at a time, after the number of the first."""
-        for first in range(done, self.documents, BATCH):
+        """Batches of the documents from number `done` on, each with the number of its first document."""
+        for first in range(done, self.documents, BATCH_DOCUMENTS):
             dense, sparse = self.texts(first)
             yield first, _embeddings(dense, sparse, self.pool[self.tokens(first).ravel()], TOKENS)
 
     def query(self, i: int) -> Embeddings:
         random = np.random.default_rng([3, i])
-        first, row = divmod(int(random.integers(self.documents)), BATCH)
-        dense, sparse = self.texts(first * BATCH)
+        first, row = divmod(int(random.integers(self.documents)), BATCH_DOCUMENTS)
+        dense, sparse = self.texts(first * BATCH_DOCUMENTS)
         noisy = _unit(dense[row] + 1.5 * _unit(random.standard_normal((1, DIM), np.float32)))
         ids, weights = sparse.row(row)
         chosen = np.sort(random.choice(TERMS, 8, replace=False))
-        own = self.tokens(first * BATCH)[row, : QUERY_TOKENS // 2]
-        tokens = np.concatenate([own, random.integers(0, POOL, QUERY_TOKENS - len(own))])
+        shared = self.tokens(first * BATCH_DOCUMENTS)[row, : QUERY_TOKENS // 2]
+        tokens = np.concatenate([shared, random.integers(0, POOL_VECTORS, QUERY_TOKENS - len(shared))])
         return _embeddings(noisy, _sparse([(ids[chosen], weights[chosen])]), self.pool[tokens], QUERY_TOKENS)
 
     def scores(self, queries: Sequence[Embeddings]) -> tuple[Scores, Scores]:
-        """Exact dense and sparse scores."""
+        """Exact dense and sparse scores, (queries, documents) each."""
         dense, sparse = np.zeros((2, len(queries), self.documents))
-        wanted = np.concatenate([q.dense_vecs for q in queries if q.dense_vecs is not None])
-        for first in range(0, self.documents, BATCH):
+        query_vectors = np.concatenate([q.dense_vecs for q in queries if q.dense_vecs is not None])
+        for first in range(0, self.documents, BATCH_DOCUMENTS):
             vectors, terms = self.texts(first)
             part = slice(first, first + len(vectors))
-            dense[:, part] = wanted @ vectors.T
+            dense[:, part] = query_vectors @ vectors.T
             for i, query in enumerate(queries):
                 assert query.sparse is not None
                 weights = np.zeros(VOCABULARY, np.float32)
@@ -82,11 +83,11 @@ class Corpus:
         """Exact MaxSim of a query with some documents."""
         assert query.multi is not None
         similarity = query.multi.vectors @ self.pool.T
-        rows = [self.tokens(int(doc) // BATCH * BATCH)[doc % BATCH] for doc in documents]
+        rows = [self.tokens(int(doc) // BATCH_DOCUMENTS * BATCH_DOCUMENTS)[doc % BATCH_DOCUMENTS] for doc in documents]
         return np.array([similarity[:, tokens].max(axis=1).mean() for tokens in rows])
 
     def _size(self, first: int) -> int:
-        return min(BATCH, self.documents - first)
+        return min(BATCH_DOCUMENTS, self.documents - first)
 
 
 def _terms(random: np.random.Generator) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

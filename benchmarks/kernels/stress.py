@@ -3,14 +3,13 @@
 Each storage of MaxSim, compiled for each instruction set that the processor has, each set in a process of its own whose
 allocator fills what is freed and has one arena for all threads, so that a kernel which uses freed memory is found out.
 
-    python benchmarks/kernels_stress.py --threads 16 --calls 1000
+    python -m benchmarks.kernels.stress --threads 16 --calls 1000
 
 Prints a table, then a line of JSON. Exit status: 0 when all scores are right, 1 otherwise.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -19,13 +18,17 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from m3rt_kernels import maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8
 from m3rt_kernels.isa import TABLE, InstructionSet, host_features, instruction_set
 
+from ..common import options
+
 ALLOCATOR = {"MALLOC_PERTURB_": "165", "MALLOC_ARENA_MAX": "1"}
+_ROOT = Path(__file__).parents[2]
 _ROUNDING = 2e-6  # of float scores, sums of 256 products of unit vectors; integer products are exact
 
 
@@ -55,7 +58,7 @@ def twin(call: Callable[[], Any]) -> Any:
 
 
 def stress(call: Callable[[], Any], threads: int, calls: int) -> int:
-    """How many of threads * calls results differ from the twin's."""
+    """The number of results, of threads * calls, that differ from the twin's."""
     expected, wrong, stop = twin(call), [0] * threads, threading.Event()
 
     def score(i: int) -> None:
@@ -80,17 +83,26 @@ def stress(call: Callable[[], Any], threads: int, calls: int) -> int:
 
 
 def one_set(threads: int, calls: int) -> None:
-    """What a process of one instruction set does."""
-    found = instruction_set()
+    """Print the result of this process, which has one instruction set."""
+    instructions = instruction_set()
     wrong = {storage: stress(call, threads, calls) for storage, call in storages().items()}
-    print(json.dumps({"set": found and found.name, "wrong": wrong}))
+    print(json.dumps({"set": instructions and instructions.name, "wrong": wrong}))
 
 
 def run(row: InstructionSet, threads: int, calls: int) -> dict[str, Any]:
     """The result of a process for `row`: its wrong scores by storage, or how it ended."""
-    command = [sys.executable, __file__, "--threads", str(threads), "--calls", str(calls), "--here"]
+    command = [
+        sys.executable,
+        "-m",
+        f"{__package__}.stress",
+        "--threads",
+        str(threads),
+        "--calls",
+        str(calls),
+        "--here",
+    ]
     environment = os.environ | ALLOCATOR | row.environment
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"set": row.name, "ended": done.returncode, "stderr": done.stderr[-400:]}
     result: dict[str, Any] = json.loads(done.stdout)
@@ -98,9 +110,9 @@ def run(row: InstructionSet, threads: int, calls: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--threads", type=int, default=16)
-    parser.add_argument("--calls", type=int, default=1000, help="of each thread, for each storage")
+    parser.add_argument("--calls", type=int, default=1000, help="calls of each thread, for each storage")
     parser.add_argument("--here", action="store_true", help="only the instruction set that this process has")
     args = parser.parse_args()
     if args.here:

@@ -1,32 +1,31 @@
 """Seconds, peak memory and size of an export, each precision in a fresh process.
 
-    python benchmarks/export_cost.py CHECKPOINT OUT [--precision int8 fp32 fp16] [--dense-only]
+    python -m benchmarks.encoder.export_cost CHECKPOINT OUT [--precision int8 fp32 fp16] [--dense-only]
 
-Leaves the bundles at OUT/NAME-PRECISION for the other benchmarks.
+It leaves the bundles at OUT/NAME-PRECISION for the other benchmarks.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-from common import regime, report
+from ..common import options, regime, report, run_fresh
 
 _EXPORT = """
-import resource, time
+import json, resource, sys, time
 from m3rt_export import export
+source, out, precision, dense_only = sys.argv[1:]
 start = time.perf_counter()
-bundle = export({source!r}, {out!r}, precision={precision!r}, dense_only={dense_only})
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print([time.perf_counter() - start, peak / 1e6, bundle.size() / 1e6])
+bundle = export(source, out, precision=precision, dense_only=dense_only == "True")
+seconds = time.perf_counter() - start
+unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+print(json.dumps([seconds, peak, bundle.size()]))
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--precision", nargs="+", default=["int8", "fp32", "fp16"])
@@ -36,18 +35,14 @@ def main() -> None:
     rows = []
     for precision in args.precision:
         out = args.out / f"{args.checkpoint.name}-{precision}"
-        script = _EXPORT.format(
-            source=str(args.checkpoint), out=str(out), precision=precision, dense_only=args.dense_only
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        seconds, peak, size = json.loads(done.stdout)
+        seconds, peak, size = run_fresh(_EXPORT, args.checkpoint, out, precision, args.dense_only)
         rows.append(
             {
                 "precision": precision,
                 "checkpoint MB": round(weights / 1e6),
-                "bundle MB": round(size, 1),
+                "bundle MB": round(size / 1e6, 1),
                 "seconds": round(seconds, 1),
-                "peak RSS GB": round(peak, 2),
+                "peak RSS GB": round(peak / 1e9, 2),
             }
         )
     report("Export", rows, regime(checkpoint=args.checkpoint.name))

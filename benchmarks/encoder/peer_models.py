@@ -1,6 +1,7 @@
-"""The peers as rows of a table: how each is made ready once, and how it is loaded.
+"""The peers as rows of a table: each row prepares its models once, and loads them.
 
-A loader returns calls by name, texts and a length in tokens to dense vectors; it runs in a process of its own.
+A loader runs in a process of its own and returns calls by name; a call turns texts, cut to a length in tokens, into
+dense vectors.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Encode = Callable[[list[str], int], NDArray[np.float32]]
+Encode = Callable[[list[str], int], NDArray[np.float32]]  # texts and a length in tokens to vectors (texts, dim)
 Calls = Mapping[str, Encode]
 
 OPENVINO_INT8 = "openvino_model_qint8_quantized.xml"
@@ -22,7 +23,7 @@ WORDS = "the quick river der alte Baum une petite maison 東京 タワー дом
 
 @dataclass(frozen=True)
 class Material:
-    """What peers are made from; `work` keeps converted models between runs."""
+    """The inputs of all peers; `work` keeps converted models between runs."""
 
     checkpoint: Path
     lite: Path
@@ -37,7 +38,7 @@ class Peer:
 
 
 def m3rt(spec: str) -> Peer:
-    """`spec` is BUNDLE or BUNDLE:ENGINE. The same engine is also called bare: batches tokenized beforehand."""
+    """`spec` is BUNDLE or BUNDLE:ENGINE. The same engine is also called bare, with batches tokenized beforehand."""
     path, _, engine_name = spec.partition(":")
 
     def load(material: Material) -> Calls:
@@ -56,7 +57,7 @@ def m3rt(spec: str) -> Peer:
 
         def bare(texts: list[str], length: int) -> NDArray[np.float32]:
             key = ("\n".join(texts), length)
-            if key not in prepared:  # during the warm-up
+            if key not in prepared:  # filled by the warm-up
                 ids = [model.tokenize(text, max_length=length) for text in texts]
                 order = list(plan(np.array([len(i) for i in ids]), engine.batch_tokens, engine.pass_tokens))
                 batches = [np.array([ids[row] for row in rows], np.int64) for rows in order]  # one length: no padding
@@ -133,7 +134,7 @@ def _convert(checkpoint: Path, backend: str, out: Path) -> None:
 
 
 def _quantize(out: Path, samples: int = 64) -> None:
-    """Their own helper; `samples` texts of this benchmark, as its default, GLUE, is on the Hub."""
+    """Quantize with sentence-transformers' helper, on texts of this benchmark: its default, GLUE, is on the Hub."""
     import json
 
     from optimum.intel.openvino import OVQuantizationConfig
@@ -158,7 +159,7 @@ def _quantize(out: Path, samples: int = 64) -> None:
 
 
 def lite(precision: str, file: str) -> Peer:
-    """Its tokenizer and backbone; its own class insists on the Hub's files."""
+    """Use bge-m3-lite's tokenizer and backbone, since its encoder class accepts the Hub's files only."""
 
     def load(material: Material) -> Calls:
         from bge_m3_lite.model import OnnxBackbone
@@ -177,7 +178,7 @@ def lite(precision: str, file: str) -> Peer:
     return Peer(load)
 
 
-F32 = {"ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}  # else OpenVINO takes bf16 where the CPU has it
+F32 = {"ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}  # without it OpenVINO takes bf16 where the CPU has it
 PEERS: dict[str, Peer] = {
     "flag": Peer(flag_embedding),
     "st-fp32": sentence_transformers("fp32"),

@@ -1,18 +1,19 @@
-"""The asking side of peer_worker.py: a process per peer, kept loaded, asked in turn."""
+"""The calling side of peer_worker.py: a process for each peer, which keeps its model loaded and is asked in turn."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-WORKER = Path(__file__).with_name("peer_worker.py")
+from ..common import memory_of
+
+WORKER = f"{__package__}.peer_worker"
 
 
 class PeerError(Exception):
-    """A peer did not load or failed; one line why."""
+    """A peer did not load, or failed; the message is one line."""
 
 
 class Worker:
@@ -21,7 +22,7 @@ class Worker:
     def __init__(self, peer: str, task: dict[str, Any], log: Any) -> None:
         self.peer, self.dead = peer, False
         self._process = subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(task)],
+            [sys.executable, "-m", WORKER, json.dumps(task)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8",
         )  # fmt: skip
         self.calls: list[str] = self._answer()["calls"]
@@ -32,8 +33,12 @@ class Worker:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # the answer below says how it ended
+            pass  # _answer() reports the exit status
         return self._answer()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of each kind of memory of the process, as memory_of() names them."""
+        return memory_of(self._process.pid)
 
     def close(self) -> None:
         self.dead = True

@@ -1,19 +1,17 @@
 """Texts in, arrays out, beside the same batches through the bare engine.
 
-    python benchmarks/end_to_end.py BUNDLE --texts TEXTS.jsonl [--engine ENGINE] [--count 2000] [--max-length 512]
+    python -m benchmarks.encoder.end_to_end BUNDLE --texts TEXTS.jsonl [--engine ENGINE] [--count 2000]
 
 The bare engine gets batches that are tokenized, sorted and padded beforehand. Both run in turn over slices of
-the texts, so that a slow moment of the machine hits both. Padding waste: padded positions over all positions.
+the texts, so that a slow moment of the machine hits both. Padding waste is padded positions over all positions.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
-from common import mixlen, regime, report
 from tqdm import tqdm
 
 from m3rt import M3Encoder
@@ -22,21 +20,23 @@ from m3rt.bundle import open_bundle
 from m3rt.engines import Heads, load_engine
 from m3rt.tokenizer import Tokenizer
 
+from ..common import draw_texts, options, regime, report
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--max-length", type=int, default=512)
-    parser.add_argument("--slice", type=int, default=500, help="texts of one turn")
+    parser.add_argument("--slice", type=int, default=500, help="number of texts of one turn")
     args = parser.parse_args()
     bundle = open_bundle(args.bundle)
     engine = load_engine(bundle, engine=args.engine, device="cpu")
     model = M3Encoder.with_engine(bundle, engine)
     tokenizer = Tokenizer.of(bundle)
-    texts = mixlen(args.texts, args.count)
+    texts = draw_texts(args.texts, args.count)
     model.encode(texts[:8])
     bare = whole = 0.0
     tokens = padded = 0

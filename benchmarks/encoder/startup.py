@@ -1,51 +1,46 @@
 """The steps of a start, and peak memory for a long text: each run in a fresh process, page cache warm.
 
-    python benchmarks/startup.py BUNDLE [--engine ENGINE] [--repeats 5] [--longest 8192]
+    python -m benchmarks.encoder.startup BUNDLE [--engine ENGINE] [--repeats 5] [--longest 8192]
 
-M3RT_TUNE=0 measures a bundle as it is loaded where `m3rt tune` has not run. The peak is the highest RSS, mapped
-weights included (VmHWM). Linux only.
+M3RT_TUNE=0 measures a bundle as it is loaded on a machine without a profile of `m3rt tune`. The peak is the highest
+RSS, mapped weights included (VmHWM). Linux only.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-from common import regime, report
+from ..common import options, regime, report, run_fresh
 
 _START = """
-import time; t0 = time.perf_counter()
+import sys, time; t0 = time.perf_counter()
 from m3rt import M3Encoder; t1 = time.perf_counter()
-model = M3Encoder({bundle!r}, device="cpu", engine={engine!r}); t2 = time.perf_counter()
+model = M3Encoder(sys.argv[1], device="cpu", engine=sys.argv[2]); t2 = time.perf_counter()
 model.encode("What is BGE M3?"); t3 = time.perf_counter()
 print([t1 - t0, t2 - t1, t3 - t2])
 """
 _LONG = """
-import m3rt, time
+import m3rt, sys, time
 from m3rt.measure import memory
-model = m3rt.M3Encoder({bundle!r}, device="cpu", engine={engine!r})
+model = m3rt.M3Encoder(sys.argv[1], device="cpu", engine=sys.argv[2])
 start = time.perf_counter()
-out = model.encode("word " * 12000, max_length={longest})
+out = model.encode("word " * 12000, max_length=int(sys.argv[3]))
 seconds = time.perf_counter() - start
 print([memory()["peak"], seconds, int(out.n_tokens[0])])
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--longest", type=int, default=8192)
     args = parser.parse_args()
-    runs = [_run(_START, bundle=str(args.bundle), engine=args.engine) for _ in range(args.repeats + 1)][1:]
+    runs = [run_fresh(_START, args.bundle, args.engine) for _ in range(args.repeats + 1)][1:]
     steps = [statistics.median(times) for times in zip(*runs, strict=True)]
-    peak, seconds, tokens = _run(_LONG, bundle=str(args.bundle), engine=args.engine, longest=args.longest)
+    peak, seconds, tokens = run_fresh(_LONG, args.bundle, args.engine, args.longest)
     row = {
         "import s": f"{steps[0]:.3f}",
         "load s": f"{steps[1]:.3f}",
@@ -54,12 +49,6 @@ def main() -> None:
         "seconds for it": f"{seconds:.1f}",
     }
     report("Start and memory", [row], regime(bundle=args.bundle.name, engine=args.engine, repeats=args.repeats))
-
-
-def _run(script: str, **values: Any) -> list[float]:
-    done = subprocess.run([sys.executable, "-c", script.format(**values)], capture_output=True, text=True, check=True)
-    result: list[float] = json.loads(done.stdout)
-    return result
 
 
 if __name__ == "__main__":

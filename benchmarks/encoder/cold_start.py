@@ -1,11 +1,11 @@
-"""From an empty shell to the first embedding, and what a loaded model holds: memory of its own and shared.
+"""From an empty shell to the first embedding, and the memory of a loaded model, private and shared.
 
-    python benchmarks/cold_start.py BUNDLE [--engine ENGINE] [--repeats 5]
+    python -m benchmarks.encoder.cold_start BUNDLE [--engine ENGINE] [--repeats 5]
 
-The whole command line process is timed, interpreter included, page cache warm. Memory is of three processes started
-one after the other, a number for each, from /proc/PID/smaps_rollup: anonymous memory, which nothing can share; RSS,
-with the mapped weights; and what the process adds to the machine, the sum of all proportional shares with it less
-without it. What `m3rt tune` saved is used; M3RT_TUNE=0 measures without. Linux only.
+The whole command line process is timed, interpreter included, page cache warm. Memory is measured of three processes
+started one after the other, a number for each, from /proc/PID/smaps_rollup: anonymous memory, which nothing can share;
+RSS, with the mapped weights; and the growth of the machine's memory, which is the sum of all proportional shares with
+this process minus the sum without it. A profile of `m3rt tune` is used; M3RT_TUNE=0 measures without. Linux only.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-from common import memory, regime, report, spread
+from ..common import memory_of, options, regime, report, spread
 
-PROCESSES = 3
+PROCESS_COUNT = 3
 COLUMNS = ("anonymous MB after load", "after the first query", "RSS MB", "adds to the machine MB")
 _HOLD = """
 import sys
@@ -32,7 +32,7 @@ for line in sys.stdin:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--repeats", type=int, default=5)
@@ -62,28 +62,28 @@ def _first_embedding(args: argparse.Namespace) -> list[float]:
 def _memory(args: argparse.Namespace) -> dict[str, list[int]]:
     """Bytes of each column, one for each process."""
     processes: list[subprocess.Popen[str]] = []
-    found: dict[str, list[int]] = {name: [] for name in COLUMNS}
-    for _ in range(PROCESSES):
-        before = sum(memory(process.pid)["Pss"] for process in processes)
+    taken: dict[str, list[int]] = {name: [] for name in COLUMNS}
+    for _ in range(PROCESS_COUNT):
+        before = sum(memory_of(process.pid)["Pss"] for process in processes)
         processes.append(process := _load(args))
-        loaded = memory(process.pid)
+        loaded = memory_of(process.pid)
         _encode(process)
-        used = memory(process.pid)
-        adds = sum(memory(process.pid)["Pss"] for process in processes) - before
+        used = memory_of(process.pid)
+        adds = sum(memory_of(process.pid)["Pss"] for process in processes) - before
         for name, size in zip(COLUMNS, (loaded["Anonymous"], used["Anonymous"], used["Rss"], adds), strict=True):
-            found[name].append(size)
+            taken[name].append(size)
     for process in processes:
         process.communicate()
-    return found
+    return taken
 
 
 def _load(args: argparse.Namespace) -> subprocess.Popen[str]:
-    """A process that has the model loaded, until its stdin ends."""
-    command = [sys.executable, "-c", _HOLD, str(args.bundle), args.engine]
+    """A process that holds the loaded model until its stdin ends."""
+    command = [sys.executable, "-P", "-c", _HOLD, str(args.bundle), args.engine]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     if not process.stdout.readline():
-        raise SystemExit(f"{args.bundle} does not load with engine {args.engine}: its own words are above")
+        raise SystemExit(f"{args.bundle} does not load with engine {args.engine}: its error is above")
     return process
 
 

@@ -1,4 +1,8 @@
-"""One peer in a process of its own: JSON requests on stdin, JSON answers on what stdout was. Started by peers.py."""
+"""One peer in a process of its own: JSON requests on stdin, JSON answers on stdout. peer_process.py starts it.
+
+Libraries that print to stdout reach stderr instead, so that answers stay apart. Nothing is imported that the peer does
+not import, as its memory is measured.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import memory
 
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # libraries print; answers stay clean
+    os.dup2(2, 1)
     warnings.simplefilter("ignore")
 
     def answer(content: dict[str, Any]) -> None:
@@ -29,7 +32,7 @@ def main() -> None:
         answer(_start(task))
         for line in sys.stdin:
             answer(_call(json.loads(line)))
-    except Exception as error:  # whatever a peer raises is one line in the report
+    except Exception as error:  # a peer may raise anything; the report has one line of it
         traceback.print_exc()
         answer({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"})
 
@@ -41,11 +44,11 @@ _rates: Any = None
 def _start(task: dict[str, Any]) -> dict[str, Any]:
     if task["peer"] == "gemm":
         global _rates
-        from gemm import rates
+        from ..kernels.gemm import rates
 
-        _rates = lambda: rates(task["threads"], repeats=3)  # noqa: E731
+        _rates = lambda: rates(task["threads"], calls=3)  # noqa: E731
         return {"calls": [], "versions": {}}
-    from peer_models import PEERS, Material, m3rt
+    from .peer_models import PEERS, Material, m3rt
 
     material = Material(Path(task["checkpoint"]), Path(task["lite"]), Path(task["work"]), task["threads"])
     peer = m3rt(task["m3rt"]) if task["m3rt"] else PEERS[task["peer"]]
@@ -60,14 +63,14 @@ def _call(request: dict[str, Any]) -> dict[str, Any]:
     if _rates:
         return {"rates": _rates()}
     call, texts, length = _calls[request["call"]], request["texts"], request["length"]
-    vectors, times = None, []
+    vectors, seconds = None, []
     for _ in range(request["inner"]):
         start = time.perf_counter()
         vectors = call(texts, length)
-        times.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
     if request["save"]:
         np.save(request["save"], np.asarray(vectors, np.float32))
-    return {"seconds": sum(times) / len(times), "memory": memory()}
+    return {"seconds": sum(seconds) / len(seconds)}
 
 
 if __name__ == "__main__":
