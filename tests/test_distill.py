@@ -1,4 +1,4 @@
-"""m3rt_distill without PyTorch: what is read, which vocabulary is left, which texts belong together."""
+"""m3rt_distill without PyTorch: reading data, pruning the vocabulary, joining passages, making texts up."""
 
 import json
 import math
@@ -133,7 +133,7 @@ def test_a_vocabulary_is_read_as_it_was_written(pruned: Vocabulary, tmp_path: Pa
     assert np.array_equal(again.rarity, pruned.rarity)
 
 
-def test_what_is_no_xlm_r_tokenizer_is_refused(full: dict[str, Any], tmp_path: Path) -> None:
+def test_a_tokenizer_that_is_not_xlm_rs_is_refused(full: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not XLM-R's"):
         prune({**full, "model": {"type": "BPE"}}, [], SIZE)
     with pytest.raises(InputError, match="expected 6"):
@@ -185,7 +185,7 @@ GERMAN = ["die Katze sah den Hund!", "der Hund sah die Katze", "die Katze sah di
 
 
 class WordTeacher:
-    """Says how many letters a word shares with "hund": a teacher whose likeness is known."""
+    """A teacher with known similarities: it counts the letters that a word shares with "hunde" and with "cats"."""
 
     def __init__(self) -> None:
         pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "s", "!", "alog", "▁a", "▁the", "▁cat", "▁saw", "▁dog", "▁die"]

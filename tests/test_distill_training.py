@@ -113,7 +113,7 @@ def views(student: Student, texts: list[str]) -> Any:
     return student(pad([np.array(xlm_roberta_tokenizer().encode(text).ids[:128], np.int32) for text in texts]))
 
 
-# ---- the student is what the runtime runs
+# ---- the runtime computes the same as the student
 
 
 def test_an_exported_student_computes_in_m3rt_what_it_computed_in_torch(student: Student, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_student_starts_close_to_the_mean_that_it_is_held_to(student: Student)
         plain = torch.nn.functional.normalize((words[found.ids] * (found.ids > 3)[..., None]).sum(dim=1), dim=-1)
     dense = found.dense[:, :-SCALAR_CHANNELS]
     assert (dense * mean).sum(-1).mean() > 0.95
-    assert (plain * mean).sum(-1).mean() < 0.9  # what a start that weighs nothing would have
+    assert (plain * mean).sum(-1).mean() < 0.9  # a start without weights would have this cosine
 
 
 def test_a_start_weighs_words_as_the_mean_does(student: Student) -> None:
@@ -174,12 +174,12 @@ def test_a_start_weighs_words_as_the_mean_does(student: Student) -> None:
     wanted = torch.from_numpy(RARITY)[inner] / (times + FORMULAS.saturation) * place_weights(len(inner))
     ratio = found / found.sum(dim=1, keepdim=True) / (wanted / wanted.sum())
     assert ratio.log().square().mean().sqrt() < 0.3
-    assert wanted.log().std() > 0.6  # what the words' weights differ by
+    assert wanted.log().std() > 0.6  # so the words' weights do differ
     assert states[0, 0].abs().max() < 1e-2  # <s> has gathered nothing yet
 
 
 @pytest.mark.parametrize("heads", [2, 8])
-def test_what_starts_as_nothing_stays_nothing(heads: int, tmp_path: Path) -> None:
+def test_heads_and_channels_that_start_as_zeros_stay_zeros(heads: int, tmp_path: Path) -> None:
     student = initialise(replace(SHAPE, heads=heads), table())
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     step = training.together_losses(student, lessons(), recipe(), RARE, "cpu")
@@ -302,7 +302,7 @@ def test_translations_link_pieces_to_those_of_the_pivot() -> None:
     senses = dictionary.senses_of(links, 400)
     met = np.unique(seen.ids[(seen.ids >= 4) & (seen.ids < 200)])
     assert (senses[met] == met + 200).mean() > 0.99
-    assert np.array_equal(senses[200:], np.arange(200, 400))  # the pivot's own have no other sense
+    assert np.array_equal(senses[200:], np.arange(200, 400))  # a piece of the pivot has no other sense
     assert senses[:4].tolist() == [0, 1, 2, 3]
     assert links.strength.min() > 0
     assert links.strength.max() <= 1

@@ -20,7 +20,7 @@ from .losses import info_nce
 from .recipe import Recipe
 from .student import SPECIAL, is_lexical
 
-_MASKED_LOGIT = -100.0  # of special tokens: their share of the mean is then 0
+_MASKED_LOGIT = -100.0  # special tokens get it, so that their share of the mean is 0
 
 
 class Bag(nn.Module):

@@ -11,12 +11,12 @@
     EVERY    1, but 0 for <s>                                  student_table  both layers' keys, first layer's queries
                                                                               and feed-forward map
     END      2 for </s>, 0 for all others                      student_table  first layer's keys and values
-    SHARE    0; the first layer writes how much a repeated     first layer    last layer's keys
-             sense counts into a token's state
+    SHARE    0; in the states, how much a repeated sense       first layer    first layer's feed-forward map,
+             counts                                                           last layer's keys
     PLACE    0; the position's row holds the log of its        start.py       last layer's keys
              weight
-    RARITY   the log of its rarity in 15 steps                 student_table  last layer's keys, sparse head
-    FINE     the rest of that log in 15 smaller steps          student_table  last layer's keys, sparse head
+    RARITY   the log of its rarity, in 15 values               student_table  last layer's keys, sparse head
+    FINE     the rest of that log, in 15 smaller values        student_table  last layer's keys, sparse head
 
 The dense view is the mean of words and signs, weighted by the last layer's keys. Training leaves the table as it is
 made here, so that m3rt_export can keep it exactly: three channels of words in a byte, two of the others, and all signs
@@ -41,7 +41,7 @@ from m3rt.errors import InputError
 from .constants import TABLE
 from .student import SPECIAL
 
-SCALAR_CHANNELS = 6  # of one number each, after words and signs
+SCALAR_CHANNELS = 6  # after words and signs; each has a meaning alone
 EVERY, END, SHARE, PLACE, RARITY, FINE = range(-SCALAR_CHANNELS, 0)  # counted from the end
 
 
@@ -49,7 +49,7 @@ EVERY, END, SHARE, PLACE, RARITY, FINE = range(-SCALAR_CHANNELS, 0)  # counted f
 class StudentTable:
     """rows (vocab, hidden) in the layout above, and the sizes that its readers need.
 
-    words, signs: the number of channels of either. log_per_rarity, log_per_fine: the log rarity that 1 stands for in
+    words, signs: the number of channels of each. log_per_rarity, log_per_fine: the log rarity that 1 stands for in
     RARITY and in FINE. mean_log: the mean log rarity of all pieces, less the middle of the range, which is 0 there.
     """
 
@@ -88,7 +88,7 @@ def student_table(
     most_common = -units * logs.step * TABLE.rarity_steps / 2
     rows[list(SPECIAL), RARITY], rows[list(SPECIAL), FINE] = most_common, 0
     rows[:, EVERY] = 1
-    rows[0] = 0  # so that <s> holds nothing but what attention gathers
+    rows[0] = 0  # so that <s> holds only the mean that attention gathers
     rows[2, END] = TABLE.end_value
     # Special ids get words, at the ends of the grid, that make them as long as other rows, so that int8's ranges fit
     # words. They get no signs, so that all ids have the same logit to </s>.

@@ -19,7 +19,7 @@ from m3rt.errors import CheckpointError
 from .student import FIRST_POSITION, Shape, Student
 
 WEIGHTS, TOKENIZER = "pytorch_model.bin", "tokenizer.json"
-_TOKENS = {
+_SPECIAL_TOKENS = {
     "bos_token": "<s>",
     "eos_token": "</s>",
     "sep_token": "</s>",
@@ -42,11 +42,11 @@ def save(student: Student, tokenizer_json: Mapping[str, Any], directory: Path) -
     files = {
         "config.json": _config(shape),
         TOKENIZER: tokenizer_json,
-        "special_tokens_map.json": _TOKENS,
+        "special_tokens_map.json": _SPECIAL_TOKENS,
         "tokenizer_config.json": {
             "tokenizer_class": "XLMRobertaTokenizerFast",
             "model_max_length": shape.positions - FIRST_POSITION,
-            **_TOKENS,
+            **_SPECIAL_TOKENS,
         },
     }
     for name, value in files.items():

@@ -1,8 +1,8 @@
 """The numbers that the code fixes and the recipe leaves out, one frozen dataclass for each module that uses them.
 
-Each comment names the quantity and its unit, then says which other values were tried and what they did. Quality is mean
-nDCG@10 and distill/LOG.md has its conditions. "Not tried" means that the log knows of no other value. Every number here
-changes the weights that a seed leads to, so a new value needs a new entry in the log.
+Each comment names the quantity and its unit, then says which other values were tried and their effect. Quality is mean
+nDCG@10, and distill/LOG.md has its conditions. "Not tried" means that the log knows of no other value. Every number
+here changes the weights that a seed leads to, so a new value needs a new entry in the log.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class AlignmentConstants:
 
 @dataclass(frozen=True, slots=True)
 class DictionaryConstants:
-    """dictionary.py: IBM model 1 and what follows from its links."""
+    """dictionary.py: IBM model 1 and the use of its links."""
 
     # Most sentences of each language that the model is fitted to. Not tried.
     max_sentences_per_language: int = 20_000

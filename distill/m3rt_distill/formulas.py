@@ -25,7 +25,7 @@ def mean_of_words(ids: Tensor, table: Tensor, rarity: Tensor) -> Tensor:
     """Return unit vectors (b, n) of ids (b, s): the weighted mean of the unit rows of table (vocab, n).
 
     An id weighs as much as its rarity (vocab,). Each repetition adds less than the one before, as in BM25. An id weighs
-    more at the beginning of a text, which tends to say what the text is about.
+    more at the beginning of a text, which tends to name its subject.
     """
     repeated = (FORMULAS.saturation + 1) / (_occurrences(ids) + FORMULAS.saturation)
     weights = rarity[ids] * repeated * place_weights(ids.shape[1]).to(ids.device) * is_lexical(ids)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from .recipe import PerView
 from .student import HeadOutputs
 
-_MASKED_LOGIT = -1e4  # of a text beside itself: its chance is then 0, and 0 times this is 0, which -inf would make NaN
+_MASKED_LOGIT = -1e4  # a text beside itself gets it: low enough for a chance of 0, and 0 * -inf would be NaN
 
 
 class Scores(NamedTuple):

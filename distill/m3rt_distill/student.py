@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from m3rt.errors import InputError
 
-PAD, FIRST_POSITION = 1, 2  # as in XLM-R: the id of <pad>, and the row of the first token's position
+PAD, FIRST_POSITION = 1, 2  # XLM-R's id of <pad>, and its row for the position of the first token
 SPECIAL = (0, 1, 2, 3)  # the ids of <s> <pad> </s> <unk>, which are never lexical
 
 

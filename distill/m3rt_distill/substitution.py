@@ -22,7 +22,7 @@ from .teacher import Teacher
 WORDS_SET, SUBSTITUTED_SET = "words", "substituted"  # the data sets that made-up texts are said to come from
 _SPACE = "▁"
 _UNSPACED_SCRIPTS = {"CJK", "HIRAGANA", "KATAKANA", "THAI"}
-_TEXTS_AT_A_TIME = 10_000  # that are tokenised
+_TEXTS_AT_A_TIME = 10_000  # for the tokenizer
 
 
 @dataclass(frozen=True, slots=True)

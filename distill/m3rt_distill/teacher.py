@@ -20,7 +20,7 @@ from .vocabulary import TOKENIZER, read_tokenizer
 
 Array = NDArray[np.float32]
 
-_TEXTS_PER_FILE = 4096  # computed between two writes
+_TEXTS_PER_FILE = 4096  # an interrupted run loses at most these
 
 
 class Teacher:

@@ -29,7 +29,7 @@ from .recipe import Recipe, Stage
 from .student import HeadOutputs, Student
 
 _STEPS_BETWEEN_SAVES = 50
-_MASKED_SCORE = -1e4  # of a passage that is no negative of a query
+_MASKED_SCORE = -1e4  # duplicates get it, so that they are no negatives
 Losses = dict[str, Tensor]
 
 

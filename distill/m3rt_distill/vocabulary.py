@@ -20,7 +20,7 @@ from .constants import VOCABULARY
 
 TOKENIZER = "tokenizer.json"
 _SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]  # ids 0 to 3 of XLM-R
-_SPECIAL = len(_SPECIAL_TOKENS)
+_SPECIAL_COUNT = len(_SPECIAL_TOKENS)
 _SPACE = "▁"
 # A word starts after each of these: "iterable" matches is_iterable, "arte" matches dell'arte.
 _SIGNS_BEFORE_WORDS = "_([{\"'/=-<>*#@’“‘«.:"
@@ -78,8 +78,8 @@ def prune(tokenizer_json: dict[str, Any], texts: Iterable[tuple[str, str]], size
     """
     vocab = _pieces(tokenizer_json)
     tokenizer_json = {**tokenizer_json, "normalizer": _normalizer(tokenizer_json.get("normalizer"))}
-    if not _SPECIAL + 1 < size <= len(vocab):
-        raise InputError(f"the vocabulary is to have {size} pieces, expected {_SPECIAL + 2}..{len(vocab)}")
+    if not _SPECIAL_COUNT + 1 < size <= len(vocab):
+        raise InputError(f"the vocabulary is to have {size} pieces, expected {_SPECIAL_COUNT + 2}..{len(vocab)}")
     by_lang: dict[str, list[str]] = {}
     for text, lang in texts:
         by_lang.setdefault(lang, []).append(text)
@@ -98,7 +98,7 @@ def _use(tokenizer: Tokenizer, vocab: list[tuple[str, float]], by_lang: dict[str
     """
     share = sum(_shares(tokenizer, texts, len(vocab)) for texts in by_lang.values()) / max(1, len(by_lang))
     web = np.exp(np.array([score for _, score in vocab]))
-    web[[*range(_SPECIAL), -1]] = 0
+    web[[*range(_SPECIAL_COUNT), -1]] = 0
     use = np.asarray(share + web / web.sum())
     seen = Counter(_SPACE)
     for group in by_lang.values():
@@ -109,14 +109,14 @@ def _use(tokenizer: Tokenizer, vocab: list[tuple[str, float]], by_lang: dict[str
             use[i] = 0
         elif len(piece) == 1:
             use[i] += 1 if piece in seen else VOCABULARY.unseen_character_factor * use[i]
-    use[:_SPECIAL] = use[-1] = np.inf  # <mask> stays last, as in XLM-R
+    use[:_SPECIAL_COUNT] = use[-1] = np.inf  # <mask> stays last, as in XLM-R
     return use
 
 
 def _pieces(tokenizer_json: dict[str, Any]) -> list[tuple[str, float]]:
     model = tokenizer_json.get("model", {})
     pieces = [tuple(row) for row in model.get("vocab", ())] if model.get("type") == "Unigram" else []
-    if [piece for piece, _ in pieces[:_SPECIAL]] != _SPECIAL_TOKENS:
+    if [piece for piece, _ in pieces[:_SPECIAL_COUNT]] != _SPECIAL_TOKENS:
         raise CheckpointError(
             "the tokenizer is not XLM-R's, expected a Unigram model that starts with <s> <pad> </s> <unk>"
         )
@@ -170,5 +170,5 @@ def _rarity(tokenizer: Tokenizer, by_lang: dict[str, list[str]], size: int) -> N
             count[list(set(encoding.ids))] += 1
         common = np.maximum(common, count / (len(texts) + VOCABULARY.smoothing_texts))
     rarity = -np.log(1 - (1 - common.clip(max=VOCABULARY.max_text_share)) ** VOCABULARY.passage_sentences)
-    rarity[:_SPECIAL] = rarity[-1] = 0
+    rarity[:_SPECIAL_COUNT] = rarity[-1] = 0
     return np.asarray(rarity, np.float32)
