@@ -1,4 +1,4 @@
-"""m3rt_distill without PyTorch: what is read, which vocabulary is left, which texts belong together."""
+"""m3rt_distill without PyTorch: reading data, pruning the vocabulary, joining passages, making texts up."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_distill.data import Corpus, read_corpus
 from m3rt_distill.passages import make_passages
-from m3rt_distill.substitution import SUBSTITUTED, WORDS, find_words, with_made_up
+from m3rt_distill.substitution import SUBSTITUTED_SET, WORDS_SET, find_words, with_made_up
 from m3rt_distill.teacher import Projection, Teacher
 from m3rt_distill.vocabulary import Vocabulary, prune, read_tokenizer
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def test_both_sides_of_a_pair_learn_the_english_vector(tmp_path: Path) -> None:
     write_rows(tmp_path / "p", "pairs.jsonl", [pair("cat", "Katze"), pair("chien", "dog", "fr", "en")])
     write_rows(tmp_path / "q", "texts.jsonl", [{"text": "perro", "lang": "es"}])
     corpus = read_corpus([tmp_path / "p", tmp_path / "q"])
-    assert [corpus.texts[i] for i in corpus.anchors] == ["cat", "dog", "perro"]
+    assert [corpus.texts[i] for i in corpus.taught] == ["cat", "dog", "perro"]
     assert corpus.pairs.tolist() == [[0, 1], [2, 3], [4, 4]]
     assert corpus.sets == ["p", "p", "q"]
 
@@ -90,7 +90,7 @@ def test_the_pruned_tokenizer_has_xlm_rs_special_tokens_in_their_places(pruned: 
 
 
 def test_each_kept_piece_is_the_teachers_piece_of_its_old_id(full: dict[str, Any], pruned: Vocabulary) -> None:
-    old, new = (tokenizer["model"]["vocab"] for tokenizer in (full, pruned.tokenizer))
+    old, new = (tokenizer["model"]["vocab"] for tokenizer in (full, pruned.tokenizer_json))
     assert [old[i] for i in pruned.kept] == new
 
 
@@ -128,12 +128,12 @@ def test_rarity_is_the_inverse_document_frequency_of_the_language_where_a_piece_
 def test_a_vocabulary_is_read_as_it_was_written(pruned: Vocabulary, tmp_path: Path) -> None:
     pruned.save(tmp_path / "v")
     again = Vocabulary.read(tmp_path / "v")
-    assert again.tokenizer == pruned.tokenizer
+    assert again.tokenizer_json == pruned.tokenizer_json
     assert np.array_equal(again.kept, pruned.kept)
     assert np.array_equal(again.rarity, pruned.rarity)
 
 
-def test_what_is_no_xlm_r_tokenizer_is_refused(full: dict[str, Any], tmp_path: Path) -> None:
+def test_a_tokenizer_that_is_not_xlm_rs_is_refused(full: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not XLM-R's"):
         prune({**full, "model": {"type": "BPE"}}, [], SIZE)
     with pytest.raises(InputError, match="expected 6"):
@@ -168,7 +168,7 @@ def test_a_passage_is_its_members_in_both_languages(per_group: int, low: int, se
 def test_a_made_up_passage_has_its_sentences_in_two_orders() -> None:
     texts = [f"satz{i}" for i in range(80)]
     rows = np.arange(80, dtype=np.int32)
-    corpus = Corpus(texts, ["de"] * 80, np.stack([rows, rows], axis=1), rows, [SUBSTITUTED] * 80)
+    corpus = Corpus(texts, ["de"] * 80, np.stack([rows, rows], axis=1), rows, [SUBSTITUTED_SET] * 80)
     vectors = np.random.default_rng(0).normal(size=(80, 8)).astype(np.float32)
     found = make_passages(corpus, vectors, 9, (30, 60), 0)
     assert len(found) == 9
@@ -185,14 +185,14 @@ GERMAN = ["die Katze sah den Hund!", "der Hund sah die Katze", "die Katze sah di
 
 
 class WordTeacher:
-    """Says how many letters a word shares with "hund": a teacher whose likeness is known."""
+    """A teacher with known similarities: it counts the letters that a word shares with "hunde" and with "cats"."""
 
     def __init__(self) -> None:
         pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "s", "!", "alog", "▁a", "▁the", "▁cat", "▁saw", "▁dog", "▁die"]
         pieces += ["▁Katze", "▁sah", "▁den", "▁der", "▁Hund", "▁hun", "▁act", "▁кот"]
         plain = json.loads(xlm_roberta_tokenizer().to_str())
         model = {"type": "Unigram", "unk_id": 3, "vocab": [[piece, -2.0] for piece in pieces]}
-        self.tokenizer = {**plain, "model": model, "added_tokens": plain["added_tokens"][:4]}
+        self.tokenizer_json = {**plain, "model": model, "added_tokens": plain["added_tokens"][:4]}
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.array([[len(set(text) & set("hunde")), len(set(text) & set("cats"))] for text in texts], np.float32)
@@ -221,11 +221,11 @@ def test_made_up_sentences_differ_in_whole_words_of_their_language_only(seed: in
     found = with_made_up(corpus, teacher, 6, seed)
     assert found.texts[:6] == corpus.texts
     assert len(set(found.texts)) == len(found.texts)
-    assert {text for text, name in zip(found.texts[6:], found.sets[3:], strict=True) if name == WORDS} == set(words)
+    assert {text for text, name in zip(found.texts[6:], found.sets[3:], strict=True) if name == WORDS_SET} == set(words)
     assert found.pairs[3:].tolist() == [[i, i] for i in range(6, len(found.texts))]
-    assert found.anchors[3:].tolist() == list(range(6, len(found.texts)))
+    assert found.taught[3:].tolist() == list(range(6, len(found.texts)))
     for text, lang, name in zip(found.texts[6:], found.langs[6:], found.sets[3:], strict=True):
-        if name == SUBSTITUTED:
+        if name == SUBSTITUTED_SET:
             shape = re.sub(r"\b(?!cats|catalog)\w{3,}", "*", text)
             sources = [s for s, of in zip(corpus.texts, corpus.langs, strict=True) if of == lang]
             assert shape in [re.sub(r"\b(?!cats|catalog)\w{3,}", "*", s) for s in sources]

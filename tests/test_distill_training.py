@@ -26,15 +26,17 @@ torch: Any = pytest.importorskip("torch")
 # They need PyTorch, which is why these imports come after it.
 from m3rt_distill import checkpoint, dictionary, losses, training  # noqa: E402
 from m3rt_distill.__main__ import main  # noqa: E402
-from m3rt_distill.alignment import aligned  # noqa: E402
-from m3rt_distill.anchors import SATURATION, bm25_weights, mean_of_words, place_weights  # noqa: E402
+from m3rt_distill.alignment import align_languages  # noqa: E402
 from m3rt_distill.bag import starting_table  # noqa: E402
-from m3rt_distill.batches import TogetherBatches, WarmupBatches, padded, thinned  # noqa: E402
-from m3rt_distill.channels import OTHERS, Table, student_table, whitened  # noqa: E402
+from m3rt_distill.batches import SearchBatches, TeacherBatches, pad, thin  # noqa: E402
+from m3rt_distill.channels import SCALAR_CHANNELS, StudentTable, student_table, whiten  # noqa: E402
+from m3rt_distill.constants import DICTIONARY, FORMULAS  # noqa: E402
+from m3rt_distill.formulas import bm25_weights, mean_of_words, place_weights  # noqa: E402
 from m3rt_distill.lessons import Lessons  # noqa: E402
-from m3rt_distill.recipe import Recipe, Stage  # noqa: E402
+from m3rt_distill.pipeline import Pipeline  # noqa: E402
+from m3rt_distill.recipe import PerView, Recipe, Stage  # noqa: E402
 from m3rt_distill.start import initialise  # noqa: E402
-from m3rt_distill.student import Shape, Student  # noqa: E402
+from m3rt_distill.student import HeadOutputs, Shape, Student  # noqa: E402
 from m3rt_distill.vocabulary import Vocabulary  # noqa: E402
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
@@ -86,8 +88,8 @@ def recipe(steps: int = 6) -> Recipe:
         bag=stage,
         warmup=stage,
         together=stage,
-        temperatures=losses.Weights(0.05, 0.5, 0.05),
-        weights=losses.Weights(1.0, 0.3, 1.0),
+        temperatures=PerView(0.05, 0.5, 0.05),
+        weights=PerView(1.0, 0.3, 1.0),
     )
 
 
@@ -95,10 +97,10 @@ RARITY = np.linspace(0, 9, SHAPE.vocab, dtype=np.float32)
 
 
 def directions() -> Any:
-    return whitened(starting_table(lessons().pieces, RARITY)[:, :-1])
+    return whiten(starting_table(lessons().pieces, RARITY)[:, :-1])
 
 
-def table() -> Table:
+def table() -> StudentTable:
     return student_table(directions(), RARITY, SHAPE.hidden, np.arange(SHAPE.vocab))
 
 
@@ -108,10 +110,10 @@ def student() -> Student:
 
 
 def views(student: Student, texts: list[str]) -> Any:
-    return student(padded([np.array(xlm_roberta_tokenizer().encode(text).ids[:128], np.int32) for text in texts]))
+    return student(pad([np.array(xlm_roberta_tokenizer().encode(text).ids[:128], np.int32) for text in texts]))
 
 
-# ---- the student is what the runtime runs
+# ---- the runtime computes the same as the student
 
 
 def test_an_exported_student_computes_in_m3rt_what_it_computed_in_torch(student: Student, tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_an_exported_student_computes_in_m3rt_what_it_computed_in_torch(student:
     for i, (vectors, weights) in enumerate(zip(out.colbert_vecs, out.lexical_weights, strict=True)):
         assert np.abs(mine.colbert[i, : len(vectors)].numpy() - vectors).max() < 1e-4
         found: dict[int, float] = {}
-        for token, weight in zip(mine.ids[i].tolist(), mine.weights[i].tolist(), strict=True):
+        for token, weight in zip(mine.ids[i].tolist(), mine.lexical[i].tolist(), strict=True):
             if weight > 0:
                 found[token] = max(found.get(token, 0.0), weight)
         assert found.keys() == weights.keys()
@@ -149,16 +151,16 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
 def test_a_student_starts_close_to_the_mean_that_it_is_held_to(student: Student) -> None:
     with torch.no_grad():
         found = views(student, sentences()[:30])
-        words = table().rows[:, :-OTHERS]
+        words = table().rows[:, :-SCALAR_CHANNELS]
         mean = mean_of_words(found.ids, words, torch.from_numpy(RARITY))
         plain = torch.nn.functional.normalize((words[found.ids] * (found.ids > 3)[..., None]).sum(dim=1), dim=-1)
-    dense = found.dense[:, :-OTHERS]
+    dense = found.dense[:, :-SCALAR_CHANNELS]
     assert (dense * mean).sum(-1).mean() > 0.95
-    assert (plain * mean).sum(-1).mean() < 0.9  # what a start that weighs nothing would have
+    assert (plain * mean).sum(-1).mean() < 0.9  # a start without weights would have this cosine
 
 
 def test_a_start_weighs_words_as_the_mean_does(student: Student) -> None:
-    ids = padded([np.array([0, *list(range(50, 56)) * 9, *list(range(60, 70)) * 3, *range(80, 120), 2], np.int32)])
+    ids = pad([np.array([0, *list(range(50, 56)) * 9, *list(range(60, 70)) * 3, *range(80, 120), 2], np.int32)])
     with torch.no_grad():
         states = student.backbone.encoder["layer"][0](student.backbone.embeddings(ids), None)
         attention = student.backbone.encoder["layer"][1].attention["self"]
@@ -169,15 +171,15 @@ def test_a_start_weighs_words_as_the_mean_does(student: Student) -> None:
         found = (query @ key.transpose(1, 2) / math.sqrt(key.shape[-1])).softmax(-1)[:, 0, 1:-1]
     inner = ids[0, 1:-1]
     times = (inner[:, None] == inner).sum(dim=1)
-    wanted = torch.from_numpy(RARITY)[inner] / (times + SATURATION) * place_weights(len(inner))
+    wanted = torch.from_numpy(RARITY)[inner] / (times + FORMULAS.saturation) * place_weights(len(inner))
     ratio = found / found.sum(dim=1, keepdim=True) / (wanted / wanted.sum())
     assert ratio.log().square().mean().sqrt() < 0.3
-    assert wanted.log().std() > 0.6  # what the words' weights differ by
+    assert wanted.log().std() > 0.6  # so the words' weights do differ
     assert states[0, 0].abs().max() < 1e-2  # <s> has gathered nothing yet
 
 
 @pytest.mark.parametrize("heads", [2, 8])
-def test_what_starts_as_nothing_stays_nothing(heads: int, tmp_path: Path) -> None:
+def test_heads_and_channels_that_start_as_zeros_stay_zeros(heads: int, tmp_path: Path) -> None:
     student = initialise(replace(SHAPE, heads=heads), table())
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     step = training.together_losses(student, lessons(), recipe(), RARE, "cpu")
@@ -195,7 +197,7 @@ def test_what_starts_as_nothing_stays_nothing(heads: int, tmp_path: Path) -> Non
 
 def test_a_bags_direction_and_signs_are_in_a_students_table() -> None:
     found = table().rows
-    words, signs = found[4:, :30], found[4:, 30:-OTHERS]
+    words, signs = found[4:, :30], found[4:, 30:-SCALAR_CHANNELS]
     near = torch.nn.functional.cosine_similarity(words, directions()[4:, :30])
     assert near.mean() > 0.93  # five steps a channel
     assert near.min() > 0.7  # outliers are cut off
@@ -206,7 +208,7 @@ def test_a_bags_direction_and_signs_are_in_a_students_table() -> None:
 
 def test_all_rows_of_words_are_as_long() -> None:
     normal = torch.randn(SHAPE.vocab, 255, generator=torch.Generator().manual_seed(0))
-    lengths = student_table(normal, RARITY, 768, np.arange(SHAPE.vocab)).rows[:, :-OTHERS].norm(dim=1)[1:]
+    lengths = student_table(normal, RARITY, 768, np.arange(SHAPE.vocab)).rows[:, :-SCALAR_CHANNELS].norm(dim=1)[1:]
     assert lengths.std() / lengths.mean() < 0.02
 
 
@@ -220,7 +222,7 @@ def test_pieces_of_one_sense_share_their_signs_and_nothing_else() -> None:
     senses = np.arange(SHAPE.vocab)
     senses[[20, 30]] = 10
     found = student_table(directions(), RARITY, 512, senses).rows  # so wide that no two senses have the same by chance
-    signs, words = found[:, 30:-OTHERS], found[:, :30]
+    signs, words = found[:, 30:-SCALAR_CHANNELS], found[:, :30]
     assert torch.equal(signs[20], signs[10])
     assert torch.equal(signs[30], signs[10])
     assert len(torch.unique(signs[4:], dim=0)) == SHAPE.vocab - 4 - 2
@@ -237,7 +239,7 @@ def test_whitened_rows_differ_as_much_in_every_direction() -> None:
 
     narrow = torch.from_numpy(lessons().pieces * np.geomspace(1, 0.05, 32, dtype=np.float32))
     assert extent(narrow) > 10
-    assert extent(whitened(narrow)) < 1.2
+    assert extent(whiten(narrow)) < 1.2
 
 
 def translations(texts: int, vocab: int = 200) -> Lessons:
@@ -266,7 +268,7 @@ def test_aligned_words_find_translations_that_they_did_not_see() -> None:
         return float(((asked @ answers.T).argmax(dim=1) == torch.arange(300)).float().mean())
 
     assert found(rows) < 0.1
-    assert found(aligned(rows, rarity, seen, pivot=1)) > 0.95
+    assert found(align_languages(rows, rarity, seen, pivot=1)) > 0.95
 
 
 @given(st.integers(0, 999))
@@ -278,7 +280,7 @@ def test_model_1_is_that_of_plain_loops(seed: int) -> None:
         for _ in range(5)
     ]
     chance = dict.fromkeys(((f, e) for mine, theirs in sentences for f in mine for e in theirs), 1.0)
-    for _ in range(dictionary._ROUNDS):
+    for _ in range(DICTIONARY.em_rounds):
         count = dict.fromkeys(chance, 0.0)
         for mine, theirs in sentences:
             for e in theirs:
@@ -296,16 +298,16 @@ def test_model_1_is_that_of_plain_loops(seed: int) -> None:
 
 def test_translations_link_pieces_to_those_of_the_pivot() -> None:
     seen = translations(600)
-    links = dictionary.translations(seen, 400, pivot=1)
-    senses = dictionary.senses(links, 400)
+    links = dictionary.find_links(seen, 400, pivot=1)
+    senses = dictionary.senses_of(links, 400)
     met = np.unique(seen.ids[(seen.ids >= 4) & (seen.ids < 200)])
     assert (senses[met] == met + 200).mean() > 0.99
-    assert np.array_equal(senses[200:], np.arange(200, 400))  # the pivot's own have no other sense
+    assert np.array_equal(senses[200:], np.arange(200, 400))  # a piece of the pivot has no other sense
     assert senses[:4].tolist() == [0, 1, 2, 3]
     assert links.strength.min() > 0
     assert links.strength.max() <= 1
     rows = torch.nn.functional.normalize(torch.randn(400, 16, generator=torch.Generator().manual_seed(0)), dim=1)
-    moved = dictionary.nearer(rows, links)
+    moved = dictionary.move_to_meanings(rows, links)
     assert (rows[met] * rows[met + 200]).sum(1).mean() < 0.1
     assert (moved[met] * rows[met + 200]).sum(1).mean() > 0.6
     assert moved[204:].numpy() == pytest.approx(rows[204:].numpy(), abs=1e-6)
@@ -314,13 +316,13 @@ def test_translations_link_pieces_to_those_of_the_pivot() -> None:
 
 def test_pieces_without_a_link_take_the_nearest_of_the_pivot() -> None:
     seen = translations(600)
-    links = dictionary.translations(seen, 400, pivot=1)
+    links = dictionary.find_links(seen, 400, pivot=1)
     fewer = dictionary.Links(*(part[links.piece > 50] for part in links))
     first = torch.nn.functional.normalize(torch.randn(200, 64, generator=torch.Generator().manual_seed(0)), dim=1)
     rows = torch.cat([first, first])
     rows[10] = -first.mean(dim=0)  # near nothing
-    found = dictionary.guessed(fewer, rows, seen, pivot=1)
-    senses = dictionary.senses(found, 400)
+    found = dictionary.add_nearest(fewer, rows, seen, pivot=1)
+    senses = dictionary.senses_of(found, 400)
     guesses = [i for i in range(4, 51) if i != 10]
     assert senses[guesses].tolist() == [i + 200 for i in guesses]
     assert senses[10] == 10
@@ -330,9 +332,9 @@ def test_pieces_without_a_link_take_the_nearest_of_the_pivot() -> None:
 
 def test_lessons_without_translations_have_no_links() -> None:
     alone = replace(translations(20), langs=np.zeros(40, np.int16))
-    links = dictionary.translations(alone, 400, pivot=0)
+    links = dictionary.find_links(alone, 400, pivot=0)
     assert not len(links.piece)
-    assert np.array_equal(dictionary.senses(links, 400), np.arange(400))
+    assert np.array_equal(dictionary.senses_of(links, 400), np.arange(400))
 
 
 def test_lessons_of_another_version_are_refused(tmp_path: Path) -> None:
@@ -360,13 +362,13 @@ def test_batch_scores_are_those_of_plain_loops(seed: int) -> None:
     sides = []
     for count in random.integers(1, 5, 2):
         rows = [random.integers(4, 30, random.integers(1, 9)).astype(np.int32) for _ in range(count)]
-        ids = padded([np.concatenate([[0], row, [2]]).astype(np.int32) for row in rows])
+        ids = pad([np.concatenate([[0], row, [2]]).astype(np.int32) for row in rows])
         generator = torch.Generator().manual_seed(seed)
         lexical = torch.rand(ids.shape, generator=generator) * (ids > 3)
         colbert = torch.nn.functional.normalize(torch.randn(*ids[:, 1:].shape, 8, generator=generator), dim=-1)
         colbert = colbert * (ids[:, 1:, None] != 1)
         dense = torch.nn.functional.normalize(torch.randn(count, 8, generator=generator), dim=-1)
-        sides.append(losses.Views(dense, ids, lexical, colbert))
+        sides.append(HeadOutputs(dense, ids, lexical, colbert))
     asked, found = sides
     scored = losses.scores(asked, found, 30)
     for i in range(len(asked.ids)):
@@ -374,7 +376,7 @@ def test_batch_scores_are_those_of_plain_loops(seed: int) -> None:
             words = [
                 {t: max(w for u, w in row if u == t) for t, _ in row}
                 for row in (
-                    list(zip(v.ids[k].tolist(), v.weights[k].tolist(), strict=True))
+                    list(zip(v.ids[k].tolist(), v.lexical[k].tolist(), strict=True))
                     for v, k in ((asked, i), (found, j))
                 )
             ]
@@ -387,14 +389,14 @@ def test_batch_scores_are_those_of_plain_loops(seed: int) -> None:
 
 def test_following_a_teacher_is_least_when_the_student_is_the_teacher() -> None:
     logits = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    losses.follow(logits, logits).backward()
+    losses.distillation(logits, logits).backward()
     assert logits.grad.abs().max() < 1e-6
 
 
 def test_no_gradient_reaches_a_head_through_the_ensemble() -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(4, 4, generator=generator, requires_grad=True) for _ in range(2))
-    losses.follow(student, teacher).backward()
+    losses.distillation(student, teacher).backward()
     assert teacher.grad is None
 
 
@@ -411,7 +413,7 @@ def test_warm_up_asks_for_the_teachers_neighbours_not_for_its_vectors() -> None:
 
 
 def test_lexical_targets_are_bm25s_terms() -> None:
-    ids = padded([np.array(row, np.int32) for row in ([0, 5, 6, 5, 2], [0, 7, 2])])
+    ids = pad([np.array(row, np.int32) for row in ([0, 5, 6, 5, 2], [0, 7, 2])])
     rarity = torch.arange(10, dtype=torch.float32)
     found = bm25_weights(ids, rarity)
     for row, text in zip(found, ids.tolist(), strict=True):
@@ -427,7 +429,7 @@ def test_lexical_targets_are_bm25s_terms() -> None:
 def test_the_mean_of_words_is_that_of_plain_loops(texts: list[list[int]], seed: int) -> None:
     random = np.random.default_rng(seed)
     table, rarity = random.normal(size=(13, 8)).astype(np.float32), random.uniform(0.5, 9, 13).astype(np.float32)
-    ids = padded([np.array([0, *text, 2], np.int32) for text in texts])
+    ids = pad([np.array([0, *text, 2], np.int32) for text in texts])
     found = mean_of_words(ids, torch.from_numpy(table), torch.from_numpy(rarity)).numpy()
     for vector, text in zip(found, texts, strict=True):
         expected = np.zeros(8)
@@ -441,25 +443,25 @@ def test_the_mean_of_words_is_that_of_plain_loops(texts: list[list[int]], seed: 
 
 
 def test_an_epoch_has_every_item_once_and_no_batch_beyond_its_tokens() -> None:
-    batches = WarmupBatches(lessons(), 300, seed=0)
+    batches = TeacherBatches(lessons(), 300, seed=0)
     rows = np.concatenate(batches.epoch(0))
     assert sorted(rows.tolist()) == list(range(len(rows)))
     assert max(int((batches.batch(r).ids != 1).sum()) for r in batches.epoch(0)) < 300 + 128
 
 
 def test_no_pair_is_its_own_negative_and_the_diagonal_is_the_answer() -> None:
-    batches = TogetherBatches(lessons(), 300, seed=0)
+    batches = SearchBatches(lessons(), 300, seed=0)
     for step in range(6):
-        queries, passages, same = batches.batch(step)
-        assert len(queries) == len(passages) == len(same)
-        assert not same.diagonal().any()
+        queries, passages, duplicates = batches.batch(step)
+        assert len(queries) == len(passages) == len(duplicates)
+        assert not duplicates.diagonal().any()
 
 
 @given(st.lists(st.integers(4, 99), min_size=0, max_size=30), st.integers(0, 999))
 @settings(deadline=None)
 def test_a_thinned_text_keeps_its_order_and_its_ends(inner: list[int], seed: int) -> None:
     ids = np.array([0, *inner, 2], np.int32)
-    found = thinned(ids, np.random.default_rng(seed)).tolist()
+    found = thin(ids, np.random.default_rng(seed)).tolist()
     assert found[0] == 0
     assert found[-1] == 2
     rest = iter(inner)
@@ -472,7 +474,7 @@ def test_a_thinned_text_keeps_its_order_and_its_ends(inner: list[int], seed: int
 
 @pytest.mark.parametrize("stage", ["warmup", "together"])
 def test_an_interrupted_stage_ends_like_one_that_was_not(stage: str, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(training, "_SAVE_EVERY", 2)
+    monkeypatch.setattr(training, "_STEPS_BETWEEN_SAVES", 2)
     torch.set_num_threads(1)
 
     def run(path: Path, steps: int, stop: int | None = None) -> Student:
@@ -567,18 +569,23 @@ def test_dense_vectors_are_held_to_the_mean_of_words(tmp_path: Path) -> None:
 # ---- the command
 
 
+def write_data(directory: Path) -> Path:
+    """Pairs of one data set, "set", in the directory of a recipe's data."""
+    (directory / "set").mkdir(parents=True)
+    rows = [{"a": a, "b": a.upper(), "lang_a": "en", "lang_b": "de"} for a in sentences()]
+    (directory / "set" / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return directory
+
+
 @pytest.mark.parametrize("stages", [2, 3])
 def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     stages: int, bundle_fp32: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     texts = sentences()
-    data = tmp_path / "data" / "set"
-    data.mkdir(parents=True)
-    rows = [{"a": a, "b": a.upper(), "lang_a": "en", "lang_b": "de"} for a in texts]
-    (data / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    data = write_data(tmp_path / "data")
     plan = tmp_path / "recipe.toml"
     plan.write_text(RECIPE if stages == 2 else WARMUP + RECIPE, "utf-8")
-    command = ["train", str(plan), "--data", str(data.parent), "--teacher", str(bundle_fp32), "--out"]
+    command = ["train", str(plan), "--data", str(data), "--teacher", str(bundle_fp32), "--out"]
     run = CliRunner().invoke(main, [*command, str(tmp_path / "run")], catch_exceptions=False)
     assert run.exit_code == 0, run.output
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*.pt")}
@@ -588,19 +595,27 @@ def test_one_command_makes_a_student_that_exports_and_goes_on_where_it_was(
     rarity = Vocabulary.read(tmp_path / "run" / "vocabulary").rarity
     kept_table = checkpoint.load(tmp_path / "run" / "student").backbone.embeddings.word_embeddings.weight
     read = Lessons.read(tmp_path / "run" / "lessons.npz")
-    links = dictionary.translations(read, len(rarity), 0)
-    taught = dictionary.nearer(aligned(whitened(words[:, :-1]), rarity, read, 0), links)
-    taught = aligned(taught, rarity, read, 0)
-    meant = dictionary.senses(dictionary.guessed(links, taught, read, 0), len(rarity))
+    links = dictionary.find_links(read, len(rarity), 0)
+    taught = dictionary.move_to_meanings(align_languages(whiten(words[:, :-1]), rarity, read, 0), links)
+    taught = align_languages(taught, rarity, read, 0)
+    meant = dictionary.senses_of(dictionary.add_nearest(links, taught, read, 0), len(rarity))
     assert torch.equal(kept_table, student_table(taught, rarity, 48, meant).rows)
     found = model.encode(texts[:2], return_sparse=True, return_colbert_vecs=True)
     assert found.dense_vecs.shape == (2, 48)
     assert found.colbert_vecs[0].shape[1] == 8
     assert all(found.lexical_weights)
-    monkeypatch.setattr(training, "_SAVE_EVERY", 10**9)  # so that only a step could write
+    monkeypatch.setattr(training, "_STEPS_BETWEEN_SAVES", 10**9)  # so that only a step could write
     again = CliRunner().invoke(main, [*command, str(tmp_path / "run")], catch_exceptions=False)
     assert again.exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_sizes_that_do_not_fit_are_an_error_before_anything_is_trained(bundle_fp32: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace("hidden = 48", "hidden = 49"), "utf-8")
+    plan, data = Recipe.read(tmp_path / "recipe.toml"), write_data(tmp_path / "data")
+    with pytest.raises(InputError, match="hidden is 49, expected a multiple of heads 2"):
+        Pipeline(plan, data, bundle_fp32, tmp_path / "run").run()
+    assert not list((tmp_path / "run").glob("*.pt"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The student without its layers: a weighted mean of token vectors, a hundred times cheaper to train."""
+"""The bag: a student without layers, a weighted mean of token vectors, a hundred times cheaper to train."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from torch.nn import functional
 
 from m3rt.errors import InputError
 
-from .batches import TogetherBatches, WarmupBatches
+from .batches import SearchBatches, TeacherBatches
+from .constants import BAG
 from .lessons import Lessons
-from .losses import contrast
+from .losses import info_nce
 from .recipe import Recipe
 from .student import SPECIAL, is_lexical
 
-_TEMPERATURE = 0.05
-_TABLE = 0.1  # standard deviation of the table: a step of Adam then moves a row by about a hundredth
+_MASKED_LOGIT = -100.0  # special tokens get it, so that their share of the mean is 0
 
 
 class Bag(nn.Module):
-    """table: (vocab, components); its last channel, normalised with the row, decides how much a token weighs."""
+    """A table (vocab, components); the last channel, normalised with its row, is the log of a token's weight."""
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.table = nn.Embedding.from_pretrained(table, freeze=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Unit vectors (b, components) of token ids (b, s) int64; special tokens count for nothing."""
+        """Return unit vectors (b, components) of token ids (b, s) int64; special tokens do not count."""
         x = functional.layer_norm(self.table(ids), self.table.weight.shape[1:])
-        weights = x[..., -1].masked_fill(~is_lexical(ids), -100.0).softmax(dim=1)
+        weights = x[..., -1].masked_fill(~is_lexical(ids), _MASKED_LOGIT).softmax(dim=1)
         return functional.normalize((weights[:, None, :] @ x)[:, 0], dim=-1)
 
 
 def starting_table(pieces: NDArray[np.float32], rarity: NDArray[np.float32]) -> Tensor:
-    """The teacher's projected vectors of all pieces as a bag's table (vocab, components).
+    """Make a bag's table (vocab, components) from the teacher's projected vectors of all pieces.
 
-    The last channel, the least principal component, gives way to the rarity (vocab,).
+    The last channel, which is the least principal component, gives way to the rarity (vocab,).
     """
     if rarity.shape != pieces.shape[:1]:
         raise InputError(f"rarity is {rarity.shape}, expected {pieces.shape[:1]}: one number a piece")
@@ -49,21 +49,23 @@ def starting_table(pieces: NDArray[np.float32], rarity: NDArray[np.float32]) -> 
     table[:, -1] = spread
     table[list(SPECIAL), :] = 0
     table[list(SPECIAL[1:]), -1] = spread.min()
-    return table * _TABLE
+    return table * BAG.table_std
 
 
 def bag_losses(bag: Bag, lessons: Lessons, recipe: Recipe, device: str) -> Callable[[int], dict[str, Tensor]]:
-    """Follow the teacher's vectors, tell them apart, and find passages by sentences of theirs, in large batches."""
-    batches = WarmupBatches(lessons, recipe.bag.tokens, recipe.seed)
-    pairs = TogetherBatches(lessons, recipe.bag.tokens, recipe.seed, group=1, most=1024)
+    """Return the losses of a step: follow the teacher's vectors, tell them apart, find passages by their sentences."""
+    tokens = recipe.bag.tokens
+    texts = TeacherBatches(lessons, tokens, recipe.seed)
+    pairs = SearchBatches(lessons, tokens, recipe.seed, per_group=BAG.pairs_per_group, max_pairs=BAG.max_pairs)
 
     def losses(step: int) -> dict[str, Tensor]:
-        ids, target = (tensor.to(device) for tensor in batches.numbered(step))
+        ids, target = (tensor.to(device) for tensor in texts.numbered(step))
         cosine = bag(ids) @ target.T
-        dense, apart = 1 - cosine.diagonal().mean(), contrast(cosine / _TEMPERATURE)
-        queries, passages, same = (tensor.to(device) for tensor in pairs.batch(step))
-        found = (bag(queries) @ bag(passages).T).masked_fill(same, -1.0)
-        search = contrast(found / _TEMPERATURE)
-        return {"dense": dense, "contrast": apart, "search": search, "loss": dense + 0.1 * apart + 0.1 * search}
+        dense, contrast = 1 - cosine.diagonal().mean(), info_nce(cosine / BAG.temperature)
+        queries, passages, duplicates = (tensor.to(device) for tensor in pairs.batch(step))
+        scored = (bag(queries) @ bag(passages).T).masked_fill(duplicates, -1.0)
+        search = info_nce(scored / BAG.temperature)
+        loss = dense + BAG.contrast_weight * contrast + BAG.search_weight * search
+        return {"dense": dense, "contrast": contrast, "search": search, "loss": loss}
 
     return losses

@@ -1,4 +1,4 @@
-"""Students on disk in BAAI/bge-m3's file layout, which `m3rt export`, transformers and FlagEmbedding read."""
+"""Students on disk, in BAAI/bge-m3's file layout, which `m3rt export`, transformers and FlagEmbedding read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from m3rt.errors import CheckpointError
 from .student import FIRST_POSITION, Shape, Student
 
 WEIGHTS, TOKENIZER = "pytorch_model.bin", "tokenizer.json"
-_TOKENS = {
+_SPECIAL_TOKENS = {
     "bos_token": "<s>",
     "eos_token": "</s>",
     "sep_token": "</s>",
@@ -30,8 +30,8 @@ _TOKENS = {
 }
 
 
-def save(student: Student, tokenizer: Mapping[str, Any], directory: Path) -> None:
-    """Write the student as a checkpoint directory, aside and renamed, in place of the one that is there."""
+def save(student: Student, tokenizer_json: Mapping[str, Any], directory: Path) -> None:
+    """Write the student to another directory, then rename it to `directory`, which it replaces."""
     aside = directory.with_name(directory.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -41,12 +41,12 @@ def save(student: Student, tokenizer: Mapping[str, Any], directory: Path) -> Non
     shape = student.shape
     files = {
         "config.json": _config(shape),
-        TOKENIZER: tokenizer,
-        "special_tokens_map.json": _TOKENS,
+        TOKENIZER: tokenizer_json,
+        "special_tokens_map.json": _SPECIAL_TOKENS,
         "tokenizer_config.json": {
             "tokenizer_class": "XLMRobertaTokenizerFast",
             "model_max_length": shape.positions - FIRST_POSITION,
-            **_TOKENS,
+            **_SPECIAL_TOKENS,
         },
     }
     for name, value in files.items():
@@ -56,7 +56,7 @@ def save(student: Student, tokenizer: Mapping[str, Any], directory: Path) -> Non
 
 
 def load(directory: Path) -> Student:
-    """The student, or any XLM-R encoder, of a checkpoint directory; heads it lacks stay as they start.
+    """Read a student, or any XLM-R encoder, from a checkpoint directory; heads that it lacks stay random.
 
     Raises CheckpointError for another architecture or a tensor that is missing or of another shape.
     """

@@ -1,4 +1,4 @@
-"""Training texts: translation pairs and questions, each pair tied to the text whose teacher vector it should have."""
+"""Training texts: translations and questions in pairs, each with the text whose teacher vector both sides learn."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 from m3rt.errors import InputError
 
 PAIRS, TEXTS = "pairs.jsonl", "texts.jsonl"
-PIVOT = "en"  # the teacher is strongest here, so where a pair has this side, both sides learn its vector
+PIVOT = "en"  # the teacher is strongest in it, so if one side of a pair is English, both sides learn that vector
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """Unique texts with their languages, and pairs of them that mean the same.
 
-    pairs: (n, 2) int32 indices of texts; a text without translation is paired with itself. anchors: (n,) int32, the
+    pairs: (n, 2) int32 indices of texts; a text without translation is paired with itself. taught: (n,) int32, the
     text whose teacher vector both sides learn. sets: (n,) the name of the data set that each pair came from.
     """
 
     texts: list[str]
     langs: list[str]
     pairs: NDArray[np.int32]
-    anchors: NDArray[np.int32]
+    taught: NDArray[np.int32]
     sets: list[str]
 
     def __post_init__(self) -> None:
         n = len(self.pairs)
-        if self.pairs.shape != (n, 2) or self.anchors.shape != (n,) or len(self.sets) != n:
+        if self.pairs.shape != (n, 2) or self.taught.shape != (n,) or len(self.sets) != n:
             raise InputError(
-                f"pairs {self.pairs.shape}, anchors {self.anchors.shape}, {len(self.sets)} sets: expected n of each"
+                f"pairs {self.pairs.shape}, taught {self.taught.shape}, {len(self.sets)} sets: expected n of each"
             )
         if n and not 0 <= self.pairs.min() <= self.pairs.max() < len(self.texts):
             raise InputError(f"pairs reach text {self.pairs.max()}, expected below {len(self.texts)}")
@@ -50,21 +50,21 @@ def read_corpus(directories: Iterable[Path]) -> Corpus:
     rows: dict[tuple[int, int], tuple[int, str]] = {}
 
     def add(text: str, lang: str) -> int:
-        if (found := index.setdefault(text, len(langs))) == len(langs):
+        if (number := index.setdefault(text, len(langs))) == len(langs):
             langs.append(lang)
-        return found
+        return number
 
     for directory in directories:
-        for a, b, lang_a, lang_b in _rows(directory):
+        for a, b, lang_a, lang_b in _read_rows(directory):
             first, second = add(a, lang_a), add(b, lang_b)
-            anchor = second if lang_b == PIVOT != lang_a else first
-            rows.setdefault((first, second), (anchor, directory.name))
+            teacher_text = second if lang_b == PIVOT != lang_a else first
+            rows.setdefault((first, second), (teacher_text, directory.name))
     pairs = np.array(list(rows), np.int32).reshape(-1, 2)
-    anchors = np.array([anchor for anchor, _ in rows.values()], np.int32)
-    return Corpus(list(index), langs, pairs, anchors, [name for _, name in rows.values()])
+    taught = np.array([text for text, _ in rows.values()], np.int32)
+    return Corpus(list(index), langs, pairs, taught, [name for _, name in rows.values()])
 
 
-def _rows(directory: Path) -> Iterator[tuple[str, str, str, str]]:
+def _read_rows(directory: Path) -> Iterator[tuple[str, str, str, str]]:
     path = next((p for name in (PAIRS, TEXTS) if (p := directory / name).is_file()), None)
     if path is None:
         raise InputError(f"{directory} has no {PAIRS} and no {TEXTS}, expected one; check the path")

@@ -1,4 +1,4 @@
-"""What a student is trained on, prepared once: token ids, the teacher's vectors, and which texts belong together."""
+"""The lessons of a student, prepared once: token ids, the teacher's vectors, and which texts belong together."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from m3rt.errors import InputError
 
+from .constants import PASSAGES
 from .data import Corpus, read_corpus
 from .passages import make_passages
 from .recipe import Recipe
@@ -19,18 +20,16 @@ from .substitution import with_made_up
 from .teacher import Projection, Teacher, unit
 from .vocabulary import Vocabulary
 
-_MEMBERS = 4  # sentences of a passage that may ask for it
-
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
     """Token ids and targets.
 
-    ids (tokens,) int32 with offsets (texts + 1,): <s> ... </s>, cut to what the student holds. langs (texts,) int16: of
-    the recipe's languages, -1 for passages, which may mix them. pairs (n, 2): texts that
-    mean the same, with target (n,) their row of vectors (targets, components) float16. The last `passages` pairs are
-    passages; members (passages, 4, 2) are the two sides of sentences in each. pieces (vocab, components): the teacher's
-    projected vector of each piece.
+    ids (tokens,) int32 with offsets (texts + 1,): <s> ... </s>, cut to the student's positions. langs (texts,) int16:
+    numbers of the recipe's languages, -1 for passages, which may mix them. pairs (n, 2): texts that mean the same, and
+    target (n,): their row of vectors (targets, components) float16. The last `passages` pairs are passages, and members
+    (passages, 4, 2) are both sides of sentences in each. pieces (vocab, components): the teacher's projected vector of
+    each piece.
     """
 
     ids: NDArray[np.int32]
@@ -44,15 +43,15 @@ class Lessons:
 
     @property
     def passages(self) -> int:
-        """How many of the pairs, counted from the end, are passages."""
+        """The number of pairs, counted from the end, that are passages."""
         return len(self.members)
 
     def text(self, index: int) -> NDArray[np.int32]:
-        """The token ids of one text, a view."""
+        """Return the token ids of one text, a view."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def save(self, path: Path) -> None:
-        """Write all arrays aside and rename."""
+        """Write all arrays to another file, then rename it."""
         aside = path.with_suffix(".part")
         with aside.open("wb") as file:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
@@ -60,7 +59,7 @@ class Lessons:
 
     @classmethod
     def read(cls, path: Path) -> Lessons:
-        """What save() wrote."""
+        """Read a file of save(); InputError if it lacks an array."""
         arrays = np.load(path)
         if missing := [field.name for field in fields(cls) if field.name not in arrays]:
             raise InputError(f"{path} has no {', '.join(missing)}, expected what this version prepares; remove it")
@@ -68,37 +67,37 @@ class Lessons:
 
 
 def choose(corpus: Corpus, recipe: Recipe) -> Corpus:
-    """The recipe's share of a corpus: its languages, and at most so many pairs of each set, chosen by its seed."""
+    """Keep the recipe's languages of a corpus, and at most its number of pairs from each set, chosen by its seed."""
     random = np.random.default_rng(recipe.seed)
     sets = np.array(corpus.sets)
     spoken = np.isin(np.array(corpus.langs)[corpus.pairs], recipe.langs).all(axis=1)
     rows = []
     for name, most in recipe.sets.items():
-        found = np.flatnonzero((sets == name) & spoken)
-        rows.append(np.sort(random.permutation(found)[:most]))
+        candidates = np.flatnonzero((sets == name) & spoken)
+        rows.append(np.sort(random.permutation(candidates)[:most]))
     kept = np.concatenate(rows)
     used, pairs = np.unique(corpus.pairs[kept], return_inverse=True)
     return Corpus(
         texts=[corpus.texts[i] for i in used],
         langs=[corpus.langs[i] for i in used],
         pairs=pairs.reshape(-1, 2).astype(np.int32),
-        anchors=np.searchsorted(used, corpus.anchors[kept]).astype(np.int32),
+        taught=np.searchsorted(used, corpus.taught[kept]).astype(np.int32),
         sets=[corpus.sets[i] for i in kept],
     )
 
 
 def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher) -> Lessons:
-    """Ask the teacher for everything that the recipe needs, and tokenise it with the student's vocabulary."""
+    """Get the teacher's vectors for the recipe's texts, and tokenise the texts with the student's vocabulary."""
     corpus = choose(read_corpus(data / name for name in recipe.sets), recipe)
     if recipe.substituted:
         corpus = with_made_up(corpus, teacher, recipe.substituted, recipe.seed)
-    anchors, target = np.unique(corpus.anchors, return_inverse=True)
-    raw = teacher.vectors([corpus.texts[i] for i in anchors])
+    taught, target = np.unique(corpus.taught, return_inverse=True)
+    raw = teacher.vectors([corpus.texts[i] for i in taught])
     project = Projection.fit(raw, recipe.components)
     vectors = project(raw)
     passages = make_passages(corpus, vectors[target], recipe.passages, recipe.characters, recipe.seed)
-    # A long text is worth the mean of its sentences: the teacher says nearly the same, at the cost of reading it.
-    long = unit(np.array([vectors[target[list(p.members)]].mean(axis=0) for p in passages]))
+    # A passage learns the mean of its sentences' vectors: the teacher's vector of it is nearly the same, but slow.
+    passage_vectors = unit(np.array([vectors[target[list(p.members)]].mean(axis=0) for p in passages]))
     extra = [text for passage in passages for text in (passage.pivot, passage.text)]
     sides = len(corpus.texts) + np.arange(len(extra), dtype=np.int32).reshape(-1, 2)
     tokenizer = vocabulary.load()
@@ -109,23 +108,23 @@ def prepare(recipe: Recipe, data: Path, vocabulary: Vocabulary, teacher: Teacher
         offsets=offsets,
         langs=np.array([*map(recipe.langs.index, corpus.langs), *([-1] * len(extra))], np.int16),
         pairs=np.concatenate([corpus.pairs, sides]),
-        target=np.concatenate([target, len(anchors) + np.arange(len(passages))]).astype(np.int32),
-        vectors=np.concatenate([vectors, long]).astype(np.float16),
-        members=np.array([[corpus.pairs[m] for m in _some(p.members)] for p in passages], np.int32),
+        target=np.concatenate([target, len(taught) + np.arange(len(passages))]).astype(np.int32),
+        vectors=np.concatenate([vectors, passage_vectors]).astype(np.float16),
+        members=np.array([[corpus.pairs[m] for m in _query_members(p.members)] for p in passages], np.int32),
         pieces=piece_vectors(vocabulary, teacher, project),
     )
 
 
 def piece_vectors(vocabulary: Vocabulary, teacher: Teacher, project: Projection) -> NDArray[np.float32]:
-    """(vocab, components): what the teacher says of each piece alone, and of special tokens' names."""
-    pieces = [piece.replace("▁", " ").strip() or piece for piece, _ in vocabulary.tokenizer["model"]["vocab"]]
+    """Return (vocab, components): the teacher's projected vector of each piece alone; special tokens by their names."""
+    pieces = [piece.replace("▁", " ").strip() or piece for piece, _ in vocabulary.tokenizer_json["model"]["vocab"]]
     return project(teacher.vectors(pieces))
 
 
-def _some(members: tuple[int, ...]) -> list[int]:
-    return [members[i % len(members)] for i in range(_MEMBERS)]
+def _query_members(members: tuple[int, ...]) -> list[int]:
+    return [members[i % len(members)] for i in range(PASSAGES.query_sentences)]
 
 
 def _tokenise(tokenizer: Tokenizer, texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    found = [np.array(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(texts)]
-    return np.concatenate(found), np.concatenate([[0], np.cumsum([len(ids) for ids in found])])
+    rows = [np.array(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(texts)]
+    return np.concatenate(rows), np.concatenate([[0], np.cumsum([len(ids) for ids in rows])])

@@ -12,27 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .student import Views
+from .recipe import PerView
+from .student import HeadOutputs
+
+_MASKED_LOGIT = -1e4  # a text beside itself gets it: low enough for a chance of 0, and 0 * -inf would be NaN
 
 
 class Scores(NamedTuple):
-    """One (q, p) matrix a view."""
+    """One (q, p) matrix for each view."""
 
     dense: Tensor
     sparse: Tensor
     colbert: Tensor
 
 
-class Weights(NamedTuple):
-    """How much each view counts."""
-
-    dense: float
-    sparse: float
-    colbert: float
-
-
-def scores(queries: Views, passages: Views, vocab: int) -> Scores:
-    """Every query against every passage, as m3rt.compute_score would score them.
+def scores(queries: HeadOutputs, passages: HeadOutputs, vocab: int) -> Scores:
+    """Score every query against every passage, as m3rt.compute_score would.
 
     dense: cosine. sparse: sum over shared ids of the product of weights, repeated ids counting by their largest.
     colbert: mean over the query's tokens of the largest cosine among the passage's.
@@ -44,71 +39,73 @@ def scores(queries: Views, passages: Views, vocab: int) -> Scores:
     )
 
 
-def sparse_scores(queries: Views, passages: Views, vocab: int) -> Tensor:
-    """(q, p) lexical scores, over the ids that the queries have only: nothing else can match."""
+def sparse_scores(queries: HeadOutputs, passages: HeadOutputs, vocab: int) -> Tensor:
+    """Return (q, p) lexical scores, computed over the ids of the queries alone, since no other id can match."""
     ids = torch.unique(queries.ids)
     column = ids.new_full((vocab,), -1)
     column[ids] = torch.arange(len(ids), device=ids.device)
-    return _rows(queries, column, len(ids)) @ _rows(passages, column, len(ids)).T
+    return _term_matrix(queries, column, len(ids)) @ _term_matrix(passages, column, len(ids)).T
 
 
-def _rows(views: Views, column: Tensor, columns: int) -> Tensor:
-    found = column[views.ids]  # (b, s)
-    weights = torch.where(found >= 0, views.weights, 0.0)
-    rows = weights.new_zeros(len(found), columns)
-    return rows.scatter_reduce(1, found.clamp(min=0), weights, "amax")
+def _term_matrix(outputs: HeadOutputs, column_of_id: Tensor, columns: int) -> Tensor:
+    """Return (b, columns): the largest weight of each column's id; column_of_id (vocab,) is -1 for other ids."""
+    column = column_of_id[outputs.ids]  # (b, s)
+    weights = torch.where(column >= 0, outputs.lexical, 0.0)
+    matrix = weights.new_zeros(len(column), columns)
+    return matrix.scatter_reduce(1, column.clamp(min=0), weights, "amax")
 
 
 def colbert_scores(queries: Tensor, passages: Tensor) -> Tensor:
-    """(q, p) mean over query tokens of the max over passage tokens of (q, m, d) and (p, n, d); padding is zero rows.
+    """Return (q, p): the mean over query tokens of the largest cosine to a passage's tokens.
 
-    Products and maxima are in bfloat16, whose error the mean evens out: a fifth of float32's time on a CPU.
+    queries (q, m, d) and passages (p, n, d) are unit vectors, and zeros where there is padding. Products and maxima are
+    in bfloat16, whose error the mean evens out: they take a fifth of float32's time on a CPU.
     """
     q, m, _ = queries.shape
     similarity = queries.flatten(0, 1).bfloat16() @ passages.flatten(0, 1).bfloat16().T  # (q m, p n)
     similarity = similarity.view(q, m, *passages.shape[:2])
     real = passages.abs().amax(dim=-1) > 0
-    # max, not amax, whose gradient goes through all that are equal: in bfloat16 many are.
+    # max and not amax: the gradient of amax goes through all equal values, and in bfloat16 many are equal.
     best = similarity.masked_fill(~real, -1.0).max(dim=-1).values.float()  # (q, m, p)
     tokens = queries.abs().amax(dim=-1) > 0
     return (best * tokens[..., None]).sum(dim=1) / tokens.sum(dim=1).clamp(min=1)[:, None]
 
 
-def ensemble(found: Scores, weights: Weights) -> Tensor:
-    """s_inter: the weighted sum of the views, the teacher of self-distillation."""
-    return sum((w * s for w, s in zip(weights, found, strict=True)), torch.zeros_like(found.dense))
+def ensemble(logits: Scores, weights: PerView) -> Tensor:
+    """Return the paper's s_inter: the weighted sum of the views, which is the teacher of self-distillation."""
+    return sum((w * s for w, s in zip(weights, logits, strict=True)), torch.zeros_like(logits.dense))
 
 
-def contrast(logits: Tensor, positive: Tensor | None = None) -> Tensor:
-    """InfoNCE of (q, p) logits; positive (q,) is the true passage's column, by default the diagonal."""
+def info_nce(logits: Tensor, positive: Tensor | None = None) -> Tensor:
+    """Return InfoNCE of (q, p) logits; positive (q,) is the true passage's column, by default the diagonal."""
     return functional.cross_entropy(
         logits, torch.arange(len(logits), device=logits.device) if positive is None else positive
     )
 
 
-def follow(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy of the student's distribution over passages to the teacher's, through which no gradient flows."""
+def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Return the cross-entropy of the distribution over passages to the teacher's, which gets no gradient."""
     return -(teacher.detach().softmax(dim=-1) * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
 
 
-def self_distillation(found: Scores, temperatures: Weights, weights: Weights, share: float) -> dict[str, Tensor]:
-    """Each head's InfoNCE and its cross-entropy to the ensemble, as {name: scalar}; "loss" is what to minimise.
+def self_distillation(scored: Scores, temperatures: PerView, weights: PerView, share: float) -> dict[str, Tensor]:
+    """Return each head's InfoNCE and the distillation from the ensemble, as {name: scalar}; training minimises "loss".
 
-    Scores are divided by their view's temperature first, so that the three are alike in scale. share: of the
+    Scores are divided by their view's temperature first, so that the three are alike in scale. share: weight of the
     distillation term beside InfoNCE, 1 in the paper.
     """
-    logits = Scores(*(s / t for s, t in zip(found, temperatures, strict=True)))
+    logits = Scores(*(s / t for s, t in zip(scored, temperatures, strict=True)))
     teacher = ensemble(logits, weights)
-    names = {name: contrast(s) for name, s in zip(Scores._fields, logits, strict=True)}
-    names["ensemble"] = contrast(teacher)
+    terms = {name: info_nce(s) for name, s in zip(Scores._fields, logits, strict=True)}
+    terms["ensemble"] = info_nce(teacher)
     total = sum(weights)
-    hard = (sum(w * names[n] for n, w in zip(Scores._fields, weights, strict=True)) + names["ensemble"]) / (total + 1)
-    soft = sum(w * follow(s, teacher) for s, w in zip(logits, weights, strict=True)) / total
-    return {**names, "follow": soft, "loss": (hard + share * soft) / (1 + share)}
+    hard = (sum(w * terms[n] for n, w in zip(Scores._fields, weights, strict=True)) + terms["ensemble"]) / (total + 1)
+    soft = sum(w * distillation(s, teacher) for s, w in zip(logits, weights, strict=True)) / total
+    return {**terms, "follow": soft, "loss": (hard + share * soft) / (1 + share)}
 
 
 def dense_warmup(student: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """How far the neighbours of unit vectors (b, h) within their batch are from those of the teacher's (b, d)."""
+    """Distil the cosines of unit vectors (b, h) within their batch from the cosines of the teacher's vectors (b, d)."""
     itself = torch.eye(len(student), dtype=torch.bool, device=student.device)
-    mine, theirs = ((x @ x.T / temperature).masked_fill(itself, -1e4) for x in (student, target))
-    return follow(mine, theirs)
+    logits, teacher = ((x @ x.T / temperature).masked_fill(itself, _MASKED_LOGIT) for x in (student, target))
+    return distillation(logits, teacher)

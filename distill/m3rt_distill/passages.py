@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .constants import PASSAGES
 from .data import PIVOT, Corpus
-from .substitution import SUBSTITUTED
+from .substitution import SUBSTITUTED_SET
 
-_NO_SPACE = {"ja", "zh", "th"}  # written without spaces between sentences
-_NEAR = 60  # a passage's sentences come from this many nearest neighbours of its first one
+_UNSPACED_LANGS = {"ja", "zh", "th"}  # written without spaces between sentences
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
     """The same passage in the pivot language and in `lang`; members (k,) are the rows of the corpus's pairs in it.
 
-    Made-up sentences have no translation: then both are in `lang`, in different orders.
+    Made-up sentences have no translation: then both texts are in `lang`, with the sentences in different orders.
     """
 
     pivot: str
@@ -30,28 +30,29 @@ class Passage:
 def make_passages(
     corpus: Corpus, vectors: NDArray[np.float32], per_group: int, characters: tuple[int, int], seed: int
 ) -> list[Passage]:
-    """At most `per_group` passages for each data set and language, of log-uniform length in pivot characters.
+    """Make at most `per_group` passages for each data set and language, of log-uniform length in pivot characters.
 
-    vectors: (pairs, dim) unit vectors of the pairs' anchors, whose neighbours are taken for related.
+    vectors: (pairs, dim) unit vectors of the texts that the pairs are taught; a passage joins near neighbours.
     """
     random = np.random.default_rng(seed)
     groups: dict[tuple[str, str], list[int]] = {}
     for row, (a, b) in enumerate(corpus.pairs):
         langs = corpus.langs[a], corpus.langs[b]
-        if langs.count(PIVOT) == 1 or corpus.sets[row] == SUBSTITUTED:
+        if langs.count(PIVOT) == 1 or corpus.sets[row] == SUBSTITUTED_SET:
             groups.setdefault((corpus.sets[row], langs[langs[0] == PIVOT]), []).append(row)
-    found = []
+    passages = []
     for (_, lang), rows in sorted(groups.items()):
         members = np.array(rows)
         space = vectors[members]
-        for first in random.permutation(len(members))[: min(per_group, len(members) // 8)]:
-            near = members[np.argsort(-(space @ space[first]), kind="stable")[:_NEAR]]
+        for first in random.permutation(len(members))[: min(per_group, len(members) // PASSAGES.pairs_per_passage)]:
+            near = members[np.argsort(-(space @ space[first]), kind="stable")[: PASSAGES.neighbours]]
             length = np.exp(random.uniform(*np.log(characters)))
-            found.append(_join(corpus, near, lang, length, random))
-    return found
+            passages.append(_join(corpus, near, lang, length, random))
+    return passages
 
 
 def _join(corpus: Corpus, near: NDArray[np.int64], lang: str, length: float, random: np.random.Generator) -> Passage:
+    """Join the first of the pairs `near` and random others, until the pivot side has `length` characters."""
     chosen: list[int] = []
     sides: tuple[list[str], list[str]] = [], []  # pivot, lang
     for row in [near[0], *random.permutation(near[1:])]:
@@ -73,4 +74,4 @@ def _join(corpus: Corpus, near: NDArray[np.int64], lang: str, length: float, ran
 
 
 def _text(sentences: list[str], lang: str, order: NDArray[np.int64]) -> str:
-    return ("" if lang in _NO_SPACE else " ").join(sentences[i] for i in order)
+    return ("" if lang in _UNSPACED_LANGS else " ").join(sentences[i] for i in order)

@@ -1,23 +1,31 @@
-"""A recipe: everything that decides a student, read from one TOML file."""
+"""A recipe: the choices that decide a student, read from one TOML file."""
 
 from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from m3rt.errors import InputError
 
-from .losses import Weights
+
+class PerView(NamedTuple):
+    """One number for each view."""
+
+    dense: float
+    sparse: float
+    colbert: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How one stage is trained: `steps` batches of `tokens` tokens, warmed up over `warmup`, then falling to 0.
+    """How one stage is trained.
 
-    mean: how much of the running mean of the weights each step keeps; 0 for the weights of the last step. careful:
-    share of the rate for embeddings and attention, which start with more to lose than the rest.
+    steps: number of batches. tokens: size of a batch. rate: the highest learning rate. warmup: steps until it is
+    reached; then it falls to 0. mean: share of the running mean of the weights that each step keeps; 0 ends the stage
+    with the weights of its last step. careful: share of the rate for embeddings and attention, which start with more to
+    lose than the other weights.
     """
 
     steps: int
@@ -36,22 +44,24 @@ class Stage:
             )
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step: linear up, linear down."""
+        """Return the learning rate of a step: it rises and falls linearly."""
         return self.rate * min((step + 1) / self.warmup, (self.steps - step) / max(1, self.steps - self.warmup), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a student learns from, its shape, and how long.
+    """The data that a student learns from, its shape, and the stages of its training.
 
-    sets: {data set: most pairs of it}. langs: pairs of other languages are left out. components: of the teacher's
-    vectors that are kept, the bag's width. colbert: dimensions of ColBERT's vectors. epsilon: of the layer norms, see
-    start.initialise. substituted: made-up sentences,
-    and with them every word of the teacher's vocabulary; 0 for none of both. passages: for each set and language.
-    characters: shortest and longest passage. temperatures: what each view's scores are divided by. weights: of the
-    views in the ensemble. warmup: of the layers against the teacher, left out without it. distillation: share of the
-    term that follows the ensemble. anchor, lexical: how closely stage 2 keeps the dense view to the mean of its words,
-    and the lexical weights to BM25's.
+    sets: {data set: largest number of its pairs}. langs: pairs in other languages are left out.
+    vocabulary: number of pieces. components: number of principal components of the teacher's vectors that are kept,
+    which is the bag's width. hidden, layers, heads, ffn, positions: sizes of the encoder. colbert: dimensions of
+    ColBERT's vectors. epsilon: of the layer norms, see start.initialise.
+    substituted: number of made-up sentences, which come with every word of the teacher's vocabulary; 0 for neither.
+    passages: largest number for each set and language. characters: length of the shortest and the longest passage.
+    bag, warmup, together: the stages; the warm-up may be left out.
+    temperatures: divisors of each view's scores. weights: of the views in the ensemble. distillation: weight of
+    following the ensemble beside InfoNCE. anchor, lexical: weights of the losses that keep the dense view to the mean
+    of its words, and the lexical weights to BM25's.
     """
 
     sets: dict[str, int]
@@ -70,8 +80,8 @@ class Recipe:
     characters: tuple[int, int]
     bag: Stage
     together: Stage
-    temperatures: Weights
-    weights: Weights
+    temperatures: PerView
+    weights: PerView
     warmup: Stage | None = None
     distillation: float = 1.0
     anchor: float = 5.0
@@ -84,7 +94,7 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
-        """The recipe of a TOML file; InputError names what is missing, unknown or of the wrong kind."""
+        """Read a TOML file; InputError names a key that is missing, unknown or of the wrong kind."""
         try:
             raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -92,7 +102,7 @@ class Recipe:
         names = {field.name for field in fields(cls)}
         if unknown := sorted(raw.keys() - names):
             raise InputError(f"{path} has {unknown[0]!r}, expected only {', '.join(sorted(names))}")
-        kinds = {"bag": Stage, "warmup": Stage, "together": Stage, "temperatures": Weights, "weights": Weights}
+        kinds = {"bag": Stage, "warmup": Stage, "together": Stage, "temperatures": PerView, "weights": PerView}
         try:
             values = {key: kinds[key](**value) if key in kinds else _frozen(value) for key, value in raw.items()}
             return cls(**values)

@@ -11,13 +11,16 @@ from torch.nn import functional
 
 from m3rt.errors import InputError
 
-PAD, FIRST_POSITION = 1, 2
-SPECIAL = (0, 1, 2, 3)  # <s> <pad> </s> <unk>: never lexical
+PAD, FIRST_POSITION = 1, 2  # XLM-R's id of <pad>, and its row for the position of the first token
+SPECIAL = (0, 1, 2, 3)  # the ids of <s> <pad> </s> <unk>, which are never lexical
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a student; positions counts XLM-R's two unused rows, colbert is hidden's size if None."""
+    """The sizes of a student.
+
+    positions counts XLM-R's two unused rows. colbert is the size of ColBERT's vectors; None means hidden.
+    """
 
     vocab: int
     hidden: int = 256
@@ -36,21 +39,21 @@ class Shape:
             raise InputError(f"hidden is {self.hidden}, expected a multiple of heads {self.heads}")
 
 
-class Views(NamedTuple):
-    """A batch's three views.
+class HeadOutputs(NamedTuple):
+    """What the three heads compute for a batch of texts.
 
-    dense: (b, h) unit length. ids: (b, s) int64. weights: (b, s) lexical weights >= 0, 0 at special tokens.
+    dense: (b, h) unit length. ids: (b, s) int64. lexical: (b, s) lexical weights >= 0, 0 at special tokens.
     colbert: (b, s - 1, d) unit length, 0 at padding.
     """
 
     dense: Tensor
     ids: Tensor
-    weights: Tensor
+    lexical: Tensor
     colbert: Tensor
 
 
 def is_lexical(ids: Tensor) -> Tensor:
-    """Which ids are of words, as a mask of their shape."""
+    """Mark the ids that stand for words, as a mask of the same shape."""
     return torch.isin(ids, ids.new_tensor(SPECIAL), invert=True)
 
 
@@ -82,7 +85,7 @@ class _SelfAttention(nn.Module):
 
 
 class _Output(nn.Module):
-    """dense + residual + LayerNorm, which XLM-R has after attention and after the feed-forward map."""
+    """LayerNorm(dense + residual), which XLM-R has after attention and after the feed-forward map."""
 
     def __init__(self, width: int, shape: Shape) -> None:
         super().__init__()
@@ -133,12 +136,12 @@ class Student(nn.Module):
         self.sparse_linear = nn.Linear(shape.hidden, 1)
         self.colbert_linear = nn.Linear(shape.hidden, shape.colbert or shape.hidden)
 
-    def forward(self, ids: Tensor) -> Views:
-        """The three views of token ids (b, s) int64."""
+    def forward(self, ids: Tensor) -> HeadOutputs:
+        """Compute the three heads for token ids (b, s) int64."""
         return self.heads(ids, self.backbone(ids))
 
-    def heads(self, ids: Tensor, hidden: Tensor) -> Views:
-        """The three views from the last hidden state (b, s, h)."""
-        weights = functional.relu(self.sparse_linear(hidden)[..., 0]) * is_lexical(ids)
+    def heads(self, ids: Tensor, hidden: Tensor) -> HeadOutputs:
+        """Compute the three heads from the last hidden state (b, s, h)."""
+        lexical = functional.relu(self.sparse_linear(hidden)[..., 0]) * is_lexical(ids)
         colbert = functional.normalize(self.colbert_linear(hidden[:, 1:]), dim=-1) * (ids[:, 1:, None] != PAD)
-        return Views(functional.normalize(hidden[:, 0], dim=-1), ids, weights, colbert)
+        return HeadOutputs(functional.normalize(hidden[:, 0], dim=-1), ids, lexical, colbert)

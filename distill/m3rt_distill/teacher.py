@@ -20,7 +20,7 @@ from .vocabulary import TOKENIZER, read_tokenizer
 
 Array = NDArray[np.float32]
 
-_BLOCK = 4096  # texts computed between two writes
+_TEXTS_PER_FILE = 4096  # an interrupted run loses at most these
 
 
 class Teacher:
@@ -28,7 +28,7 @@ class Teacher:
 
     def __init__(self, bundle: Path, cache: Path, *, engine: str = "auto", threads: int | None = None) -> None:
         self._model = M3Encoder(bundle, engine=engine, threads=threads)
-        self.tokenizer = read_tokenizer(bundle / TOKENIZER)
+        self.tokenizer_json = read_tokenizer(bundle / TOKENIZER)
         self._cache = cache
         cache.mkdir(parents=True, exist_ok=True)
         self._known: dict[bytes, NDArray[np.float16]] = {}
@@ -37,12 +37,12 @@ class Teacher:
             self._known.update(zip((key.tobytes() for key in block["keys"]), block["vectors"], strict=True))
 
     def vectors(self, texts: Sequence[str]) -> Array:
-        """(n, dim) float32 unit vectors, rounded to float16, of texts as queries, which is e5's role for likeness."""
+        """Return (n, dim) float32 unit vectors, rounded to float16, of texts as queries: e5's role for similarity."""
         keys = [self._key(text) for text in texts]
         missing = list(dict.fromkeys(i for i, key in enumerate(keys) if key not in self._known))
         with tqdm(total=len(missing), desc="teacher", unit="text", disable=None) as progress:
-            for start in range(0, len(missing), _BLOCK):
-                block = missing[start : start + _BLOCK]
+            for start in range(0, len(missing), _TEXTS_PER_FILE):
+                block = missing[start : start + _TEXTS_PER_FILE]
                 self._add([texts[i] for i in block], [keys[i] for i in block])
                 progress.update(len(block))
         return np.array([self._known[key] for key in keys], np.float32)
@@ -54,7 +54,7 @@ class Teacher:
     def _add(self, texts: list[str], keys: list[bytes]) -> None:
         vectors = self._model.encode_queries(texts).dense_vecs
         assert vectors is not None
-        half = vectors.astype(np.float16)  # 11 bits: far finer than what a student learns
+        half = vectors.astype(np.float16)  # 11 bits, far finer than a student learns
         path = self._cache / f"{keys[0].hex()}.npz"
         aside = path.with_suffix(".part")
         with aside.open("wb") as file:
@@ -65,9 +65,9 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """The teacher's space turned into the student's: centred, its largest principal components, unit length.
+    """A map of the teacher's space to the student's: centred, its largest principal components, unit length.
 
-    Centring takes out what all vectors share: e5's cosines lie in 0.7..1. mean: (teacher dim,).
+    Centring removes the part that all vectors share: e5's cosines lie in 0.7..1. mean: (teacher dim,).
     axes: (teacher dim, student dim).
     """
 
@@ -76,7 +76,7 @@ class Projection:
 
     @classmethod
     def fit(cls, vectors: Array, dim: int) -> Self:
-        """Mean and principal axes of teacher vectors (n, teacher dim)."""
+        """Compute the mean and the principal axes of teacher vectors (n, teacher dim)."""
         if dim > vectors.shape[1]:
             raise InputError(f"the student is {dim} wide, expected at most the teacher's {vectors.shape[1]}")
         mean = vectors.mean(axis=0)
@@ -85,10 +85,10 @@ class Projection:
         return cls(mean, np.ascontiguousarray(axes[:, np.argsort(values)[::-1][:dim]]))
 
     def __call__(self, vectors: Array) -> Array:
-        """(n, teacher dim) to (n, student dim), unit length."""
+        """Map (n, teacher dim) to (n, student dim), unit length."""
         return unit((vectors - self.mean) @ self.axes)
 
 
 def unit(vectors: NDArray[Any]) -> Array:
-    """Each row divided by its length."""
+    """Divide each row by its length."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
