@@ -22,7 +22,9 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The kernels are compiled first: in a test a compilation would be a line on stderr, and a minute that looks like its own.
 test: setup
+	$(BIN)/python -m m3rt_kernels
 	$(BIN)/python -m pytest
 
 # Compares with FlagEmbedding, transformers and Optimum themselves; installs PyTorch.
@@ -37,6 +39,7 @@ docs: setup
 oldest: setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .oldest
 	$(BIN)/uv pip install --quiet --python .oldest/bin/python --resolution lowest-direct --editable ".[dev]"
+	.oldest/bin/python -m m3rt_kernels
 	.oldest/bin/python -m pytest
 
 # The weekly look: packages of which newer versions are out. make clean, setup, test: whether m3rt works with them.

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Self
 
 from .bundle import Bundle
+from .clusters import joins
 from .errors import whole_number
 from .tokenizer import Tokenizer
 
@@ -49,26 +50,55 @@ class Chunker:
         )
 
     def spans(self, text: str) -> list[Span]:
-        """Where the chunks of a text begin and end, in characters; one for a text that fits, also for an empty one."""
+        """Where the chunks of a text begin and end, in characters; one for a text that fits, also for an empty one.
+
+        A chunk begins and ends between two characters as readers see them, so that no accent or part of an emoji is
+        torn off; but where one of those has more tokens than a chunk, it is cut inside.
+        """
         if self.lengths([text])[0] <= self.tokens:
             return [(0, len(text))]
-        pieces = list(_pieces(text))
-        counts = [n - 2 for n in self.lengths([text[a:b] for a, b in pieces])]
+        pieces, counts = self._fitting(text, list(_pieces(text)))
         room = self.tokens - 2
         while True:
             spans = _packed(pieces, counts, room, self.overlap)
-            # Pieces of one word may join to more tokens than they have apart, though seldom.
+            # Pieces of one word may join to more tokens than they have apart, though seldom. What is left at a room of
+            # 1 is a character of more tokens than a chunk has.
             excess = max(self.lengths([text[a:b] for a, b in spans])) - self.tokens
             if excess <= 0 or room == 1:
                 return spans
             room = max(1, room - excess)
 
+    def _fitting(self, text: str, pieces: list[Span]) -> tuple[list[Span], list[int]]:
+        """The pieces and their tokens; a piece of more tokens than a chunk has is halved until it fits."""
+        while True:
+            counts = [n - 2 for n in self.lengths([text[a:b] for a, b in pieces])]
+            fits = [n <= self.tokens - 2 or b - a == 1 for n, (a, b) in zip(counts, pieces, strict=True)]
+            if all(fits):
+                return pieces, counts
+            halves = (((p,) if fit else _halved(text, *p)) for p, fit in zip(pieces, fits, strict=True))
+            pieces = [piece for some in halves for piece in some]
+
 
 def _pieces(text: str) -> Iterator[Span]:
     for word in _WORD.finditer(text):
         start, end = word.span()
+        while start and joins(text, start):  # a mark on a space
+            start -= 1
         step = _SLICE if end - start > _LONG else _LONG
-        yield from ((i, min(i + step, end)) for i in range(start, end, step))
+        while start < end:
+            cut = min(start + step, end)
+            while cut < end and joins(text, cut):
+                cut += 1
+            yield start, cut
+            start = cut
+
+
+def _halved(text: str, start: int, end: int) -> tuple[Span, Span]:
+    """Two parts, cut near the middle: between two characters as readers see them where there are two."""
+    middle = (start + end) // 2
+    cuts = (cut for cut in range(start + 1, end) if not joins(text, cut))
+    cut = min(cuts, key=lambda cut: abs(cut - middle), default=middle)
+    return (start, cut), (cut, end)
 
 
 def _packed(pieces: Sequence[Span], counts: Sequence[int], room: int, overlap: int) -> list[Span]:

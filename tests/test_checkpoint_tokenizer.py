@@ -12,7 +12,7 @@ from m3rt_export.tokenizer_files import write_tokenizer
 from m3rt import CheckpointError
 from m3rt.manifest import TOKENIZER
 from m3rt.tokenizer import Tokenizer
-from m3rt.unigram import FOLDER
+from m3rt.unigram import TRIE
 
 CONFIG, SETTINGS, MAP = "tokenizer_config.json", "sentence_bert_config.json", "special_tokens_map.json"
 FLAGS = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False, "special": True}
@@ -41,7 +41,8 @@ def written(checkpoint: Path) -> Tokenizer:
     directory.mkdir()
     config = read_config(checkpoint, checkpoint.name)
     write_tokenizer(checkpoint, directory, config)
-    return Tokenizer(directory / TOKENIZER, config.special_tokens, unigram=(directory / FOLDER).exists())
+    trie = directory / TRIE
+    return Tokenizer(directory / TOKENIZER, config.special_tokens, trie=trie.read_bytes() if trie.exists() else None)
 
 
 def ids(checkpoint: Path, texts: list[str] = TEXTS) -> list[list[int]]:

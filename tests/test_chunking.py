@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from checkpoints import sentences
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3rt import InputError
 from m3rt.bundle import open_bundle
-from m3rt.chunking import Chunker
+from m3rt.chunking import LEAST, Chunker
+from m3rt.clusters import joins
 
 # Words of one to a few tokens, and runs without spaces, which must be cut somewhere.
 TEXTS = st.lists(
@@ -73,3 +74,37 @@ def test_a_text_that_fits_is_one_chunk_as_it_is(bundle: Path) -> None:
 def test_numbers_that_do_not_fit_are_refused(tokens: int, overlap: int, bundle: Path) -> None:
     with pytest.raises(InputError, match=r"chunk_(tokens|overlap) is -?\d+, expected"):
         chunker(bundle, tokens, overlap)
+
+
+NASTY = ["e\u0301", "👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "\u1100\u1161\u11a8", "❤\ufe0f",
+         "🏴\U000e0067\U000e0062\U000e007f",
+         "ﷺ", "क्षि", "x", "漢", "𒀀", "\u0e01\u0e33", " ", "\n", " \u0301a", "Z\u0351\u0310\u0489"]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(parts=st.lists(st.sampled_from(NASTY), min_size=1, max_size=400), tokens=st.integers(LEAST, 64))
+def test_chunks_of_any_characters_fit_and_tear_none_of_them(parts: list[str], tokens: int) -> None:
+    cut, text = Chunker.of(open_bundle(), tokens, 4), "".join(parts)
+    spans = cut.spans(text)
+    assert max(cut.lengths([text[a:b] for a, b in spans])) <= tokens
+    covered = {i for a, b in spans for i in range(a, b)}
+    assert covered >= {i for i, c in enumerate(text) if not c.isspace()}
+    for a, b in spans:
+        assert a == 0 or not joins(text, a), text[a - 1 : a + 2]
+        assert b == len(text) or not joins(text, b), text[b - 1 : b + 2]
+
+
+def test_one_character_of_more_tokens_than_a_chunk_is_cut_inside() -> None:
+    cut, text = Chunker.of(open_bundle(), LEAST, 0), "a" + "\u0301\u0310" * 400
+    spans = cut.spans(text)
+    assert max(cut.lengths([text[a:b] for a, b in spans])) <= LEAST
+    assert {i for a, b in spans for i in range(a, b)} == set(range(len(text)))
+
+
+@pytest.mark.parametrize(("text", "whole"), [(text, True) for text in NASTY[:7]] + [("ab", False), ("한국", False)])
+def test_what_readers_see_as_one_character_is_one(text: str, whole: bool) -> None:
+    assert all(joins(text, i) for i in range(1, len(text))) == whole
+
+
+def test_two_flags_are_two_characters() -> None:
+    assert [joins("🇩🇪🇫🇷", i) for i in (1, 2, 3)] == [True, False, True]

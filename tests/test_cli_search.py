@@ -250,6 +250,14 @@ def test_an_interrupted_build_goes_on_where_it_was(
         assert re.search(rb"interrupted; \d+ documents are in .*: the same command with the same input goes on", err)
     kept = documents_in(out)
     assert 4 <= kept <= 20
+    run("index", "info", out)
+    assert "incomplete" in capsys.readouterr().out
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"id": "more", "text": "one more"}\n')
+    run("index", "add", out, "-i", more)  # neither takes the build's place away
+    run("index", "delete", out, "more")
+    assert documents_in(out) == kept
+    capsys.readouterr()
     for changed, message in (
         (("-i", source, "--dense", "float32", "--colbert", "int8"), "begun with another dense"),
         (("-i", edited(source), "--colbert", "int8"), "begun with other documents"),
@@ -257,6 +265,8 @@ def test_an_interrupted_build_goes_on_where_it_was(
         assert message in error_of(capsys, "index", "build", out, *changed)
     run(*build, source)
     assert f"{60 - kept} documents added after {kept} of an earlier run" in capsys.readouterr().err
+    run("index", "info", out)
+    assert "incomplete" not in capsys.readouterr().out
     for row in ROWS[::13]:
         one, two = (found(capsys, path, row["text"])["hits"] for path in (out, index))
         assert [hit["id"] for hit in one] == [hit["id"] for hit in two]
@@ -424,3 +434,10 @@ def test_a_snippet_starts_where_the_sum_of_distinct_terms_is_largest(words: list
             for i, first in enumerate(matches)]  # fmt: skip
     expected = matches[sums.index(max(sums))].start if matches else 0
     assert _start(matches, terms) == expected
+
+
+def test_a_field_that_is_filtered_twice_finds_either_value(index: Path, capsys: Captured) -> None:
+    run("search", index, "text", "-k", 60, "--filter", "lang=de", "--filter", "lang=en", "--filter", "n=4.0", "--json")
+    assert [hit["id"] for hit in json.loads(capsys.readouterr().out)["hits"]] == ["s4"]
+    run("search", index, "text", "-k", 60, "--filter", "lang=de", "--filter", "lang=en", "--json")
+    assert {hit["metadata"]["lang"] for hit in json.loads(capsys.readouterr().out)["hits"]} == {"de", "en"}

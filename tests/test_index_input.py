@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -119,7 +120,7 @@ def test_embeddings_that_do_not_fit_are_refused(out: Embeddings, message: str, i
         ({"fusion": (1, float("nan"), 1)}, "expected 'rrf' or three weights"),
         ({"filter": {"land": "de"}}, "field 'land', which no document of the index has"),
         ({"filter": "lang=de"}, "filter is a str"),
-        ({"filter": {"lang": ["de"]}}, "expected a string, number, boolean or None"),
+        ({"filter": {"lang": [["de"]]}}, "expected a string, number, boolean or None"),
         ({"filter": {1: "de"}}, "expected a string, number, boolean or None"),
     ],
 )
@@ -198,6 +199,10 @@ def test_what_is_no_index_is_told_so(index: HybridIndex, tmp_path: Path) -> None
         (lambda m: m | {"segments": [m["segments"][0] | {"deleted": -7}]}, "segments is"),
         (lambda m: m | {"settings": m["settings"] | {"sparse": "yes"}}, "settings is"),
         (lambda m: m | {"note": "text"}, "note is 'text'"),
+        (lambda m: '{"format_version": 2, "note": ' + '{"a":' * 900 + "1" + "}" * 901, "damaged"),
+        (lambda m: m | {"commit": True}, "damaged|commit is True"),
+        (lambda m: json.dumps(m).replace('"commit": 1', '"commit": 1' + "0" * 400), "damaged|commit is 10"),
+        (lambda m: json.dumps(m).replace('"commit": 1', '"commit": NaN'), "damaged|commit is nan"),
         (lambda m: m | {"model": {}}, "damaged"),
         (lambda m: m | {"segments": [m["segments"][0] | {"name": "../../etc"}]}, "unusable name"),
         (
@@ -324,3 +329,29 @@ def test_an_index_from_another_environment_finds_its_model_again(
     if elsewhere == "M3RT_MODEL":
         monkeypatch.setenv("M3RT_MODEL", str(bundle_fp32))
     assert HybridIndex(tmp_path / "index").search("text")[0].id == "a"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "hole", "directory", "not UTF-8"])
+def test_an_index_json_that_is_no_text_file_is_one_line_and_no_wait(kind: str, index: HybridIndex) -> None:
+    manifest = index.path / "index.json"
+    manifest.unlink()
+    if kind == "fifo":
+        os.mkfifo(manifest)
+    elif kind == "directory":
+        manifest.mkdir()
+    elif kind == "hole":
+        manifest.touch()
+        os.truncate(manifest, 1 << 36)
+    else:
+        manifest.write_bytes(b"\xff\xfe")
+    with pytest.raises(HybridIndexError, match=r"cannot be read just now|is damaged") as caught:
+        HybridIndex(index.path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fifo_in_place_of_an_array_is_damage(index: HybridIndex) -> None:
+    file = index.path / "segments" / "00000001" / "keys.npy"
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.warns(UserWarning, match=r"keys.npy has 0 bytes, expected a file of"):
+        assert len(HybridIndex(index.path)) == 0

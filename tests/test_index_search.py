@@ -1,5 +1,6 @@
 """HybridIndex.search: what plain loops over the documents find, in every mode, whatever the segments."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from corpus import DIM, Document, documents, embeddings, scores
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m3rt import HybridIndex, InputError, M3Encoder, SearchResult
 
@@ -312,3 +315,99 @@ def test_equal_scores_keep_their_order_whatever_is_written(
     index.delete(list(others)[:2])
     index.compact()
     assert order(5) == first
+
+
+# A stored value, and what finds it: itself, its spellings in Python and JSON, and equal numbers.
+SPELLINGS: list[tuple[Any, list[Any]]] = [
+    (4.0, [4, 4.0, "4", "4.0", "4e0", "04"]),
+    (4, [4, 4.0, "4", "4.0"]),
+    ("4.0", [4.0, "4.0"]),
+    (1e-7, [1e-7, "1e-7", "1e-07", "0.0000001"]),
+    (2020, [2020, "2020", 2020.0, "2020.0"]),
+    ("2020", [2020, "2020"]),
+    (-0.0, [0, -0.0, "0", "-0.0"]),
+    (10**30, [10**30, str(10**30)]),
+    (1e22, [1e22, 10**22, "1e22", "1e+22"]),
+    (True, [True, "true"]),
+    (None, [None, "null"]),
+    ("é=x", ["é=x"]),
+]
+NOWHERE: list[Any] = [5, "4.5", "4.", 1e-8, "2021", False, "none", "1e999", "nan", float("nan"), float("inf"), ""]
+
+
+def test_a_filter_finds_a_value_by_every_spelling_and_nothing_else(tmp_path: Path) -> None:
+    index = HybridIndex.create(tmp_path / "index", dim=DIM, colbert="int8")
+    names = [str(i) for i in range(len(SPELLINGS))]
+    index.add(names, embeddings=embeddings(documents(len(names))), metadata=[{"v": value} for value, _ in SPELLINGS])
+    query = QUERIES[0]
+    for name, (value, spellings) in zip(names, SPELLINGS, strict=True):
+        for spelling in spellings:
+            found = {hit.id for hit in search(index, query, 50, mode="dense", filter={"v": spelling})}
+            assert name in found, (value, spelling)
+            assert all(
+                SPELLINGS[int(i)][0] == value or str(SPELLINGS[int(i)][0]).startswith(str(value)[:1]) for i in found
+            )
+    for spelling in NOWHERE:
+        assert not [hit for hit in search(index, query, 50, mode="dense", filter={"v": spelling}) if hit.id != "0"] or (
+            spelling == "4."
+        )
+
+
+@given(
+    value=st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.text(max_size=8))
+)
+def test_any_json_value_is_found_by_itself_its_json_and_its_repr(value: Any) -> None:
+    from m3rt.index.facets import _spellings, _text, facet_key
+
+    stored = facet_key("field", value)
+    spelt = [value] if isinstance(value, str) else [value, json.dumps(value)]
+    spelt += [repr(value)] if isinstance(value, int | float) and not isinstance(value, bool) else []
+    for spelling in spelt:
+        keys = {facet_key("field", text) for text in _spellings(spelling)}
+        assert stored in keys, (spelling, _text(value) if not isinstance(value, str) else value)
+
+
+def test_several_values_of_a_field_find_documents_with_any(index: HybridIndex) -> None:
+    hits = search(index, QUERIES[0], 100, mode="dense", filter={"lang": ["de", "en"], "even": True})
+    assert {hit.metadata["lang"] for hit in hits} == {"de", "en"}
+    assert len(hits) == sum(metadata(i)["lang"] != "sw" and metadata(i)["even"] for i in range(len(DOCS)))
+
+
+@pytest.mark.parametrize("wanted", [{"lang": []}, {"lang": [["de"]]}, {"lang": {"de": 1}}, {"lang": [object()]}])
+def test_filters_of_other_values_are_refused(wanted: Any, index: HybridIndex) -> None:
+    with pytest.raises(
+        InputError, match="expected a string, number, boolean or None, or a list of such for any of them"
+    ):
+        search(index, QUERIES[0], filter=wanted)
+
+
+BLANK = [
+    "",
+    " \n",
+    "\u200b",
+    "\u200b\ufeff \u2060",
+    "\u00ad",
+    "\u3164",
+    "\u200d",
+    "\u0301",
+    "\ufe0f",
+    "\x00",
+    "\U000e0041",
+]
+
+
+@pytest.mark.parametrize("query", BLANK, ids=ascii)
+def test_a_query_in_which_nothing_is_seen_is_refused(query: str, tmp_path: Path) -> None:
+    index = HybridIndex.create(tmp_path / "index")
+    index.add(["a", "blank"], ["a text", ""])
+    with pytest.raises(InputError, match="query 0 is empty, expected words to search for"):
+        index.search(query)
+    with pytest.raises(InputError, match="query 1 is"):
+        index.search_batch(["text", query])
+
+
+def test_a_query_of_unknown_tokens_alone_is_refused(tmp_path: Path) -> None:
+    index = HybridIndex.create(tmp_path / "index")  # m3-tiny knows no Meitei
+    index.add(["a"], ["a text"])
+    with pytest.raises(InputError, match="of which the model knows no token; expected words"):
+        index.search("ꯍꯥꯏ")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from m3rt_kernels.isa import TABLE, host_features
 
+COMPILING = "m3rt: compiling kernels for this processor, once, for some 10 s (python -m m3rt_kernels does it ahead)\n"
 # The script that each instruction set runs: it compares compiled scores with numpy's.
 COMPARE = """
 import sys
@@ -65,5 +66,5 @@ print(instruction_set().name, "hits" if maxsim_native.float32.dispatcher().stats
 def run(script: str, cache: Path, **settings: str) -> str:
     environment = dict(os.environ) | settings | {"NUMBA_CACHE_DIR": str(cache)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) in ((0, ""), (0, COMPILING))
     return done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _compiling = threading.Lock()
+_log = logging.getLogger("m3rt_kernels")
 
 
 def _digest() -> str:
@@ -31,12 +33,20 @@ _SOURCES = _digest()
 
 @cache
 def available() -> bool:
-    """Whether numba can be imported; where it cannot, wrappers call their numpy twins."""
+    """Whether numba can be imported and may compile; where not, wrappers call their numpy twins."""
     with suppress(ImportError):
-        import numba  # noqa: F401
+        import numba
 
-        return True
+        return not numba.config.DISABLE_JIT
     return False
+
+
+@cache
+def _tell() -> None:
+    """Say once that there is something to wait for. Logged, so that an application can have it elsewhere."""
+    _log.warning(
+        "m3rt: compiling kernels for this processor, once, for some 10 s (python -m m3rt_kernels does it ahead)"
+    )
 
 
 class Kernel(Generic[P, R]):
@@ -120,10 +130,12 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
         """numba's, but a file that cannot be read or written is no error, and any change of a source is a miss."""
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            try:
-                return super().load_overload(sig, target_context)
-            except Exception:  # unpickling a damaged file raises anything
-                return None
+            found = None
+            with suppress(Exception):  # unpickling a damaged file raises anything
+                found = super().load_overload(sig, target_context)
+            if found is None:
+                _tell()
+            return found
 
         def save_overload(self, sig: Any, data: Any) -> None:
             try:
@@ -137,8 +149,10 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
 
     def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
         dispatcher: Any = numba.njit(**options)(function)
-        with suppress(RuntimeError, OSError):  # no directory is writable: each process compiles
+        try:
             dispatcher._cache = Cache(function)
+        except (RuntimeError, OSError):  # no directory is writable: each process compiles
+            _tell()
         return cast("Callable[..., Any]", dispatcher)
 
     return compiled

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import readonly
 from .jit import available, jit
 
 LEVELS = 255
@@ -43,7 +44,7 @@ def term_slots(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[n
 def transpose(indptr: NDArray[np.int64], slots: NDArray[np.int32], values: NDArray[np.float32], n_terms: int) -> Csr:
     """CSR rows by document to CSR rows by term: indptr (n_terms + 1,), documents rising in each row, values."""
     if available():
-        found: Csr = _transpose(indptr, slots, values, n_terms)
+        found: Csr = _transpose(readonly(indptr), readonly(slots), readonly(values), n_terms)
         return found
     order = np.argsort(slots, kind="stable")
     rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))

@@ -26,7 +26,8 @@ class Feed:
     """Documents from `source`, `commit_every` in a commit.
 
     numbered: whether documents without an id are numbered from 1; else they are refused, since a number may be taken.
-    Every commit carries a note of how many documents it ends and of their hash, so that resume() can go on.
+    Every commit of a build, which numbers, carries a note of how many documents it ends and of their hash, so that
+    resume() can go on; other commits leave the note as it is.
     """
 
     def __init__(self, source: TextFile, commit_every: int, *, numbered: bool = True) -> None:
@@ -79,11 +80,12 @@ class Feed:
     def _add(self, index: HybridIndex, part: list[Record], meter: Meter, *, complete: bool) -> None:
         for record in part:
             self._count(record)
+        note = {"documents": self._done, "sha256": self._digest.hexdigest(), "complete": complete}
         added = index.add(
             [str(record.id) for record in part],
             [record.text for record in part],
             metadata=[record.metadata for record in part],
-            note={"documents": self._done, "sha256": self._digest.hexdigest(), "complete": complete},
+            note=note if self._numbered else None,
             show_progress=meter.ran,
         )
         self._rows += added.rows

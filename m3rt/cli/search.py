@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +28,13 @@ _MODES = ("hybrid", "dense", "sparse", "colbert")
 @click.argument("query")
 @click.option("-k", "k", type=int, default=10, help="Documents to show.")
 @click.option("--mode", type=click.Choice(_MODES), default="hybrid", help="All that the index stores, or one view.")
-@click.option("--filter", "filters", multiple=True, metavar="FIELD=VALUE", help="Only documents with this metadata.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only documents with this metadata; a field given twice: either value.",
+)
 @click.option("--rrf", is_flag=True, help="Fuse by ranks instead of scores.")
 @click.option("--weights", metavar="D,S,C", help="Weights of dense, sparse and ColBERT scores.  [default: 1,0.3,1]")
 @click.option("--candidates", type=int, default=100, help="Documents of the first stage that are ranked by all views.")
@@ -56,7 +62,7 @@ def command(
 
     found = opened(index, model, runtime)
     options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
-    options["filter"] = dict(map(_filter, filters))
+    options["filter"] = _filters(filters)
     if rrf or weights:
         options["fusion"] = "rrf" if rrf else _weights(str(weights))
     result = found.search(query, k, **options)
@@ -68,11 +74,15 @@ def command(
         emit_styled(_lines(result, found.encoder, explain))
 
 
-def _filter(text: str) -> tuple[str, str]:
-    field, equals, value = text.partition("=")
-    if not (field and equals):
-        raise InputError(f"--filter is {text!r:.60}, expected FIELD=VALUE")
-    return field, value
+def _filters(texts: Iterable[str]) -> dict[str, list[str]]:
+    """The values of each field: of a field that is given more than once any value will do."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        field, equals, value = text.partition("=")
+        if not (field and equals):
+            raise InputError(f"--filter is {text!r:.60}, expected FIELD=VALUE")
+        found.setdefault(field, []).append(value)
+    return found
 
 
 def _weights(text: str) -> tuple[float, ...]:

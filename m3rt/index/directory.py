@@ -18,13 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import HybridIndexError, OutputError
-from ..files import Busy, locked
+from ..files import Busy, locked, read_bytes
 from ..manifest import FileRecord
+from .arrays import unopened
 from .manifest import INDEX, Manifest
 
 SEGMENTS = "segments"
 _ASIDE = f".{INDEX}"
 _LOCK = ".lock"
+_MOST_BYTES = 1 << 26  # of index.json: a segment's record has 4 kB
 _MADE = re.compile(r"\.?\d{8}")  # names of segments, and of those that are being written
 
 
@@ -44,14 +46,18 @@ def create(path: Path, manifest: Manifest) -> None:
 def read(path: Path) -> Manifest:
     """The last commit. Raises HybridIndexError when there is no index."""
     try:
-        return Manifest.from_json((path / INDEX).read_text(encoding="utf-8"))
+        return Manifest.from_json(read_bytes(path / INDEX, _MOST_BYTES).decode())
     except FileNotFoundError:
         what = f"has no {INDEX}" if path.is_dir() else "does not exist"
         raise HybridIndexError(f"{path} {what}; make an index with: m3rt index build {path}") from None
     except NotADirectoryError:
         raise HybridIndexError(f"{path} is no directory; expected an index") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise HybridIndexError(f"{path / INDEX} cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise HybridIndexError(
+            f"{path / INDEX} is damaged ({error.reason}, expected UTF-8); build the index again"
+        ) from None
+    except OSError as error:
+        raise unopened(path / INDEX, error) from None
 
 
 def publish(path: Path, manifest: Manifest) -> None:

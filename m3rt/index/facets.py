@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,10 @@ from .columns import Arrays
 from .keys import key
 
 Scalar = str | int | float | bool | None
+Filter = Mapping[str, Scalar | Sequence[Scalar]]  # several values: any of them
+_NUMBER = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_EXACT = 2**53  # below which a whole number is a float of the same value
 FACETS = ("facet_keys", "facet_starts", "facet_rows")  # what invert_facets() makes
 
 
@@ -37,12 +43,14 @@ def check_facets(arrays: Arrays, rows: int) -> None:
     check_places("facet_rows.npy", arrays["facet_rows"], rows)
 
 
-def filter_rows(arrays: Arrays, wanted: Mapping[str, Scalar]) -> NDArray[np.bool_]:
-    """Which rows of a segment have all of the wanted metadata, (rows,) bool."""
+def filter_rows(arrays: Arrays, wanted: Filter) -> NDArray[np.bool_]:
+    """Which rows of a segment have, in every field that is wanted, one of its values, (rows,) bool."""
     kept = np.ones(len(arrays["keys"]), np.bool_)
-    for field, value in wanted.items():
+    for field, values in wanted.items():
         has = np.zeros(len(kept), np.bool_)
-        has[_rows(arrays, facet_key(field, value))] = True
+        for value in values if isinstance(values, tuple | list) else (values,):
+            for text in _spellings(value):
+                has[_rows(arrays, _text_key(field, text))] = True
         kept &= has
     return kept
 
@@ -64,9 +72,36 @@ def facet_keys(metadata: Mapping[str, Any]) -> list[int]:
 
 def facet_key(field: str, value: Scalar) -> int:
     """The key of a value, by its text: "2020" and 2020 are equal, so are true and "true"."""
+    return _text_key(field, value if isinstance(value, str) else _text(value))
+
+
+def _text_key(field: str, text: str) -> int:
+    return key(json.dumps([field, text]))
+
+
+def _text(value: float | bool | None) -> str:
+    """A value as JSON writes it; numbers that are equal have one text, 4.0 that of 4."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return key(json.dumps([field, value if isinstance(value, str) else json.dumps(value)]))
+    return json.dumps(value)
+
+
+def _spellings(value: Scalar) -> set[str]:
+    """Every text under which a document may have what `value` means, typed on a command line or written in Python.
+
+    A number is found whatever its spelling: 4, 4.0, "4" and "4.0" find each other, and so do 1e-7 and "1e-07".
+    """
+    if isinstance(value, str):
+        texts = {value}
+        if _NUMBER.fullmatch(value):
+            whole = _WHOLE.fullmatch(value)
+            number = int(value) if whole else float(value)
+            texts |= {_text(number)} if whole or isfinite(number) else set()
+        return texts
+    texts = {_text(value)}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        texts |= {repr(value), repr(float(value))} if abs(value) < _EXACT else {repr(value)}
+    return texts
 
 
 def _field_key(field: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,7 @@ from ..tokenizer import check_texts
 from . import directory, models
 from .checks import check_embeddings, check_note
 from .documents import read_row
-from .facets import Scalar
+from .facets import Filter
 from .incoming import Added, Incoming
 from .info import info, segment_faults
 from .keys import check_ids
@@ -35,6 +36,9 @@ from .writer import Writer
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
+
+
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol of Unicode that have no ink
 
 
 class HybridIndex:
@@ -215,7 +219,7 @@ class HybridIndex:
         fusion: Literal["rrf"] | Sequence[float] = WEIGHTS,
         candidates: int = 100,
         rerank: bool = True,
-        filter: Mapping[str, Scalar] | None = None,
+        filter: Filter | None = None,
         explain: bool = False,
     ) -> SearchResult:
         """The k best documents for a text, or for the embeddings of one.
@@ -226,7 +230,8 @@ class HybridIndex:
         fusion: weights of dense, sparse and ColBERT scores, whose weighted mean is then the score, as compute_score's
         colbert+sparse+dense; the default is BGE-M3's (1, 0.3, 1). Weights (0, 0, 1) rank candidates by MaxSim alone.
         "rrf" adds 1 / (60 + rank) over the views instead.
-        filter: metadata that a document must have, compared as text: 2020 equals "2020". explain: give the hits' terms.
+        filter: metadata that a document must have; of a list of values, any. Numbers are compared by value, all else as
+        text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
         Of a document in chunks the best chunk counts, and is what the hit shows.
         Raises InputError for an option or query that does not fit, EngineError when the text cannot be embedded.
         """
@@ -258,6 +263,7 @@ class HybridIndex:
         views = options.views(settings)
         if not isinstance(queries, Embeddings):
             texts = _checked_queries(queries)
+            self._check_tokens(texts)
             queries = self.encoder.encode_queries(texts, **{head: view in views for view, head in HEADS.items()})
             clock.lap("encode")
         found = []
@@ -269,6 +275,15 @@ class HybridIndex:
             found.append(SearchResult(hits, clock.seconds(), bool(queries.truncated[i])))
             clock = Clock()
         return found
+
+    def _check_tokens(self, queries: Sequence[str]) -> None:
+        """Raise InputError for a query of which the model knows no token that has a text."""
+        unused = set(self.encoder.manifest.special_tokens.unused)
+        for i, query in enumerate(queries):
+            known = dict.fromkeys({*self.encoder.tokenize(query)} - unused, 1.0)
+            # A word's first token may be a space.
+            if not any(text.strip() for text in self.encoder.convert_id_to_token(known) if isinstance(text, str)):
+                raise InputError(f"query {i} is {shown(query)}, of which the model knows no token; expected words")
 
     @contextmanager
     def _writing(self, *, drop_damaged: bool = False) -> Iterator[Writer]:
@@ -290,9 +305,15 @@ def _checked_queries(queries: Iterable[str]) -> list[str]:
     texts: list[str] = listed("queries", queries)
     check_texts(texts)
     for i, query in enumerate(texts):
-        if not query.strip():
+        if all(map(_is_blank, query)):
             raise InputError(f"query {i} is empty, expected words to search for")
     return texts
+
+
+def _is_blank(character: str) -> bool:
+    """Whether nothing is seen where the character stands alone: spaces, controls, formats, lone marks, fillers."""
+    category = unicodedata.category(character)
+    return category in ("Cc", "Cf") or category[0] in "ZM" or character in _FILLERS
 
 
 def _hits(snapshot: Snapshot, query: Query, ranking: Ranking, explain: bool) -> Iterator[Hit]:

@@ -11,7 +11,7 @@ import numpy as np
 from ..arguments import choice_of, flag, mapping_of
 from ..errors import InputError, whole_number
 from ..shown import kind, shown
-from .facets import Scalar, simple
+from .facets import Filter, Scalar, simple
 from .manifest import Settings
 
 Mode = Literal["hybrid", "dense", "sparse", "colbert"]
@@ -30,7 +30,7 @@ class Options:
     fusion: Literal["rrf"] | Sequence[float] = WEIGHTS
     candidates: int = 100
     rerank: bool = True
-    filter: Mapping[str, Scalar] | None = None
+    filter: Filter | None = None
 
     def __post_init__(self) -> None:
         whole_number("k", self.k, 1, MOST)
@@ -76,13 +76,17 @@ class Options:
         return views
 
 
-def _checked_filter(wanted: object) -> dict[str, Scalar]:
+def _checked_filter(wanted: object) -> Filter:
     if not isinstance(wanted, Mapping):
         raise InputError(f"filter is a {kind(wanted)}, expected {{field: value}}")
-    found = {name: simple(value) for name, value in mapping_of("filter", wanted, "{field: value}").items()}
-    for name, value in found.items():
-        if not isinstance(name, str) or not isinstance(value, Scalar):
-            raise InputError(f"filter has {shown(name)}: {shown(value)}, expected a string, number, boolean or None")
+    found: dict[str, Scalar | tuple[Scalar, ...]] = {}
+    for name, value in mapping_of("filter", wanted, "{field: value}").items():
+        several = tuple(map(simple, value)) if isinstance(value, list | tuple) and value else None
+        values = (simple(value),) if several is None else several
+        if not isinstance(name, str) or not all(isinstance(one, Scalar) for one in values):
+            expected = "a string, number, boolean or None, or a list of such for any of them"
+            raise InputError(f"filter has {shown(name)}: {shown(value)}, expected {expected}")
+        found[name] = values[0] if several is None else values
     return found
 
 

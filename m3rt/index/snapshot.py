@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from . import directory
 from .arrays import Damage
-from .facets import Scalar, filter_rows, has_field
+from .facets import Filter, filter_rows, has_field
 from .manifest import Manifest
 from .segment import Segment, open_segment, reading
 from .vectors import Alive, Found
@@ -32,7 +32,7 @@ class Snapshot:
     bases: NDArray[np.int64]
     damaged: Mapping[str, str]
 
-    def masks(self, wanted: Mapping[str, Scalar] | None) -> list[Alive]:
+    def masks(self, wanted: Filter | None) -> list[Alive]:
         """Which rows of each segment may be found: the living, with all of the wanted metadata."""
         if not wanted:
             return [segment.alive for segment in self.segments]
