@@ -41,7 +41,7 @@ def place(bundle_fp32: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(bundle_fp32, directory / "bundle")
     manifest = open_bundle(bundle_fp32).manifest
     source = replace(manifest.source, id=EVIL, revision=EVIL)
-    found = {EVIL: {EVIL: EVIL, "nan": float("nan"), "list": [EVIL]}}
+    found = {EVIL: {EVIL: EVIL, "list": [EVIL]}}
     evil = replace(manifest, source=source, fidelity=found, prompts={"query": EVIL, "passage": EVIL})
     (directory / "bundle" / "m3rt.json").write_text(json.dumps(json.loads(evil.to_json())), "utf-8")
     rows = [
@@ -99,7 +99,7 @@ def test_no_command_prints_what_a_terminal_acts_on(name: str, place: Path, capsy
     assert err.count("\n") == err.count("m3rt: ")  # each message is a line
     if name in ("info as JSON", "search as JSON", "index info as JSON", "eval as JSON", "verify as JSON"):
         found = json.loads(out, parse_constant=pytest.fail)
-        assert name != "info as JSON" or (found["source"]["id"], found["fidelity"][EVIL]["nan"]) == (EVIL, None)
+        assert name != "info as JSON" or (found["source"]["id"], found["fidelity"][EVIL]["list"]) == (EVIL, [EVIL])
         assert name != "search as JSON" or {hit["metadata"]["title"] for hit in found["hits"]} == {EVIL}
 
 
