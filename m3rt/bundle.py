@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from . import files
 from .arguments import path_of
 from .errors import BundleError, InputError
 from .files import read_bytes
@@ -89,16 +89,11 @@ def check_hashes(bundle: Bundle, progress: Callable[[int], object] = lambda n: N
 
 
 def sha256(path: Path, progress: Callable[[int], object] = lambda n: None) -> str:
-    """SHA-256 of a file in hex, read in 1 MiB pieces."""
-    digest = hashlib.sha256()
+    """files.sha256() of a bundle's file. Raises BundleError."""
     try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-                progress(len(piece))
+        return files.sha256(path, progress)
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
-    return digest.hexdigest()
 
 
 def record(path: Path) -> FileRecord:
