@@ -69,6 +69,24 @@ def test_an_application_can_have_the_line_elsewhere(run: Callable[..., str]) -> 
     assert told[-1] == ""
 
 
+def test_an_interrupt_in_a_finalizer_ends_a_compilation() -> None:
+    script = """
+import signal
+from m3rt_kernels.jit import interruptible
+class Loud:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+try:
+    with interruptible():
+        Loud()
+        print("compiled")
+except KeyboardInterrupt:
+    print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "compiled\ninterrupted True\n")
+
+
 def test_a_process_that_may_not_compile_uses_numpy() -> None:
     script = """
 import numpy as np

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
@@ -47,6 +48,28 @@ def _tell() -> None:
     _log.warning(
         "m3rt: compiling kernels for this processor, once, for some 10 s (python -m m3rt_kernels does it ahead)"
     )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let no interrupt be lost: one that reaches Python inside a finalizer of LLVM's objects is printed and dropped."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 class Kernel(Generic[P, R]):
@@ -149,6 +172,7 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
 
     def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
         dispatcher: Any = numba.njit(**options)(function)
+        dispatcher.compile = interruptible()(dispatcher.compile)
         try:
             dispatcher._cache = Cache(function)
         except (RuntimeError, OSError):  # no directory is writable: each process compiles
