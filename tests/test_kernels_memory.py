@@ -30,6 +30,7 @@ def test_sixteen_threads_score_right_while_freed_memory_is_overwritten(
 
 # Scores the storages in each order that is given, a forked child for each: it has only what that order loads.
 IN_ORDER = f"""
+import logging; logging.disable()  # of compilations
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 import numba
