@@ -188,7 +188,7 @@ def _score_natively(
     array = np.ascontiguousarray(rows.array)
     scales = np.ones(native.MOST_ROWS, np.float32) if rows.scales is None else np.ascontiguousarray(rows.scales)
     kernel = getattr(native, rows.kernel)
-    dim = tokens.values.shape[1]
+    dim, row_bytes = tokens.values.shape[1], array.shape[1] * array.itemsize  # the stride of a single row is anything
     block = max(1, _PANEL_BYTES // (dim * tokens.dtype.itemsize * native.LANES)) * native.LANES
     covered = np.concatenate([[0], np.cumsum(ends - starts)])
     for first in range(0, len(factors), block):
@@ -196,8 +196,9 @@ def _score_natively(
         panel, bias = _pack(native, tokens.values[part], tokens.dtype)
 
         def work(begin: int, end: int, panel: Any = panel, bias: Any = bias, part: slice = part) -> None:
+            best, scratch = np.empty(len(bias), np.float32), np.empty(native.scratch_bytes(panel.shape[1]), np.uint8)
             kernel(
-                panel, bias, factors[part], segments[part], array.ctypes.data, array.strides[0],
+                best, scratch, panel, bias, factors[part], segments[part], array.ctypes.data, row_bytes,
                 scales.ctypes.data, 0 if rows.scales is None else 4, starts, ends, begin, end, out,
             )  # fmt: skip
 

@@ -26,6 +26,7 @@ def chosen(offsets: NDArray[Any], total: int, documents: NDArray[Any] | None) ->
         count = len(offsets) - 1
         if len(documents) and (documents.min() < 0 or documents.max() >= count):
             raise ValueError(f"documents are {documents.min()}..{documents.max()}, expected indices of 0..{count - 1}")
+        documents = documents.astype(np.int64)  # one more than 255 would be 0 in eight bits
         starts, ends = offsets[documents], offsets[documents + 1]
     starts, ends = np.array(starts, np.int64), np.array(ends, np.int64)
     if (starts < 0).any() or (ends < starts).any() or (ends > total).any():
