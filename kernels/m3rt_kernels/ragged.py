@@ -46,5 +46,7 @@ def query_segments(offsets: NDArray[Any] | None, total: int) -> tuple[Index, Ind
 
 
 def _check_integers(name: str, array: NDArray[Any]) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} are a {type(array).__name__}, expected a numpy array of integers")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{name} are {array.dtype} {array.shape}, expected integers (n,)")
