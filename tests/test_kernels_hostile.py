@@ -21,7 +21,7 @@ from m3rt_kernels import jit
 
 Array = np.ndarray[Any, Any]
 ALLOCATOR = {"MALLOC_PERTURB_": "165", "MALLOC_ARENA_MAX": "1"}
-EXAMPLES = 150
+EXAMPLES = 100
 MAXSIM: Any = sys.modules["m3rt_kernels.maxsim"]
 
 _draw = np.random.default_rng(0)
@@ -29,7 +29,12 @@ QUERY = _draw.normal(size=(9, 64)).astype(np.float32)
 VECTORS = _draw.normal(size=(300, 64)).astype(np.float32)
 HALF, BITS = VECTORS.astype(np.float16), kernels.pack_bits(VECTORS)
 CODES, SCALES = kernels.quantize_int8(VECTORS)
-RAGGED = {"offsets": np.arange(0, 301, 6), "documents": np.array([3, 1, 49]), "query_offsets": np.array([0, 4, 4, 9])}
+RAGGED = {
+    "offsets": np.r_[0, 41, 41:301],
+    "documents": np.array([255, 0, 127], np.uint8),
+    "query_offsets": np.array([0, 4, 4, 9]),
+}
+ONE = {"offsets": np.array([0, 1]), "documents": np.array([0, 0]), "query_offsets": np.array([0, 4, 9])}
 ALIVE = _draw.random(300) < 0.8
 _ZIPF = 1 / np.arange(1, 100)  # some terms are in so many documents that they are columns
 INDICES = np.concatenate([np.sort(_draw.choice(99, 12, False, _ZIPF / _ZIPF.sum())) for _ in range(300)]).astype(
@@ -54,6 +59,10 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "maxsim float16": (kernels.maxsim, {"query": QUERY, "vectors": HALF, **RAGGED}),
     "maxsim_int8": (kernels.maxsim_int8, {"query": QUERY, "codes": CODES, "scales": SCALES, **RAGGED}),
     "maxsim_binary": (kernels.maxsim_binary, {"query": QUERY, "bits": BITS, **RAGGED}),
+    "maxsim float32 of one row": (kernels.maxsim, {"query": QUERY, "vectors": VECTORS[:1], **ONE}),
+    "maxsim float16 of one row": (kernels.maxsim, {"query": QUERY, "vectors": HALF[:1], **ONE}),
+    "maxsim_int8 of one row": (kernels.maxsim_int8, {"query": QUERY, "codes": CODES[:1], "scales": SCALES[:1], **ONE}),
+    "maxsim_binary of one row": (kernels.maxsim_binary, {"query": QUERY, "bits": BITS[:1], **ONE}),
     "dense_top_k float32": (kernels.dense_top_k, {"queries": QUERY, "vectors": VECTORS, "k": 300, "alive": ALIVE}),
     "dense_top_k float16": (kernels.dense_top_k, {"queries": QUERY, "vectors": HALF, "k": 300, "alive": ALIVE}),
     "dense_top_k_int8": (
@@ -62,7 +71,7 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "dense_top_k_binary": (kernels.dense_top_k_binary, {"queries": QUERY, "bits": BITS, "k": 300, "alive": ALIVE}),
     "dense_scores": (
         kernels.dense_scores,
-        {"query": QUERY[0], "vectors": CODES, "documents": RAGGED["documents"], "scales": SCALES},
+        {"query": QUERY[0], "vectors": CODES, "documents": np.array([255, 0, 127]), "scales": SCALES},
     ),
     "top_k": (kernels.top_k, {"scores": SCALES, "k": 9, "alive": ALIVE}),
     "sparse_dot": (kernels.sparse_dot, ROWS),
@@ -73,7 +82,10 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "inverted float32": (inverted, INDEX.arrays()),
     "inverted uint8": (inverted, kernels.InvertedIndex.build(**CSR, impacts="uint8").arrays()),
-    "inverted queries": (searched, {**CSR, "alive": ALIVE}),
+    "inverted queries": (
+        searched,
+        {"indptr": CSR["indptr"][:9], "indices": INDICES[:96], "values": CSR["values"][:96], "alive": ALIVE},
+    ),
 }  # fmt: skip
 ODD = (-(1 << 40), -129, -1, 0, 1, 2, 11, 12, 98, 99, 127, 255, 256, 299, 300, 1 << 20, (1 << 31) - 1, 1 << 40, 1e30,
        float("nan"), float("inf"))  # fmt: skip
