@@ -10,11 +10,16 @@ from numpy.typing import DTypeLike, NDArray
 _BLOCK = 1 << 18  # places compared at a time, in the second cache
 
 
+def check_ndarray(name: str, array: Any) -> None:
+    """Raise ValueError unless `array` is an ndarray."""
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is a {type(array).__name__}, expected a numpy array")
+
+
 def check_array(name: str, array: NDArray[Any], dtype: DTypeLike | tuple[DTypeLike, ...], ndim: int) -> None:
     """Raise ValueError unless `array` is an ndarray of (one of) the dtypes with `ndim` dimensions."""
     kinds = [np.dtype(d) for d in (dtype if isinstance(dtype, tuple) else (dtype,))]
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} is a {type(array).__name__}, expected a numpy array")
+    check_ndarray(name, array)
     if array.dtype not in kinds or array.ndim != ndim:
         wanted = " or ".join(str(d) for d in kinds)
         raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {wanted} with {ndim} dimension(s)")

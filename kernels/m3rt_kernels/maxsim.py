@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import jit, maxsim_twin
-from .checks import check_array
+from .checks import check_ndarray
 from .parallel import run_ranges, thread_count
 from .quantize import quantize_int8, unpack_bits
 from .ragged import chosen, query_segments
@@ -70,8 +70,8 @@ def maxsim_int8(
     """
     _check(query, codes, "codes", (np.int8,))
     _check_eight(codes.shape[1])
-    check_array("scales", scales, np.float32, 1)
-    if scales.shape != codes.shape[:1]:
+    check_ndarray("scales", scales)
+    if scales.shape != codes.shape[:1] or scales.dtype != np.float32:
         raise ValueError(
             f"scales are {scales.dtype} {scales.shape}, expected float32 ({len(codes)},), one for each row"
         )
@@ -129,13 +129,17 @@ def _quantized(query: NDArray[np.float32], factor: float = 1.0) -> _Tokens:
 
 
 def _check(query: Any, rows: Any, name: str, dtypes: tuple[Any, ...]) -> None:
-    check_array("query", query, np.float32, 2)
-    check_array(name, rows, dtypes, 2)
-    if not query.shape[1] or query.shape[1] != rows.shape[1] * (8 if name == "bits" else 1):
+    check_ndarray("query", query)
+    check_ndarray(name, rows)
+    dim = tuple(n * (8 if name == "bits" else 1) for n in rows.shape[1:])
+    if query.ndim != 2 or rows.ndim != 2 or query.shape[1:] != dim or not query.shape[1]:
         raise ValueError(
             f"query is {query.shape} and {name} {rows.shape}, expected (nq, dim), (total, dim"
             f"{' // 8' if name == 'bits' else ''})"
         )
+    if query.dtype != np.float32 or rows.dtype not in dtypes:
+        wanted = " or ".join(np.dtype(d).name for d in dtypes)
+        raise ValueError(f"query is {query.dtype} and {name} {rows.dtype}, expected float32 and {wanted}")
     if not np.isfinite(query).all():
         raise ValueError("query holds NaN or infinity, expected finite numbers")
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_ndarray
+
 Index = NDArray[np.int64]
 
 
@@ -46,7 +48,6 @@ def query_segments(offsets: NDArray[Any] | None, total: int) -> tuple[Index, Ind
 
 
 def _check_integers(name: str, array: NDArray[Any]) -> None:
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} are a {type(array).__name__}, expected a numpy array of integers")
+    check_ndarray(name, array)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{name} are {array.dtype} {array.shape}, expected integers (n,)")
