@@ -124,7 +124,10 @@ def test_an_instruction_set_that_cannot_be_had_is_refused_in_one_line(name: str,
         pytest.skip(f"this processor has {name}")
     _, told = run("-c", LITTLE, tmp_path / "out.npz", M3RT_ISA=name)
     had = ", ".join(able) or "none of ours"
-    assert told.splitlines()[-1] == f"ValueError: M3RT_ISA is {name!r:.40}, expected what this processor has: {had}"
+    assert (
+        told.splitlines()[-1]
+        == f"m3rt_kernels.isa.SettingError: M3RT_ISA is {name!r:.40}, expected what this processor has: {had}"
+    )
 
 
 def test_an_instruction_set_comes_too_late_when_numba_has_begun(tmp_path: Path) -> None:
@@ -132,4 +135,6 @@ def test_an_instruction_set_comes_too_late_when_numba_has_begun(tmp_path: Path) 
         pytest.skip("this processor has no AVX2")
     script = f"import numba; numba.njit(lambda x: x)\n{LITTLE}"
     _, told = run("-c", script, tmp_path / "out.npz", M3RT_ISA="avx2")
-    assert told.splitlines()[-1].startswith("ValueError: M3RT_ISA is avx2, but numba has compiled for another set")
+    assert told.splitlines()[-1].startswith(
+        "m3rt_kernels.isa.SettingError: M3RT_ISA is avx2, but numba has compiled for another set"
+    )

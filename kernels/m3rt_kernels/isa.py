@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 
 
+class SettingError(RuntimeError):
+    """M3RT_ISA cannot be honoured. No ValueError: arrays are not to blame, nobody is to take them for damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstructionSet:
     """A row of the table: what a processor needs, and the shape of a tile that fills its registers."""
@@ -60,7 +64,7 @@ def instruction_set() -> InstructionSet | None:
 def choose() -> None:
     """Make numba compile for the set that M3RT_ISA names, if it does: every kernel of this process, not ours alone.
 
-    Raises ValueError for a name that is not in the table, a set that the processor lacks, and when it is too late.
+    Raises SettingError for a name that is not in the table, a set that the processor lacks, and when it is too late.
     """
     name = os.environ.get("M3RT_ISA")
     if not name:
@@ -68,7 +72,7 @@ def choose() -> None:
     row = next((row for row in TABLE if row.name == name), None)
     able = [row.name for row in TABLE if row.needs <= host_features()]
     if row is None or name not in able:
-        raise ValueError(
+        raise SettingError(
             f"M3RT_ISA is {name!r:.40}, expected what this processor has: {', '.join(able) or 'none of ours'}"
         )
     from numba.core import config
@@ -77,7 +81,7 @@ def choose() -> None:
     if "_toplevel_target_context" in vars(cpu_target):
         features = cpu_target.target_context.codegen().magic_tuple()[2]
         if features != row.environment["NUMBA_CPU_FEATURES"]:
-            raise ValueError(
+            raise SettingError(
                 f"M3RT_ISA is {name}, but numba has compiled for another set; set it in the environment first"
             )
     os.environ.update(row.environment)  # not config alone, which numba reads again when a variable of its own changes
