@@ -11,7 +11,7 @@ from m3rt_kernels import (
     dense_top_k,
     dense_top_k_binary,
     dense_top_k_int8,
-    dots,
+    jit,
     rrf,
     top_k,
     weighted_fusion,
@@ -27,8 +27,9 @@ Array = np.ndarray[Any, Any]
 def storey(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "compiled":
         pytest.importorskip("numba")
+        monkeypatch.setattr(jit, "_eager", True)
     else:
-        monkeypatch.setattr(dots, "available", lambda: False)
+        monkeypatch.setattr(jit, "available", lambda: False)
 
 
 def rows(seed: int, n: int, dim: int) -> Array:

@@ -107,7 +107,9 @@ USE_ALL = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from corpus import DIM, documents, embeddings
+from m3rt_kernels import jit
 import m3rt
+jit._eager = True
 query = embeddings(documents(1, seed=9))
 for dense in ("float32", "int8", "binary", "binary+int8"):
     for colbert in ("int8", "binary", "binary+int8"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from m3rt_kernels import maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8
+from m3rt_kernels import jit, maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8
 from m3rt_kernels.isa import instruction_set
 from m3rt_kernels.quantize import unpack_bits
 
@@ -29,6 +29,7 @@ def _path(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr(MODULE, "_native", lambda: None)
         elif instruction_set() is None:
             pytest.skip("nothing is compiled for this processor")
+        patch.setattr(jit, "_eager", True)
         yield
 
 

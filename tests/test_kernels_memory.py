@@ -36,6 +36,8 @@ sys.path.insert(0, {str(ROOT)!r})
 import numba
 import numpy as np
 from benchmarks.kernels.stress import storages, twin
+from m3rt_kernels import jit
+jit._eager = True
 calls = storages()
 for order in sys.argv[1:]:
     if not (child := os.fork()):

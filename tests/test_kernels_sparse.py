@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from m3rt_kernels import InvertedIndex, inverted, postings, sparse, sparse_dot, sparse_dot_rows
+from m3rt_kernels import InvertedIndex, inverted, jit, sparse_dot, sparse_dot_rows
 
 from m3rt import lexical_matching_score
 
@@ -25,9 +25,9 @@ ROWS = st.lists(st.dictionaries(IDS, st.sampled_from([0.0, 0.25, 0.5, 0.3, 1.7])
 def storey(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "compiled":
         pytest.importorskip("numba")
+        monkeypatch.setattr(jit, "_eager", True)
     else:
-        for module in (sparse, inverted, postings):
-            monkeypatch.setattr(module, "available", lambda: False)
+        monkeypatch.setattr(jit, "available", lambda: False)
     return request.param
 
 

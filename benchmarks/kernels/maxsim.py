@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from m3rt_kernels import maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8
+from m3rt_kernels import maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8, warm
 
 from ..common import add_threads, interleaved, is_installed, options, regime, report, spread
 from .gemm import rates
@@ -148,6 +148,7 @@ def main() -> None:
     parser = options(__doc__)
     add_threads(parser)
     threads = parser.parse_args().threads
+    warm()
     limit = rates(threads)
     peak = limit["u8s8"]
     rows = one_query(1024, peak, threads) + one_query(128, peak, threads)

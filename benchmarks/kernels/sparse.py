@@ -21,6 +21,7 @@ from m3rt_kernels import (
     pack_bits,
     quantize_int8,
     sparse_dot,
+    warm,
 )
 
 from ..common import add_threads, interleaved, is_installed, options, regime, report, require, spread
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("lexical", "inverted", "inverted-rare", "dense"), help="one part")
     args = parser.parse_args()
     require("scipy")
+    warm()
     parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "lexical": lambda: lexical(8, args.threads) + lexical(60, args.threads),
         "inverted": lambda: inverted(args.docs, args.threads, False),

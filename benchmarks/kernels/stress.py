@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from m3rt_kernels import maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8
 from m3rt_kernels.isa import TABLE, InstructionSet, host_features, instruction_set
+from m3rt_kernels.jit import eager
 
 from ..common import options
 
@@ -82,6 +83,7 @@ def stress(call: Callable[[], Any], threads: int, calls: int) -> int:
     return int(sum(wrong))
 
 
+@eager()
 def one_set(threads: int, calls: int) -> None:
     """Print the result of this process, which has one instruction set."""
     instructions = instruction_set()
@@ -101,7 +103,7 @@ def run(row: InstructionSet, threads: int, calls: int) -> dict[str, Any]:
         str(calls),
         "--here",
     ]
-    environment = os.environ | ALLOCATOR | row.environment
+    environment = os.environ | ALLOCATOR | {"M3RT_ISA": row.name}
     done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"set": row.name, "ended": done.returncode, "stderr": done.stderr[-400:]}

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import m3rt_kernels
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -48,6 +49,7 @@ Exact = Callable[[Embeddings, NDArray[np.float64], NDArray[np.float64]], NDArray
 def main() -> None:
     args = _arguments()
     require(*(package for peer in args.peers for package in PACKAGES[peer]))
+    m3rt_kernels.warm()
     corpus = Corpus(args.documents, args.queries)
     args.work.mkdir(parents=True, exist_ok=True)
     index = _index(args.work / f"m3rt-{args.documents}", corpus)

@@ -7,6 +7,7 @@ from .maxsim import maxsim, maxsim_binary, maxsim_int8
 from .quantize import pack_bits, quantize_int8
 from .sparse import scatter_max, sparse_dot, sparse_dot_rows
 from .top_k import top_k
+from .warm import warm
 
 __all__ = [
     "InvertedIndex",
@@ -24,5 +25,6 @@ __all__ = [
     "sparse_dot",
     "sparse_dot_rows",
     "top_k",
+    "warm",
     "weighted_fusion",
 ]

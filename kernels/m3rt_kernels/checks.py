@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+_BLOCK = 1 << 18  # places compared at a time, in the second cache
+
+
+def check_ndarray(name: str, array: Any) -> None:
+    """Raise ValueError unless `array` is an ndarray."""
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is a {type(array).__name__}, expected a numpy array")
+
 
 def check_array(name: str, array: NDArray[Any], dtype: DTypeLike | tuple[DTypeLike, ...], ndim: int) -> None:
     """Raise ValueError unless `array` is an ndarray of (one of) the dtypes with `ndim` dimensions."""
     kinds = [np.dtype(d) for d in (dtype if isinstance(dtype, tuple) else (dtype,))]
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} is a {type(array).__name__}, expected a numpy array")
+    check_ndarray(name, array)
     if array.dtype not in kinds or array.ndim != ndim:
         wanted = " or ".join(str(d) for d in kinds)
         raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {wanted} with {ndim} dimension(s)")
@@ -31,6 +38,14 @@ def check_alive(alive: NDArray[np.bool_] | None, n: int) -> None:
         raise ValueError(f"alive is {got}, expected bool ({n},)")
 
 
+def check_weights(name: str, values: NDArray[Any], largest: float) -> None:
+    """Raise ValueError unless `values` are numbers of 0..largest."""
+    if len(values) and not values.min() >= 0:  # NaN is not either
+        raise ValueError(f"{name} hold a negative number or NaN, expected weights >= 0")
+    if len(values) and values.max() > largest:
+        raise ValueError(f"{name} reach {values.max():.3g}, expected at most {largest:g}: sums would overflow")
+
+
 def check_finite(name: str, array: NDArray[Any]) -> None:
     """Raise ValueError when `array` holds NaN or an infinity."""
     if not np.isfinite(array).all():
@@ -45,13 +60,15 @@ def check_pointers(name: str, pointers: NDArray[np.int64], total: int) -> None:
 
 def check_rising(name: str, places: NDArray[Any], end: int, pointers: NDArray[np.int64] | None = None) -> None:
     """Raise ValueError unless `places` are in 0..end - 1 and rise: in each row of `pointers`, or all of them."""
-    rises = np.ones(len(places) + 1, np.bool_)
-    rises[1:-1] = places[1:] > places[:-1]
-    if pointers is not None:
-        rises[pointers] = True  # from one row to the next
-    if not rises.all() or (len(places) and (places.min() < 0 or places.max() >= end)):
-        row = " in each row" if pointers is not None else ""
-        raise ValueError(f"{name} must be >= 0, sorted and unique{row}, and below {end}")
+    for first in range(0, len(places), _BLOCK):
+        block = places[first : first + _BLOCK + 1]
+        rises = block[1:] > block[:-1]
+        if pointers is not None:  # from one row to the next
+            begin, until = np.searchsorted(pointers, (first + 1, first + len(block)))
+            rises[pointers[begin:until] - first - 1] = True
+        if not rises.all() or block.min() < 0 or block.max() >= end:
+            row = " in each row" if pointers is not None else ""
+            raise ValueError(f"{name} must be >= 0, sorted and unique{row}, and below {end}")
 
 
 def check_csr(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32]) -> None:
@@ -67,7 +84,7 @@ def check_csr(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32], 
 
 
 def readonly(array: NDArray[Any]) -> NDArray[Any]:
-    """A contiguous read-only view (a copy where it is not contiguous): kernels compile once, not for each kind."""
-    view = np.ascontiguousarray(array).view(np.ndarray)
+    """A contiguous, aligned, read-only view, or a copy that is: kernels compile once, not for each kind."""
+    view = np.require(array, requirements=["C", "A"]).view(np.ndarray)
     view.flags.writeable = False
     return view

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import readonly
-from .jit import available, jit
+from .jit import either, jit
 from .parallel import run_ranges, split
 from .quantize import unpack_bits
 
 _ROWS = 256  # turned to float32 at a time without numba, to stay in the second cache
 _HALVES = 8  # rows turned to float32 at a time with it, to stay in the first
+_UNPACK_NS, _MULTIPLY_NS = 1.5, 0.1  # numpy's time for a number: to make a float32 of it, and for each query
 _SHARE = 1 << 20  # bytes of vectors that are worth a thread
 _RANGE = 6 << 20  # bytes of vectors in a range: a thread that is held up leaves the next ones to others
 
@@ -24,16 +26,30 @@ def dots(queries: NDArray[np.float32], rows: NDArray[Any], out: NDArray[np.float
     half = rows.dtype == np.float16
     add = _add_half_dots if half else _add_dots
 
-    def native(begin: int, end: int) -> None:
+    def native(add: Any, begin: int, end: int) -> None:
         add(queries, readonly(rows[begin:end].view(np.uint16) if half else rows[begin:end]), out, begin)
 
     def plain(begin: int, end: int) -> None:
         out[:, begin:end] = queries @ rows[begin:end].astype(np.float32).T
 
-    if available():
-        _spread(native, rows, threads, len(rows))
-    else:
-        _spread(plain, rows, threads, _ROWS)
+    _run(add, native, plain, queries, rows, threads)
+
+
+def _run(
+    kernel: Any,
+    native: Callable[[Any, int, int], None],
+    plain: Callable[[int, int], None],
+    queries: NDArray[np.float32],
+    rows: NDArray[Any],
+    threads: int,
+) -> None:
+    numbers = len(rows) * queries.shape[1]
+    either(
+        kernel,
+        numbers * (_UNPACK_NS + _MULTIPLY_NS * len(queries)),
+        lambda kernel: _spread(partial(native, kernel), rows, threads, len(rows)),
+        lambda: _spread(plain, rows, threads, _ROWS),
+    )
 
 
 def _spread(work: Callable[[int, int], None], rows: NDArray[Any], threads: int, step: int) -> None:
@@ -91,16 +107,13 @@ def sign_dots(queries: NDArray[np.float32], bits: NDArray[np.uint8], out: NDArra
     signs = unpack_bits(np.arange(256, dtype=np.uint8)[:, None])
     tables = np.ascontiguousarray(queries.reshape(len(queries), -1, 8) @ signs.T)  # what each byte of signs adds
 
-    def native(begin: int, end: int) -> None:
-        _add_signs(tables, readonly(bits[begin:end]), out, begin)
+    def native(add: Any, begin: int, end: int) -> None:
+        add(tables, readonly(bits[begin:end]), out, begin)
 
     def plain(begin: int, end: int) -> None:
         out[:, begin:end] = queries @ unpack_bits(bits[begin:end]).T
 
-    if available():
-        _spread(native, bits, threads, len(bits))
-    else:
-        _spread(plain, bits, threads, _ROWS)
+    _run(_add_signs, native, plain, queries, bits, threads)
 
 
 @jit(fastmath={"reassoc", "contract", "nsz"})

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import scoring
-from .checks import check_alive, check_array, check_csr, check_k, check_pointers, check_rising, readonly
+from .checks import check_alive, check_array, check_csr, check_k, check_pointers, check_rising, check_weights, readonly
 from .heap import ranked
-from .jit import available
+from .jit import either
 from .parallel import run_ranges, split, thread_count
 from .postings import LEVELS, Postings, columns_of, quantize, term_slots, transpose, without
 from .top_k import best
@@ -21,6 +21,7 @@ _FEW = 64  # documents below which a term is no column
 _FREQUENT = 0.1  # a term in more of the documents than this is added faster as a column
 _SHARE = 500_000  # postings that are worth a thread
 _STEPS = 25  # of a column are added in the time of one posting
+_SCAN_NS = 10  # numpy's time for a document or a posting
 _LARGEST = 1e15  # weight: sums of products and their bounds stay far from float32's largest number
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -33,7 +34,7 @@ class InvertedIndex:
     size (1,) int64: the number of documents; terms (n_terms,) int32: sorted ids; indptr (n_terms + 1,) int64, docs
     (nnz,) int32 and impacts (nnz,) float32 or uint8: term t's postings; scales (n_terms,) float32: its largest impact
     / 255; frequent (n_columns,) int64: the terms that have rows in columns (n_columns, n_docs) uint8, see `Postings`.
-    Raises ValueError when they do not fit.
+    Raises ValueError unless they are what build() makes, as far as a search follows them: kernels trust places.
     """
 
     size: NDArray[np.int64]
@@ -50,8 +51,12 @@ class InvertedIndex:
             array = getattr(self, name)
             check_array(name, array, dtype, ndim)
             object.__setattr__(self, name, readonly(array))
-        if self.size.shape != (1,) or self.size[0] < 0:
-            raise ValueError(f"size of the inverted index is {self.size.tolist()!s:.40}, expected one number >= 0")
+        self._check_shapes()
+        self._check_places()
+
+    def _check_shapes(self) -> None:
+        if self.size.shape != (1,) or not 0 <= self.size[0] < 1 << 31:
+            raise ValueError(f"inverted size is {self.size.tolist()!s:.40}, expected one number of 0..{(1 << 31) - 1}")
         expected = {
             "indptr": (len(self.terms) + 1,), "scales": (len(self.terms),),
             "impacts": self.docs.shape, "columns": (len(self.frequent), self.n_docs),
@@ -59,6 +64,16 @@ class InvertedIndex:
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} of the inverted index is {getattr(self, name).shape}, expected {shape}")
+
+    def _check_places(self) -> None:
+        check_pointers("inverted indptr", self.indptr, len(self.docs))
+        check_rising("inverted terms", self.terms, 1 << 31)
+        check_rising("inverted frequent", self.frequent, len(self.terms))
+        check_rising("inverted docs", self.docs, self.n_docs, self.indptr)
+        check_weights("inverted impacts", self.impacts, _LARGEST)
+        check_weights("inverted scales", self.scales, _LARGEST)
+        if self.impacts.dtype == np.uint8 and np.diff(self.indptr)[self.frequent].any():
+            raise ValueError("frequent terms of the inverted index have postings too, expected their columns alone")
 
     @classmethod
     def build(
@@ -96,21 +111,10 @@ class InvertedIndex:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> InvertedIndex:
-        """An index over `arrays`, which stay where they are when they are contiguous.
-
-        Raises ValueError unless they are what build() makes, as far as a search follows them: kernels trust places.
-        """
+        """An index over `arrays`, which stay where they are when they are contiguous. Raises ValueError as above."""
         if missing := [name for name in _ARRAYS if name not in arrays]:
             raise ValueError(f"the inverted index lacks {', '.join(missing)}; build it again")
-        index = cls(**{name: arrays[name] for name in _ARRAYS})
-        index._check_places()
-        return index
-
-    def _check_places(self) -> None:
-        check_pointers("inverted indptr", self.indptr, len(self.docs))
-        check_rising("inverted terms", self.terms, 1 << 31)
-        check_rising("inverted frequent", self.frequent, len(self.terms))
-        check_rising("inverted docs", self.docs, self.n_docs, self.indptr)
+        return cls(**{name: arrays[name] for name in _ARRAYS})
 
     @property
     def n_docs(self) -> int:
@@ -137,6 +141,7 @@ class InvertedIndex:
         may be returned. Returns fresh docs (<= k,) int64 and scores float32, best first, ties by the lower doc. Sums
         are float32 in the order of ids. Raises ValueError for arguments that do not fit.
         """
+        check_array("query ids", ids, np.int32, 1)
         _check_rows("query", np.array([0, len(ids)]), ids, weights)
         check_k(k)
         check_alive(alive, self.n_docs)
@@ -187,22 +192,32 @@ class InvertedIndex:
         slots, known = _places(self.terms, ids)
         slots, weights = slots[known], weights[known]
         steps, whole = weights * self.scales[slots], self.impacts.dtype == np.uint8
-        if not len(slots) or not available():
-            return self._search_plain(slots, steps if whole else weights, k, alive)
+        if not len(slots):
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
         columns = _rows(self.frequent, slots)
+        postings = int((self.indptr[slots + 1] - self.indptr[slots]).sum())
         if whole:
-            return self._search_scoring(scoring.Query(slots, columns, steps, steps, True), k, alive, threads)
-        # Two float32 products may round down; 2**-21 is more than both can lose where they are normal numbers.
-        limits = np.where(weights > 0, np.maximum(steps * np.float32(1 + 2**-21), np.finfo(np.float32).tiny), steps)
-        return self._search_scoring(scoring.Query(slots, columns, weights, limits, False), k, alive, threads)
+            query = scoring.Query(slots, columns, steps, steps, True)
+        else:
+            # Two float32 products may round down; 2**-21 is more than both can lose where they are normal numbers.
+            limits = np.where(weights > 0, np.maximum(steps * np.float32(1 + 2**-21), np.finfo(np.float32).tiny), steps)
+            query = scoring.Query(slots, columns, weights, limits, False)
+        return either(
+            scoring.search_range,
+            _SCAN_NS * (self.n_docs * (1 + int((columns >= 0).sum())) + postings),
+            lambda kernel: self._search_scoring(kernel, query, k, alive, threads),
+            lambda: self._search_plain(slots, query.weights, k, alive),
+        )
 
-    def _search_scoring(self, query: scoring.Query, k: int, alive: NDArray[np.bool_] | None, threads: int) -> Found:
+    def _search_scoring(
+        self, kernel: Any, query: scoring.Query, k: int, alive: NDArray[np.bool_] | None, threads: int
+    ) -> Found:
         index = Postings(self.indptr, self.docs, self.impacts, self.columns)
         allowed = readonly(np.zeros(0, np.bool_) if alive is None else alive)
         parts: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
 
         def work(begin: int, end: int) -> None:
-            parts.append(scoring.search_range(query, index, allowed, min(k, self.n_docs), begin, end))
+            parts.append(kernel(query, index, allowed, min(int(k), self.n_docs), begin, end))
 
         own = query.terms[query.columns < 0]
         cost = int((self.indptr[own + 1] - self.indptr[own]).sum())
@@ -248,7 +263,4 @@ def _rows(ordered: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.i
 
 def _check_rows(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32]) -> None:
     check_csr(name, indptr, indices, values)
-    if len(values) and values.min() < 0:
-        raise ValueError(f"{name} values hold a negative number, expected weights >= 0")
-    if len(values) and values.max() > _LARGEST:
-        raise ValueError(f"{name} values reach {values.max():.3g}, expected at most {_LARGEST:g}: sums would overflow")
+    check_weights(f"{name} values", values, _LARGEST)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
+
+
+class SettingError(RuntimeError):
+    """M3RT_ISA cannot be honoured. No ValueError: arrays are not to blame, nobody is to take them for damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,46 @@ TABLE = (
 def instruction_set() -> InstructionSet | None:
     """The fastest row that numba compiles for here, None where the numpy twins serve.
 
-    numba's own view of the processor counts, so NUMBA_CPU_NAME and NUMBA_CPU_FEATURES choose. It is also part of the
-    key of numba's cache: machines that share a file system do not share code.
+    numba's own view of the processor counts, so M3RT_ISA chooses, or NUMBA_CPU_NAME and NUMBA_CPU_FEATURES. It is also
+    part of the key of numba's cache: machines that share a file system do not share code.
     """
     from numba.core.registry import cpu_target
+
+    choose()
 
     triple, _, features = cpu_target.target_context.codegen().magic_tuple()
     if not triple.startswith(("x86_64", "i686")):
         return None
     has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     return next((row for row in TABLE if row.needs <= has), None)
+
+
+@cache
+def choose() -> None:
+    """Make numba compile for the set that M3RT_ISA names, if it does: every kernel of this process, not ours alone.
+
+    Raises SettingError for a name that is not in the table, a set that the processor lacks, and when it is too late.
+    """
+    name = os.environ.get("M3RT_ISA")
+    if not name:
+        return
+    row = next((row for row in TABLE if row.name == name), None)
+    able = [row.name for row in TABLE if row.needs <= host_features()]
+    if row is None or name not in able:
+        raise SettingError(
+            f"M3RT_ISA is {name!r:.40}, expected what this processor has: {', '.join(able) or 'none of ours'}"
+        )
+    from numba.core import config
+    from numba.core.registry import cpu_target
+
+    if "_toplevel_target_context" in vars(cpu_target):
+        features = cpu_target.target_context.codegen().magic_tuple()[2]
+        if features != row.environment["NUMBA_CPU_FEATURES"]:
+            raise SettingError(
+                f"M3RT_ISA is {name}, but numba has compiled for another set; set it in the environment first"
+            )
+    os.environ.update(row.environment)  # not config alone, which numba reads again when a variable of its own changes
+    config.reload_config()
 
 
 def host_features() -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,11 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
+from . import isa
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _compiling = threading.Lock()
 _log = logging.getLogger("m3rt_kernels")
+_WORTH_NS = 2e9  # of numpy's time: about what the kernels of one kind of search take to compile
+
+
+class NotCompiled(Exception):
+    """A kernel would have to be compiled, and its caller has something else to do."""
 
 
 def _digest() -> str:
@@ -50,6 +58,44 @@ def _tell() -> None:
     )
 
 
+class _Mood(threading.local):
+    refuses = False  # whether this thread does without a kernel that is not compiled
+
+
+_mood = _Mood()
+_eager = False
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Compile whatever is called, however little it has to do."""
+    global _eager
+    before, _eager = _eager, True
+    try:
+        yield
+    finally:
+        _eager = before
+
+
+def either(
+    kernel: Kernel[P, Any], cost_ns: float, native: Callable[[Callable[P, Any]], R], plain: Callable[[], R]
+) -> R:
+    """native(kernel), or plain(), which computes the same in numpy in about `cost_ns`.
+
+    A kernel that is neither in this process nor in the cache is compiled when numpy would take longer than that, at
+    once or in all calls so far: nobody waits long for little, nor often.
+    """
+    if not available():
+        return plain()
+    if _eager or kernel.spared_ns + cost_ns > _WORTH_NS:
+        return native(kernel)
+    try:
+        return native(kernel.ready)
+    except NotCompiled:
+        kernel.spared_ns += cost_ns
+    return plain()
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let no interrupt be lost: one that reaches Python inside a finalizer of LLVM's objects is printed and dropped."""
@@ -81,9 +127,18 @@ class Kernel(Generic[P, R]):
         self.__doc__ = function.__doc__
         self._options = options
         self._dispatcher: Callable[P, R] | None = None
+        self.spared_ns = 0.0  # of numpy's time, in calls that did not wait for a compilation
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return (self._dispatcher or self.dispatcher())(*args, **kwargs)
+
+    def ready(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call it, if that needs no compilation. Raises NotCompiled."""
+        before, _mood.refuses = _mood.refuses, True
+        try:
+            return self(*args, **kwargs)
+        finally:
+            _mood.refuses = before
 
     def dispatcher(self) -> Callable[P, R]:
         """numba's dispatcher. Raises ImportError with the command that installs numba."""
@@ -137,16 +192,24 @@ def inner(name: str) -> Callable[[Callable[..., Any]], Any]:
     return compiled
 
 
+def _miss() -> None:
+    """What has to be done before a compilation."""
+    if _mood.refuses:
+        raise NotCompiled
+    _tell()
+
+
 @cache
 def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any]]:
     try:
         import numba
         from numba.core import types
-        from numba.core.caching import FunctionCache
+        from numba.core.caching import FunctionCache, NullCache
         from numba.extending import typeof_impl
     except ImportError as error:
         raise ImportError(f"numba cannot be imported ({error}); pip install 'm3rt[kernels]'") from None
 
+    isa.choose()
     typeof_impl.register(Kernel, lambda kernel, context: types.Dispatcher(kernel.dispatcher()))
 
     class Cache(FunctionCache):  # type: ignore[misc]
@@ -157,7 +220,7 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
             with suppress(Exception):  # unpickling a damaged file raises anything
                 found = super().load_overload(sig, target_context)
             if found is None:
-                _tell()
+                _miss()
             return found
 
         def save_overload(self, sig: Any, data: Any) -> None:
@@ -170,13 +233,42 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
         def _index_key(self, sig: Any, codegen: Any) -> Any:
             return *super()._index_key(sig, codegen), _SOURCES
 
+    class NoCache(NullCache):  # type: ignore[misc]
+        def load_overload(self, sig: Any, target_context: Any) -> None:
+            _miss()
+
+    def cache_of(function: Callable[..., Any]) -> Any:
+        try:
+            found = Cache(function)
+        except (RuntimeError, OSError):  # no directory is writable: each process compiles
+            return NoCache()
+        return found if _is_ours(Path(found.cache_path), Path(function.__code__.co_filename)) else NoCache()
+
     def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
         dispatcher: Any = numba.njit(**options)(function)
         dispatcher.compile = interruptible()(dispatcher.compile)
-        try:
-            dispatcher._cache = Cache(function)
-        except (RuntimeError, OSError):  # no directory is writable: each process compiles
-            _tell()
+        dispatcher._cache = cache_of(function)
         return cast("Callable[..., Any]", dispatcher)
 
     return compiled
+
+
+def _is_ours(directory: Path, source: Path) -> bool:
+    """Whether nobody else may have put code into this directory of the cache; warns where somebody may.
+
+    Beside the sources, those who may write could as well change the sources. Groups are the directory's owner's choice.
+    """
+    if directory.parent == source.parent or not hasattr(os, "geteuid"):  # Windows: a home is its user's
+        return True
+    found = directory.stat()
+    if found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o002:
+        return True
+    _distrust(directory)
+    return False
+
+
+@cache
+def _distrust(directory: Path) -> None:
+    _log.warning(
+        "m3rt: compiled kernels in %s are ignored: others may write there; give NUMBA_CACHE_DIR to yourself", directory
+    )

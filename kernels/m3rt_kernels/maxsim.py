@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import jit, maxsim_twin
+from .checks import check_ndarray
 from .parallel import run_ranges, thread_count
 from .quantize import quantize_int8, unpack_bits
 from .ragged import chosen, query_segments
 
 _PANEL_BYTES = 1 << 19  # of packed query tokens at a time: they stay in the second-level cache
+_DOCUMENT_NS = 20_000  # numpy's time for a document, and for a number: to unpack it, and for each query token
+_UNPACK_NS, _MULTIPLY_NS = 1.5, 0.05
 _WORTH_A_THREAD = 50_000_000  # multiplications, some 0.1 ms
 
 
@@ -43,7 +46,7 @@ def maxsim(
     >>> maxsim(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), np.array([0, 1, 2])).tolist()
     [0.5, 0.5]
     """
-    _check(query, vectors, "vectors", (np.float32, np.float16), vectors.shape[-1:])
+    _check(query, vectors, "vectors", (np.float32, np.float16))
     if vectors.dtype == np.float16:
         _check_eight(vectors.shape[1])
     tokens = _Tokens(query, np.ones(len(query)), np.dtype(np.float32))
@@ -65,8 +68,9 @@ def maxsim_int8(
 
     The query's tokens are quantized in the same way, so the products are of integers and exact. dim is a multiple of 8.
     """
-    _check(query, codes, "codes", (np.int8,), codes.shape[-1:])
+    _check(query, codes, "codes", (np.int8,))
     _check_eight(codes.shape[1])
+    check_ndarray("scales", scales)
     if scales.shape != codes.shape[:1] or scales.dtype != np.float32:
         raise ValueError(
             f"scales are {scales.dtype} {scales.shape}, expected float32 ({len(codes)},), one for each row"
@@ -94,7 +98,7 @@ def maxsim_binary(
     (RaBitQ, arXiv:2405.12497). To rank well, take some times more documents than are wanted by this estimate, and
     score those alone with maxsim_int8(..., documents=best).
     """
-    _check(query, bits, "bits", (np.uint8,), (8 * bits.shape[-1],) if bits.ndim else ())
+    _check(query, bits, "bits", (np.uint8,))
     tokens = _quantized(query, math.sqrt(math.pi / (2 * query.shape[1])))
     return _score(tokens, _Rows("bits", bits, None, lambda part: unpack_bits(bits[part])), offsets, documents,
                   query_offsets, threads)  # fmt: skip
@@ -124,7 +128,10 @@ def _quantized(query: NDArray[np.float32], factor: float = 1.0) -> _Tokens:
     return _Tokens(codes.astype(np.float32), scales.astype(np.float64) * factor, codes.dtype)
 
 
-def _check(query: Any, rows: Any, name: str, dtypes: tuple[Any, ...], dim: tuple[int, ...]) -> None:
+def _check(query: Any, rows: Any, name: str, dtypes: tuple[Any, ...]) -> None:
+    check_ndarray("query", query)
+    check_ndarray(name, rows)
+    dim = tuple(n * (8 if name == "bits" else 1) for n in rows.shape[1:])
     if query.ndim != 2 or rows.ndim != 2 or query.shape[1:] != dim or not query.shape[1]:
         raise ValueError(
             f"query is {query.shape} and {name} {rows.shape}, expected (nq, dim), (total, dim"
@@ -148,15 +155,26 @@ def _score(
     starts, ends = chosen(offsets, len(rows.array), documents)
     segments, lengths = query_segments(query_offsets, len(tokens.values))
     factors = tokens.factors / lengths[segments]
-    out = np.zeros((len(lengths), len(starts)))
     count, native = thread_count(threads), _native()
-    if native is None:
-        values = np.ascontiguousarray(tokens.values)
+    shape = len(lengths), len(starts)
+
+    def plain() -> NDArray[np.float64]:
+        out, values = np.zeros(shape), np.ascontiguousarray(tokens.values)
         with np.errstate(over="ignore", invalid="ignore"):  # of vectors that are not finite
             maxsim_twin.score(values, factors, segments, rows.load, rows.scales, starts, ends, out)
+        return out
+
+    def compiled(kernel: Any) -> NDArray[np.float64]:
+        out = np.zeros(shape)
+        _score_natively(native, kernel, tokens, factors, segments, rows, starts, ends, count, out)
+        return out
+
+    if native is None:
+        scores = plain().astype(np.float32)
     else:
-        _score_natively(native, tokens, factors, segments, rows, starts, ends, count, out)
-    scores = out.astype(np.float32)
+        numbers = int((ends - starts).sum()) * tokens.values.shape[1]
+        cost = _DOCUMENT_NS * len(starts) + numbers * (_UNPACK_NS + _MULTIPLY_NS * len(segments))
+        scores = jit.either(getattr(native, rows.kernel), cost, compiled, plain).astype(np.float32)
     return scores[0] if query_offsets is None else scores
 
 
@@ -176,6 +194,7 @@ def _native() -> ModuleType | None:
 
 def _score_natively(
     native: Any,
+    kernel: Any,
     tokens: _Tokens,
     factors: NDArray[np.float64],
     segments: NDArray[np.int64],
@@ -187,8 +206,7 @@ def _score_natively(
 ) -> None:
     array = np.ascontiguousarray(rows.array)
     scales = np.ones(native.MOST_ROWS, np.float32) if rows.scales is None else np.ascontiguousarray(rows.scales)
-    kernel = getattr(native, rows.kernel)
-    dim = tokens.values.shape[1]
+    dim, row_bytes = tokens.values.shape[1], array.shape[1] * array.itemsize  # the stride of a single row is anything
     block = max(1, _PANEL_BYTES // (dim * tokens.dtype.itemsize * native.LANES)) * native.LANES
     covered = np.concatenate([[0], np.cumsum(ends - starts)])
     for first in range(0, len(factors), block):
@@ -196,8 +214,9 @@ def _score_natively(
         panel, bias = _pack(native, tokens.values[part], tokens.dtype)
 
         def work(begin: int, end: int, panel: Any = panel, bias: Any = bias, part: slice = part) -> None:
+            best, scratch = np.empty(len(bias), np.float32), np.empty(native.scratch_bytes(panel.shape[1]), np.uint8)
             kernel(
-                panel, bias, factors[part], segments[part], array.ctypes.data, array.strides[0],
+                best, scratch, panel, bias, factors[part], segments[part], array.ctypes.data, row_bytes,
                 scales.ctypes.data, 0 if rows.scales is None else 4, starts, ends, begin, end, out,
             )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """MaxSim compiled: documents one after another, each in tiles. Imported when first used, since it imports numba.
 
 Every kernel here has the signature of `_scorer`'s function and adds to out (queries, documents) float64, for documents
-first..last - 1, the best match of each query token times its factor.
+first..last - 1, the best match of each query token times its factor. best (query tokens, padded) float32 and scratch
+(see `scratch_bytes`) uint8 are memory for one call at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ CODE_BYTES = _isa.bytes_of_code
 _SET = _isa.name
 _TALL, _SHORT, _ONE = _isa.heights
 MOST_ROWS = 2 * _TALL  # converted at a time: they stay in the cache
+
+
+def scratch_bytes(panel_bytes: int) -> int:
+    """What rows take that are converted at a time, when the query's panels have so many bytes each."""
+    return MOST_ROWS * panel_bytes // LANES
 
 
 def _folder(name: str, tile: Any) -> Any:
@@ -73,13 +79,15 @@ def _folder(name: str, tile: Any) -> Any:
 def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
     """score(): documents from memory as it is, or converted row by row with convert(source, target, bytes).
 
-    numba frees an array after the last line that names it, whoever has its address. So addresses are taken of arguments
-    alone, which the caller holds until the call returns.
+    numba frees an array after the last line that names it, whoever has its address. So kernels make no arrays: `best`
+    and `scratch` are the caller's too, which Python holds until the call returns.
     """
 
-    @inner(f"documents_{name}_{_SET}")
-    def documents(best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, spans, out):  # type: ignore[no-untyped-def]
-        starts, ends, first, last = spans
+    @inner(f"score_{name}_{_SET}")
+    def score(  # type: ignore[no-untyped-def]
+        best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, starts, ends, first, last,
+        out,
+    ):  # fmt: skip
         panels, panel_bytes = panel.shape[0], panel.shape[1]
         wide_bytes = panel_bytes // LANES
         query, start, top, wide = panel.ctypes.data, bias.ctypes.data, best.ctypes.data, scratch.ctypes.data
@@ -104,13 +112,6 @@ def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
                     )  # fmt: skip
             for j in range(len(segments)):
                 out[segments[j], d] += best[j] * factors[j]
-
-    @inner(f"score_{name}_{_SET}")
-    def score(panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, starts, ends, first, last, out):  # type: ignore[no-untyped-def]
-        best = np.empty(panel.shape[0] * LANES, np.float32)
-        scratch = np.empty(MOST_ROWS * panel.shape[1] // LANES if convert is not None else 1, np.uint8)
-        spans = starts, ends, first, last
-        documents(best, scratch, panel, bias, factors, segments, rows, row_bytes, scales, scale_bytes, spans, out)
 
     return score
 

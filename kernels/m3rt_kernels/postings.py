@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import readonly
-from .jit import available, jit
+from .jit import either, jit
 
 LEVELS = 255
+_SORT_NS = 100  # numpy's time for a posting
 
 Csr = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 
@@ -43,13 +44,18 @@ def term_slots(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[n
 
 def transpose(indptr: NDArray[np.int64], slots: NDArray[np.int32], values: NDArray[np.float32], n_terms: int) -> Csr:
     """CSR rows by document to CSR rows by term: indptr (n_terms + 1,), documents rising in each row, values."""
-    if available():
-        found: Csr = _transpose(readonly(indptr), readonly(slots), readonly(values), n_terms)
+
+    def native(kernel: Any) -> Csr:
+        found: Csr = kernel(readonly(indptr), readonly(slots), readonly(values), n_terms)
         return found
-    order = np.argsort(slots, kind="stable")
-    rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
-    counts = np.bincount(slots, minlength=n_terms)
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), rows[order], values[order]
+
+    def plain() -> Csr:
+        order = np.argsort(slots, kind="stable")
+        rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+        counts = np.bincount(slots, minlength=n_terms)
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), rows[order], values[order]
+
+    return either(_transpose, _SORT_NS * len(slots), native, plain)
 
 
 @jit

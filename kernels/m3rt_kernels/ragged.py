@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_ndarray
+
 Index = NDArray[np.int64]
 
 
@@ -26,6 +28,7 @@ def chosen(offsets: NDArray[Any], total: int, documents: NDArray[Any] | None) ->
         count = len(offsets) - 1
         if len(documents) and (documents.min() < 0 or documents.max() >= count):
             raise ValueError(f"documents are {documents.min()}..{documents.max()}, expected indices of 0..{count - 1}")
+        documents = documents.astype(np.int64)  # one more than 255 would be 0 in eight bits
         starts, ends = offsets[documents], offsets[documents + 1]
     starts, ends = np.array(starts, np.int64), np.array(ends, np.int64)
     if (starts < 0).any() or (ends < starts).any() or (ends > total).any():
@@ -45,5 +48,6 @@ def query_segments(offsets: NDArray[Any] | None, total: int) -> tuple[Index, Ind
 
 
 def _check_integers(name: str, array: NDArray[Any]) -> None:
+    check_ndarray(name, array)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{name} are {array.dtype} {array.shape}, expected integers (n,)")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_csr, readonly
-from .jit import available, jit
+from .checks import check_array, check_csr, check_pointers, readonly
+from .jit import either, jit
 from .parallel import run_ranges, split, thread_count
 
 _TILE = 128  # rows of a at a time: their weights for one term are eight vectors of 512 bits
 _ROWS = 64  # rows of b whose scores are kept before they are written as columns
 _LARGEST = 1 << 24  # id that a table of places may reach
 _FEW = 1 << 14  # indices that are not worth a thread
+_FIND_NS = 100  # numpy's time for an index
 _CSR = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 
 
@@ -22,8 +25,15 @@ def scatter_max(
     """Token weights of n texts to CSR: a repeated id keeps its largest weight.
 
     ids and weights (total,) are ragged by offsets (n + 1,). Weights <= 0 and `unused` ids are dropped, as in
-    FlagEmbedding's M3Embedder. Returns fresh indptr (n + 1,), indices sorted in each row, values.
+    FlagEmbedding's M3Embedder. Returns fresh indptr (n + 1,), indices sorted in each row, values. Raises ValueError for
+    offsets that do not rise from 0 to total, and weights that are NaN.
     """
+    check_array("ids", ids, (np.int32, np.int64), 1)
+    check_array("weights", weights, np.float32, 1)
+    check_array("offsets", offsets, np.int64, 1)
+    check_pointers("offsets", offsets, len(ids))
+    if len(weights) != len(ids) or np.isnan(weights).any():
+        raise ValueError(f"weights are {len(weights)} for {len(ids)} ids, expected as many, and no NaN")
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     keep = (weights > 0) & ~np.isin(ids, unused)
     rows, ids, weights = rows[keep], ids[keep], weights[keep]
@@ -78,22 +88,27 @@ def _tile_dot(
 ) -> None:
     """scores (width, n) = the rows times table (terms, width), whose rows belong to the sorted `terms`."""
     indptr, indices, values = rows
-    if not available():
+
+    def plain() -> None:
         places = _places(terms, indices)
         known = places >= 0
         owners = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))[known]
         for q in range(len(scores)):
             scores[q] = np.bincount(owners, values[known] * table[places[known], q], len(indptr) - 1)
-        return
-    if terms[-1] > _LARGEST:
-        indices, terms = readonly(_places(terms, indices)), np.arange(len(terms), dtype=np.int32)
-    places = np.full(terms[-1] + 2, -1, np.int32)
-    places[terms] = np.arange(len(terms))
 
-    def work(begin: int, end: int) -> None:
-        _add_tile(places, table, indptr, indices, values, scores, begin, end)
+    def native(kernel: Any) -> None:
+        found, wanted = indices, terms
+        if terms[-1] > _LARGEST:
+            found, wanted = readonly(_places(terms, indices)), np.arange(len(terms), dtype=np.int32)
+        places = np.full(wanted[-1] + 2, -1, np.int32)
+        places[wanted] = np.arange(len(wanted))
+        run_ranges(
+            lambda begin, end: kernel(places, table, indptr, found, values, scores, begin, end),
+            split(len(indptr) - 1, min(threads, 1 + len(indices) // _FEW)),
+            threads,
+        )
 
-    run_ranges(work, split(len(indptr) - 1, min(threads, 1 + len(indices) // _FEW)), threads)
+    either(_add_tile, _FIND_NS * len(indices) * (1 + len(scores) / 8), native, plain)
 
 
 def _places(terms: NDArray[np.int32], ids: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -149,12 +164,15 @@ def sparse_dot_rows(
         raise ValueError(f"a has {n} rows and b {len(indptr_b) - 1}, expected as many of both")
     a = readonly(indptr_a), readonly(indices_a), readonly(values_a)
     b = readonly(indptr_b), readonly(indices_b), readonly(values_b)
-    if not available():
-        return _rows_dot_plain(a, b)
-    scores = np.zeros(n, np.float32)
-    bounds = split(n, min(threads, 1 + (len(indices_a) + len(indices_b)) // _FEW))
-    run_ranges(lambda begin, end: _rows_dot(*a, *b, scores, begin, end), bounds, threads)
-    return scores
+    indices = len(indices_a) + len(indices_b)
+
+    def native(kernel: Any) -> NDArray[np.float32]:
+        scores = np.zeros(n, np.float32)
+        bounds = split(n, min(threads, 1 + indices // _FEW))
+        run_ranges(lambda begin, end: kernel(*a, *b, scores, begin, end), bounds, threads)
+        return scores
+
+    return either(_rows_dot, _FIND_NS * indices, native, lambda: _rows_dot_plain(a, b))
 
 
 def _rows_dot_plain(a: _CSR, b: _CSR) -> NDArray[np.float32]:

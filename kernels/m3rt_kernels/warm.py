@@ -8,9 +8,12 @@ import numpy as np
 
 import m3rt_kernels as kernels
 
+from .jit import eager
+
 _DIM = 64
 
 
+@eager()
 def warm() -> None:
     """Call every kernel once, on a few rows: what the cache lacks is compiled and, where possible, kept there."""
     draw = np.random.default_rng(0)
