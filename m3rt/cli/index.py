@@ -201,7 +201,7 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "index", found["path"]
     yield "documents", f"{found['documents']:,} in {found['rows']:,} rows, {found['deleted_rows']:,} rows deleted"
     if (found["note"] or {}).get("complete") is False:
-        yield "incomplete", "a build was interrupted: the same m3rt index build goes on"
+        yield "incomplete", f"{found['documents']:,} documents so far: the same m3rt index build goes on"
     yield "size", f"{size(found['size'])} in {found['segments']} segments, commit {found['commit']}"
     yield "model", f"{model['id']} {model['precision']}, {model['path']}" if model else "none: made from embeddings"
     yield "dense", f"{settings['dense_dim']} dimensions, {settings['dense']}" if settings["dense"] else "not stored"

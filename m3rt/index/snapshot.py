@@ -105,7 +105,7 @@ def open_snapshot(path: Path) -> Snapshot:
         manifest = directory.read(path)
         snapshot = _opened(path, manifest)
         # A writer may have replaced segments between the manifest and their files: then there is a later commit.
-        if not snapshot.damaged or directory.read(path).commit == manifest.commit:
+        if not snapshot.damaged or directory.read(path) == manifest:
             break
     for fault in snapshot.faults():
         warnings.warn(f"{path}: {fault}", stacklevel=3)

@@ -10,7 +10,7 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from ..errors import HybridIndexError
+from ..errors import HybridIndexError, M3rtError
 from . import directory
 from .columns import Source
 from .documents import rows_of_ids
@@ -95,13 +95,14 @@ class Writer:
             next_segment=self._next,
             note=self._manifest.note if note is None else dict(note),
         )
-        directory.publish(self._path, manifest)
+        directory.publish(self._path, manifest, self._manifest)
         self._manifest = manifest
 
     def close(self) -> None:
         """Remove what the last commit does not name: what it replaced, or what never came to one."""
-        with suppress(OSError):
-            directory.collect(self._path, self._manifest)
+        with suppress(OSError, M3rtError):
+            if directory.read(self._path) == self._manifest:  # or another host's files would look like leftovers
+                directory.collect(self._path, self._manifest)
 
     def _flush(self) -> None:
         self._write(self._held)
