@@ -46,7 +46,7 @@ class Feed:
     def resume(self, index: HybridIndex, settings: Mapping[str, Any]) -> None:
         """Go on where an earlier run of the same build was stopped. Raises OutputError for any other index."""
         note = self._note(complete=False) if index.info()["commit"] == 0 else index.note
-        if not _is_unfinished(note):
+        if not is_unfinished(note):
             raise OutputError(f"{index.path} is an index already; use m3rt index add, or choose another name")
         if changed := [name for name, value in settings.items() if getattr(index.settings, name) != value]:
             raise OutputError(f"{index.path} was begun with another {changed[0]}; give the same options, or remove it")
@@ -137,7 +137,7 @@ class Feed:
         return sum(1 for _ in self._read())
 
 
-def _is_unfinished(note: object) -> TypeGuard[Mapping[str, Any]]:
+def is_unfinished(note: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether a note is one that a build leaves on its way; others may leave any."""
     return (
         isinstance(note, Mapping)

@@ -74,10 +74,9 @@ def publish(path: Path, manifest: Manifest, before: Manifest | None = None) -> N
     here, was faster, or made the index anew.
     """
     if before is not None and (last := read(path)) != before:
-        raise OutputError(
-            f"{path} has got commit {last.commit} from another host, expected the {before.commit} that was read; "
-            "nothing was written: let one host write, and do it again"
-        )
+        anew = last.commit == before.commit
+        what = "was made anew" if anew else f"got commit {last.commit} from another host, expected {before.commit}"
+        raise OutputError(f"{path} {what}; nothing was written: let one host write, and do it again")
     aside = path / _ASIDE
     with aside.open("w", encoding="utf-8") as file:
         file.write(manifest.to_json())

@@ -208,7 +208,7 @@ class HybridIndex:
             before = self._snapshot
             # What was damaged may be restored by now.
             if before.damaged or directory.read(self.path) != before.manifest:
-                self._snapshot = open_snapshot(self.path)
+                self._snapshot = open_snapshot(self.path, before.damaged)
             return self._snapshot.manifest != before.manifest
 
     def search(

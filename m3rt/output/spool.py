@@ -128,8 +128,9 @@ class Spool:
         return self.directory / f"{number:08}{self._suffix}"
 
     def _open(self, state: dict[str, Any], restart: bool) -> None:
-        stored, notes = self._stored()
-        if notes and not restart:
+        self._check_ours()
+        stored, notes = ({}, {}) if restart else self._stored()
+        if notes:
             if stored != state:
                 raise OutputError(
                     f"{self.directory} is from another run: {_changes(stored, state)}; remove it or pass --restart"
@@ -147,10 +148,12 @@ class Spool:
             if leftover.name != _LOCK:
                 leftover.unlink(missing_ok=True)
 
-    def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
-        """State and notes that an earlier run left; OutputError for a directory that is none of ours."""
+    def _check_ours(self) -> None:
         if strange := [path.name for path in self.directory.iterdir() if not _OURS.fullmatch(path.name)]:
             raise OutputError(f"{self.directory} holds {strange[0]!r}, not m3rt's; move it or choose another name")
+
+    def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
+        """State and notes that an earlier run left. Raises OutputError when they are damaged."""
         try:
             state = dict(_loaded(self.directory / _STATE))
             files = {int(file.stem): file for file in self.directory.glob("[0-9]*.json")}
@@ -161,8 +164,12 @@ class Spool:
             return state, notes
         except FileNotFoundError:
             return {}, {}
+        except OSError as error:
+            raise OutputError(
+                f"{self.directory} cannot be read: {error.strerror or error}; try again, or pass --restart"
+            ) from None
         except (ValueError, TypeError, RecursionError) as error:
-            raise OutputError(f"{self.directory} is damaged ({error}); remove it and start again") from None
+            raise OutputError(f"{self.directory} is damaged ({error}); remove it or pass --restart") from None
 
     def _write(self, path: Path, write: Callable[[Path], None]) -> None:
         aside = self.directory / f".{os.getpid()}"
