@@ -45,7 +45,7 @@ class Row:
             found = json.loads(line)
             span = found.get("span")
             row = cls(found["id"], found.get("text"), found.get("metadata"), None if span is None else (*span,))
-            if not conforms(row, Row) or (row.span and len(row.span) != 2):
+            if not conforms(row, Row) or (row.span is not None and len(row.span) != 2):
                 raise ValueError(f"found {shown(found)}")
             return row
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
