@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from corpus import DIM, documents, embeddings
 from hypothesis import settings
@@ -565,6 +566,19 @@ def test_a_wrong_place_is_a_damaged_segment_or_another_place_and_never_a_crash(b
             assert "damaged" in str(error) or "which no document" in str(error)  # noqa: PT017
         file.write_bytes(good)
     assert told > 30
+
+
+@pytest.mark.parametrize("shift", range(1, 6))
+def test_keys_that_do_not_fit_their_order_are_a_damaged_segment_or_other_ids(shift: int, before: Path) -> None:
+    file = damage(before, "00000001", "key_order.npy")
+    data = bytearray(file.read_bytes())
+    data[128:] = np.roll(np.frombuffer(data[128:], np.int64), shift).tobytes()
+    file.write_bytes(data)
+    for name in NAMES[:6]:
+        try:
+            assert HybridIndex(before).delete([name]) in (0, 1)
+        except HybridIndexError as error:
+            assert "segment 00000001 is damaged" in str(error)  # noqa: PT017
 
 
 def test_verify_finds_a_changed_bit(before: Path) -> None:

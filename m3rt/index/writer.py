@@ -17,7 +17,7 @@ from .documents import rows_of_ids
 from .info import segment_faults
 from .keys import key
 from .manifest import SegmentRecord
-from .segment import mark_deleted, open_segment, write_segment
+from .segment import mark_deleted, open_segment, reading, write_segment
 from .snapshot import Snapshot
 
 _FLUSH = 1 << 28  # bytes of rows held before they are written as a segment
@@ -49,7 +49,8 @@ class Writer:
         wanted = {key(name): name for name in ids}
         found: set[int] = set()
         for name, segment in self._open.items():
-            rows = segment.living(rows_of_ids(segment.arrays, wanted))
+            with reading(segment.record):
+                rows = segment.living(rows_of_ids(segment.arrays, wanted))
             if not len(rows):
                 continue
             found.update(segment.arrays["keys"][rows].tolist())
