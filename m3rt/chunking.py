@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, pairwise
 from typing import Self
 
 from .bundle import Bundle
@@ -69,14 +69,15 @@ class Chunker:
             room = max(1, room - excess)
 
     def _fitting(self, text: str, pieces: list[Span]) -> tuple[list[Span], list[int]]:
-        """The pieces and their tokens; a piece of more tokens than a chunk has is halved until it fits."""
+        """The pieces and their tokens; a piece of more tokens than a chunk has is cut into parts until all fit."""
+        room = self.tokens - 2
         while True:
             counts = [n - 2 for n in self.lengths([text[a:b] for a, b in pieces])]
-            fits = [n <= self.tokens - 2 or b - a == 1 for n, (a, b) in zip(counts, pieces, strict=True)]
-            if all(fits):
+            found = zip(pieces, counts, strict=True)
+            cut = [[piece] if n <= room else _parts(text, *piece, -(-n // room)) for piece, n in found]
+            if len(parts := [*chain.from_iterable(cut)]) == len(pieces):
                 return pieces, counts
-            halves = (((p,) if fit else _halved(text, *p)) for p, fit in zip(pieces, fits, strict=True))
-            pieces = [piece for some in halves for piece in some]
+            pieces = parts
 
 
 def _pieces(text: str) -> Iterator[Span]:
@@ -93,12 +94,11 @@ def _pieces(text: str) -> Iterator[Span]:
             start = cut
 
 
-def _halved(text: str, start: int, end: int) -> tuple[Span, Span]:
-    """Two parts, cut near the middle: between two characters as readers see them where there are two."""
-    middle = (start + end) // 2
-    cuts = (cut for cut in range(start + 1, end) if not joins(text, cut))
-    cut = min(cuts, key=lambda cut: abs(cut - middle), default=middle)
-    return (start, cut), (cut, end)
+def _parts(text: str, start: int, end: int, n: int) -> list[Span]:
+    """About n parts, at least 2 if there are 2 characters, cut between characters as readers see them if it can be."""
+    cuts = [cut for cut in range(start + 1, end) if not joins(text, cut)] or list(range(start + 1, end))
+    chosen = cuts[len(cuts) // n :: max(1, len(cuts) // n)] if n > 2 else cuts[len(cuts) // 2 :][:1]
+    return list(pairwise([start, *chosen, end]))
 
 
 def _packed(pieces: Sequence[Span], counts: Sequence[int], room: int, overlap: int) -> list[Span]:

@@ -1,7 +1,7 @@
 """Characters as readers see them: which code points belong to the one before.
 
 The rules are Unicode's for extended grapheme clusters (UAX #29), without those for Indic conjuncts, and simpler where
-that joins more: any mark, any joiner, Hangul letters, pairs of regional indicators, skin tones and tags.
+that joins more: any mark, any joiner, some letters, Hangul, pairs of regional indicators, skin tones and tags.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 import unicodedata
 from itertools import takewhile
 
+# Letters that are written after another as its vowel or voicing, of Thai, Lao and halfwidth Japanese.
+_LETTERS = "\u0e33\u0eb3\uff9e\uff9f"
+_FIRST = 0x300  # no letter below is a mark
+_ZWJ = 0x200D
 _JOINERS = "\u200c\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _TAGS = range(0xE0020, 0xE0080)
@@ -20,7 +24,9 @@ _FOLLOWING = (range(0x1160, 0x1200), range(0xD7B0, 0xD800))  # and that go on wi
 def joins(text: str, i: int) -> bool:
     """Whether text[i] belongs to the character before it, 0 < i < len(text)."""
     code, before = ord(text[i]), ord(text[i - 1])
-    if text[i - 1] == "\u200d" or text[i] in _JOINERS or code in _SKIN_TONES or code in _TAGS:
+    if code < _FIRST and before != _ZWJ:
+        return False
+    if before == _ZWJ or text[i] in _JOINERS or text[i] in _LETTERS or code in _SKIN_TONES or code in _TAGS:
         return True
     if code in _REGIONAL:
         row = takewhile(lambda c: ord(c) in _REGIONAL, reversed(text[max(i - 64, 0) : i]))

@@ -1,6 +1,7 @@
 """Chunks of a text: none too long, every word in one, neighbours overlapping."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ def test_numbers_that_do_not_fit_are_refused(tokens: int, overlap: int, bundle: 
 
 NASTY = ["e\u0301", "👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "\u1100\u1161\u11a8", "❤\ufe0f",
          "🏴\U000e0067\U000e0062\U000e007f",
+         "น\u0e33", "ກ\u0eb3", "ｶ\uff9e", "ﾊ\uff9f",
          "ﷺ", "क्षि", "x", "漢", "𒀀", "\u0e01\u0e33", " ", "\n", " \u0301a", "Z\u0351\u0310\u0489"]  # fmt: skip
 
 
@@ -101,10 +103,26 @@ def test_one_character_of_more_tokens_than_a_chunk_is_cut_inside() -> None:
     assert {i for a, b in spans for i in range(a, b)} == set(range(len(text)))
 
 
-@pytest.mark.parametrize(("text", "whole"), [(text, True) for text in NASTY[:7]] + [("ab", False), ("한국", False)])
+@pytest.mark.parametrize(("text", "whole"), [(text, True) for text in NASTY[:11]] + [("ab", False), ("한국", False)])
 def test_what_readers_see_as_one_character_is_one(text: str, whole: bool) -> None:
     assert all(joins(text, i) for i in range(1, len(text))) == whole
 
 
 def test_two_flags_are_two_characters() -> None:
     assert [joins("🇩🇪🇫🇷", i) for i in (1, 2, 3)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "text", ["a" + "\u0301" * 40_000, "👩\u200d" * 20_000, "x" + "é" * 40_000 + "y", "กำ" * 20_000]
+)
+def test_a_text_without_a_place_to_cut_takes_few_passes(text: str) -> None:
+    cut, passes = Chunker.of(open_bundle(), 64, 8), []
+
+    def counted(texts: Sequence[str]) -> list[int]:
+        passes.append(len(texts))
+        return cut.lengths(texts)
+
+    spans = Chunker(counted, 64, 8).spans(text)
+    assert len(passes) <= 8
+    assert max(cut.lengths([text[a:b] for a, b in spans])) <= 64
+    assert {i for a, b in spans for i in range(a, b)} == set(range(len(text)))

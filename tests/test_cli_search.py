@@ -22,11 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from m3rt import HybridIndex, M3Encoder
+from m3rt import HybridIndex, M3Encoder, OutputError
 from m3rt.cli import main
+from m3rt.cli.feed import Feed
 from m3rt.cli.snippet import WIDTH, _matches, _start, snippet
 from m3rt.evaluation import read_dataset
 from m3rt.printable import plain
+from m3rt.texts import TextFile
 
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 LANGUAGES = ["de", "en", "sw"]
@@ -441,3 +443,58 @@ def test_a_field_that_is_filtered_twice_finds_either_value(index: Path, capsys: 
     assert [hit["id"] for hit in json.loads(capsys.readouterr().out)["hits"]] == ["s4"]
     run("search", index, "text", "-k", 60, "--filter", "lang=de", "--filter", "lang=en", "--json")
     assert {hit["metadata"]["lang"] for hit in json.loads(capsys.readouterr().out)["hits"]} == {"de", "en"}
+
+
+NOTES: list[dict[str, Any]] = [
+    {"complete": False},
+    {"complete": False, "documents": "x", "sha256": ""},
+    {"complete": False, "documents": -1, "sha256": ""},
+    {"complete": False, "documents": 1e300, "sha256": ""},
+    {"complete": False, "documents": 10**30, "sha256": ""},
+    {"complete": False, "documents": True, "sha256": ""},
+    {"complete": False, "documents": 1, "sha256": 7},
+    {"complete": 0, "documents": 1, "sha256": ""},
+    {"done": 7},
+]
+
+
+@pytest.mark.parametrize("note", NOTES, ids=str)
+def test_a_note_that_no_build_leaves_is_no_build_to_go_on_with(
+    note: dict[str, Any], source: Path, fp32: M3Encoder, tmp_path: Path, capsys: Captured
+) -> None:
+    HybridIndex.create(tmp_path / "out", fp32).add(["a"], ["one"], note=note)
+    assert "is an index already" in error_of(capsys, "index", "build", tmp_path / "out", "-i", source)
+    run("index", "info", tmp_path / "out")
+    assert "incomplete" not in capsys.readouterr().out
+
+
+def test_a_build_that_was_killed_before_its_first_documents_goes_on(
+    source: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    out, more = tmp_path / "out", tmp_path / "more.jsonl"
+    process = start("index", "build", out, "-i", "-", "--input-format", "jsonl", stdin=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (out / "index.json").exists() or HybridIndex(out).note is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    more.write_text('{"id": "more", "text": "one more"}\n')
+    run("index", "add", out, "-i", more)
+    capsys.readouterr()
+    run("index", "info", out)
+    assert "incomplete 1 documents so far: the same m3rt index build goes on" in capsys.readouterr().out
+    run("index", "build", out, "-i", source)
+    assert documents_in(out) == len(ROWS) + 1
+
+
+def test_two_builds_of_one_index_do_not_mix(source: Path, tmp_path: Path) -> None:
+    def feed() -> Feed:
+        return Feed(TextFile(str(source), None, None, None, metadata=True, titles=True), 8)
+
+    first, second = HybridIndex.create(tmp_path / "out"), HybridIndex(tmp_path / "out")
+    feed().run(first)
+    late = feed()
+    with pytest.raises(OutputError, match=r"another m3rt builds .* too; let one end"):
+        late.run(second)
+    assert HybridIndex(tmp_path / "out").info() == first.info()

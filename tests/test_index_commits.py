@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from corpus import DIM, documents, embeddings
 from hypothesis import settings
@@ -21,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from m3rt import HybridIndex, HybridIndexError, M3rtError, OutputError
 from m3rt.index.directory import writing
+from m3rt.index.mapping import map_bytes
 
 NAMES = [f"doc-{i}" for i in range(30)]
 DOCS = documents(30)
@@ -212,6 +214,101 @@ def test_a_commit_on_top_of_another_hosts_is_refused_and_leaves_that_one(before:
     assert (left.info()["commit"], left.note) == (elsewhere["commit"] + 1, note)
 
 
+def test_what_another_host_committed_stays_when_a_commit_is_refused(before: Path) -> None:
+    index, elsewhere = HybridIndex(before), json.loads((before / "index.json").read_text())
+    theirs = before / "segments" / "00000007"
+    with index._writing() as writer:
+        writer.delete(NAMES[:2])
+        shutil.copytree(before / "segments" / "00000002", theirs)
+        more = [*elsewhere["segments"], {**elsewhere["segments"][1], "name": "00000007"}]
+        changed = {"commit": elsewhere["commit"] + 1, "next_segment": 8, "segments": more}
+        (before / "index.json").write_text(json.dumps(elsewhere | changed))
+        with pytest.raises(OutputError, match="from another host"):
+            writer.commit(None)
+    assert named(before) <= files(before)
+    assert HybridIndex(before).verify() == []
+
+
+def test_an_array_is_never_written_over_what_another_host_has_written(before: Path) -> None:
+    index = HybridIndex(before)
+    commit = index.info()["commit"] + 1
+    theirs = before / "segments" / "00000001" / f"alive-{commit:08}.npy"
+    with index._writing() as writer:
+        theirs.write_bytes(b"theirs")
+        with pytest.raises(FileExistsError):
+            writer.delete(NAMES[2:3])
+        assert theirs.read_bytes() == b"theirs"
+
+
+def test_an_index_made_anew_with_as_many_commits_is_seen_and_kept(before: Path) -> None:
+    index = HybridIndex(before)
+    shutil.rmtree(before)
+    anew = create(before)
+    add(anew, 20, 22)
+    add(anew, 22, 24)
+    anew.delete([NAMES[21]])
+    assert anew.info()["commit"] == index.info()["commit"]
+    add(index, 24, 26)
+    assert contents(HybridIndex(before)).keys() == {NAMES[20], *NAMES[22:26]}
+    assert index.verify() == []
+
+
+def test_a_commit_on_top_of_another_index_with_as_many_commits_is_refused(before: Path) -> None:
+    index, manifest = HybridIndex(before), json.loads((before / "index.json").read_text())
+    with index._writing() as writer:
+        (before / "index.json").write_text(json.dumps(manifest | {"note": {"theirs": 1}}))
+        with pytest.raises(OutputError, match="was made anew; nothing was written"):
+            writer.commit(None)
+    assert HybridIndex(before).note == {"theirs": 1}
+
+
+def test_making_an_index_is_writing(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    with writing(tmp_path / "index"), pytest.raises(OutputError, match="another writer has"):
+        create(tmp_path / "index")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.tex").touch()
+    with pytest.raises(OutputError, match=r"holds 'thesis\.tex'"):
+        create(tmp_path / "theirs")
+    assert os.listdir(tmp_path / "theirs") == ["thesis.tex"]
+
+
+# A process that forks while it holds a lock, whose child outlives the block.
+FORK_WHILE_LOCKED = """
+import os, sys
+from pathlib import Path
+from m3rt.index.directory import writing
+from m3rt.output.spool import Spool
+def lock():
+    return writing(Path(sys.argv[1])) if sys.argv[2] == "index" else Spool(Path(sys.argv[1]), {})
+read, write = os.pipe()
+with lock():
+    child = os.fork()
+    if child == 0:
+        os.read(read, 1)
+        os._exit(0)
+with lock():
+    print("free")
+os.write(write, b"x")
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("what", ["index", "output"])
+def test_a_forked_child_holds_no_lock_of_its_parent(what: str, before: Path, tmp_path: Path) -> None:
+    place = before if what == "index" else tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", FORK_WHILE_LOCKED, str(place), what]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "free\n"
+
+
+def test_no_module_of_posix_alone_is_needed_to_import() -> None:
+    script = (
+        "import sys; sys.modules['fcntl'] = None; import m3rt.index, m3rt.output.spool, m3rt.cli.index; print('yes')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("yes\n", "")
+
+
 def test_an_index_that_may_not_be_written_is_searched(before: Path) -> None:
     for directory in (before, *before.rglob("*")):
         directory.chmod(0o555 if directory.is_dir() else 0o444)
@@ -234,9 +331,23 @@ print({len(index) for index in kept}, {index.info()["segments"] for index in kep
 
 def test_open_indexes_keep_no_descriptors(before: Path) -> None:
     expected = f"{{{len(HybridIndex(before))}}} {{{HybridIndex(before).info()['segments']}}}\n"
-    command = [sys.executable, "-W", "error", "-c", OPEN_OFTEN, str(before), "64", "100"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == (expected, "")
+    for limit, times in ((64, 100), (1024, 400)):
+        command = [sys.executable, "-W", "error", "-c", OPEN_OFTEN, str(before), str(limit), str(times)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 14, (1 << 14) + 1, 1 << 16])
+def test_bytes_in_memory_are_those_of_the_file_and_outlive_it(size: int, tmp_path: Path) -> None:
+    file, data = tmp_path / "file", os.urandom(size)
+    file.write_bytes(data)
+    found = map_bytes(file, size)[size // 3 :]
+    file.unlink()
+    assert found.tobytes() == data[size // 3 :]
+    assert not found.flags.writeable
+    file.write_bytes(data)
+    with pytest.raises(OSError, match=f"has {size} bytes, expected {size + 1}"):
+        map_bytes(file, size + 1)
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO, errno.ENOMEM, errno.ESTALE])
@@ -384,6 +495,34 @@ def test_a_restored_segment_is_as_it_was(before: Path, tmp_path: Path) -> None:
     assert contents(HybridIndex(before)) == old
 
 
+@pytest.mark.parametrize("change", [lambda index: index.compact(drop_damaged=True), CHANGES["add"]])
+def test_a_segment_that_is_back_is_neither_given_up_nor_in_the_way(
+    change: Callable[[HybridIndex], object], before: Path, tmp_path: Path
+) -> None:
+    file = damage(before, "00000001", "keys.npy")
+    old, kept = contents(HybridIndex(before)), file.rename(tmp_path / "kept")
+    with pytest.warns(UserWarning, match="left out"):
+        index = HybridIndex(before)
+    kept.rename(file)
+    change(index)
+    assert contents(HybridIndex(before)).items() >= old.items()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "hole", "directory"])
+def test_verify_names_what_is_no_file_of_its_size_and_never_waits(kind: str, before: Path) -> None:
+    index, file = HybridIndex(before), damage(before, "00000001", "keys.npy")
+    file.unlink()
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "directory":
+        file.mkdir()
+    else:
+        file.touch()
+        os.truncate(file, 1 << 36)
+    (fault,) = index.verify()
+    assert f"{file} has " in fault
+
+
 @pytest.mark.parametrize("name", ["dense.codes.npy", "documents.bytes.npy", "sparse.indices.npy"])
 def test_what_a_merge_copies_is_what_was_written(name: str, before: Path) -> None:
     index, file = HybridIndex(before), damage(before, "00000002", name)
@@ -427,6 +566,19 @@ def test_a_wrong_place_is_a_damaged_segment_or_another_place_and_never_a_crash(b
             assert "damaged" in str(error) or "which no document" in str(error)  # noqa: PT017
         file.write_bytes(good)
     assert told > 30
+
+
+@pytest.mark.parametrize("shift", range(1, 6))
+def test_keys_that_do_not_fit_their_order_are_a_damaged_segment_or_other_ids(shift: int, before: Path) -> None:
+    file = damage(before, "00000001", "key_order.npy")
+    data = bytearray(file.read_bytes())
+    data[128:] = np.roll(np.frombuffer(data[128:], np.int64), shift).tobytes()
+    file.write_bytes(data)
+    for name in NAMES[:6]:
+        try:
+            assert HybridIndex(before).delete([name]) in (0, 1)
+        except HybridIndexError as error:
+            assert "segment 00000001 is damaged" in str(error)  # noqa: PT017
 
 
 def test_verify_finds_a_changed_bit(before: Path) -> None:

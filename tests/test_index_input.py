@@ -355,3 +355,75 @@ def test_a_fifo_in_place_of_an_array_is_damage(index: HybridIndex) -> None:
     os.mkfifo(file)
     with pytest.warns(UserWarning, match=r"keys.npy has 0 bytes, expected a file of"):
         assert len(HybridIndex(index.path)) == 0
+
+
+# Lines that no writer stores; the last is closed by the brackets that fill it up.
+STORED = [
+    '{"id": 7}',
+    '{"text": "x"}',
+    '{"id": "a", "text": 7}',
+    '{"id": ["a"]}',
+    '{"id": "\\ud800"}',
+    '{"id": "a", "span": [1]}',
+    '{"id": "a", "span": []}',
+    '{"id": "a", "span": "xy"}',
+    '{"id": "a", "span": [1, 2, 3]}',
+    '{"id": "a", "span": [0.5, -3]}',
+    '{"id": "a", "span": [true, false]}',
+    '{"id": "a", "metadata": 7}',
+    '{"id": "a", "text": NaN}',
+    "[1]",
+    "7",
+    '{"id": "a", "m": ' + "[" * 90_000,
+]
+
+
+@pytest.mark.parametrize("line", STORED, ids=lambda line: line[:40])
+def test_a_stored_document_of_other_values_is_one_line(line: str, tmp_path: Path) -> None:
+    index = HybridIndex.create(tmp_path / "index", dim=DIM)
+    index.add(["a"], ["x" * len(line)], embeddings=embeddings(DOCS[:1]))
+    file = index.path / "segments" / "00000001" / "documents.bytes.npy"
+    header, stored = file.read_bytes()[:128], file.read_bytes()[128:]
+    filler = b"]" if line.endswith("[") else b" "
+    file.write_bytes(header + line.encode().ljust(len(stored), filler))
+    opened = HybridIndex(index.path)
+    for use in (lambda: opened.search(QUERY, mode="dense"), lambda: opened.delete(["a"])):
+        with pytest.raises(HybridIndexError, match=r"^a stored document is damaged \([^\n]*--verify names it$"):
+            use()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", '"\\ud800"'])
+def test_a_note_that_could_not_be_written_again_is_damage(number: str, index: HybridIndex) -> None:
+    manifest = index.path / "index.json"
+    manifest.write_text(manifest.read_text().replace('"note": null', f'"note": {{"x": [{number}]}}'))
+    with pytest.raises(HybridIndexError, match=r"index\.json is damaged"):
+        HybridIndex(index.path)
+
+
+def test_a_filter_of_a_number_that_json_cannot_hold_finds_nothing(index: HybridIndex) -> None:
+    for number in (10**5000, -(10**5000), 10**400, "9" * 5000):
+        assert not index.search(QUERY, filter={"lang": number}).hits
+
+
+PLACES = ["x" * 5000, "\0", "", ".", "{tmp}/empty", "{tmp}/file", "{tmp}/file/x", "{tmp}/other"]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: ascii(place[:20]))
+def test_a_model_is_looked_for_elsewhere_whatever_is_where_it_was(
+    place: str, bundle_fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("M3RT_MODEL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "other").symlink_to(bundle_fp32)
+    index = HybridIndex.create(tmp_path / "index")
+    index.add(["a"], ["a text"])
+    manifest = json.loads((index.path / "index.json").read_text())
+    manifest["model"]["path"] = place.format(tmp=tmp_path)
+    (index.path / "index.json").write_text(json.dumps(manifest))
+    assert HybridIndex(index.path).search("text")[0].id == "a"
+    manifest["model"]["space"] = "another"
+    (index.path / "index.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"^[^\n]* which is not at [^\n]*; say where it is with model=[^\n]*$"):
+        HybridIndex(index.path).search("text")

@@ -328,7 +328,8 @@ SPELLINGS: list[tuple[Any, list[Any]]] = [
     (-0.0, [0, -0.0, "0", "-0.0"]),
     (10**30, [10**30, str(10**30)]),
     (1e22, [1e22, 10**22, "1e22", "1e+22"]),
-    (True, [True, "true"]),
+    (True, [True, "true", "True"]),
+    ("True", [True, "True"]),
     (None, [None, "null"]),
     ("é=x", ["é=x"]),
 ]

@@ -309,3 +309,37 @@ def test_a_link_to_something_that_is_no_file_is_not_replaced(tmp_path: Path) -> 
     with pytest.raises(OutputError, match="no plain file"):
         Spool(tmp_path / "out.jsonl", {}, force=True)
     assert (tmp_path / "pipe").is_fifo()
+
+
+HOSTILE = [
+    ("state.json", "fifo"),
+    ("state.json", "hole"),
+    ("state.json", "7"),
+    ("state.json", "[" * 90_000),
+    ("00000000.json", "fifo"),
+    ("00000000.json", "hole"),
+    ("00000000.json", "[" * 90_000),
+    *(("00000000.json", f'{{"texts": {n}, "tokens": 1, "truncated": 0, "records": ""}}')
+      for n in ('"5"', "true", "-5", "1e400", "NaN", "null", "9" * 30, "9" * 5000)),
+    ("00000000.json", '{"texts": 5, "tokens": 1, "truncated": 0, "records": 7}'),
+    ("00000000.json", '{"texts": 5}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content"), HOSTILE, ids=lambda value: value[:40])
+def test_whatever_an_earlier_run_has_left_is_one_line_and_no_wait_and_restart_drops_it(
+    name: str, content: str, fp32: M3Encoder, tmp_path: Path
+) -> None:
+    file = interrupted(tmp_path / "out.jsonl", fp32, {}).directory / name
+    file.unlink()
+    if content == "fifo":
+        os.mkfifo(file)
+    elif content == "hole":
+        file.touch()
+        os.truncate(file, 1 << 36)
+    else:
+        file.write_text(content)
+    with pytest.raises(OutputError, match=r"(is damaged|cannot be read)[^\n]*--restart"):
+        Spool(tmp_path / "out.jsonl", {})
+    with Spool(tmp_path / "out.jsonl", {}, restart=True) as spool:
+        assert spool.kept == 0

@@ -10,13 +10,15 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from ..errors import InputError, OutputError
+from ..manifest import conforms
 from ..texts import Record, TextFile, chunks
 from .meter import Meter
 
 if TYPE_CHECKING:
+    from ..encoder import Progress
     from ..index import HybridIndex
 
 _CHARACTERS = 1 << 22  # after which a commit ends, however few its documents
@@ -27,7 +29,7 @@ class Feed:
 
     numbered: whether documents without an id are numbered from 1; else they are refused, since a number may be taken.
     Every commit of a build, which numbers, carries a note of how many documents it ends and of their hash, so that
-    resume() can go on; other commits leave the note as it is.
+    resume() can go on; the first is of none and comes before any is embedded. Other commits leave the note as it is.
     """
 
     def __init__(self, source: TextFile, commit_every: int, *, numbered: bool = True) -> None:
@@ -37,18 +39,18 @@ class Feed:
         self._digest = sha256()
         self._done = self._rows = self._truncated = self._replaced = 0
         self._kept = 0
+        self._left: Mapping[str, Any] | None = None  # the note of the commit before
         self._records = self._read()  # one pass: stdin is read once
         self._start = time.perf_counter()
 
     def resume(self, index: HybridIndex, settings: Mapping[str, Any]) -> None:
         """Go on where an earlier run of the same build was stopped. Raises OutputError for any other index."""
-        begun = {"documents": 0, "sha256": self._digest.hexdigest(), "complete": index.info()["commit"] > 0}
-        note = index.note or begun
-        if note.get("complete", True):
+        note = self._note(complete=False) if index.info()["commit"] == 0 else index.note
+        if not is_unfinished(note):
             raise OutputError(f"{index.path} is an index already; use m3rt index add, or choose another name")
         if changed := [name for name, value in settings.items() if getattr(index.settings, name) != value]:
             raise OutputError(f"{index.path} was begun with another {changed[0]}; give the same options, or remove it")
-        self._kept = note["documents"]
+        self._left, self._kept = note, note["documents"]
         for record in islice(self._records, self._kept):
             self._count(record)
         if self._done != self._kept or self._digest.hexdigest() != note["sha256"]:
@@ -57,11 +59,13 @@ class Feed:
     def run(self, index: HybridIndex) -> None:
         """Add all that is not there yet."""
         total = self._total()
+        if self._numbered and index.info()["commit"] == 0:
+            self._commit(index, [], False, complete=False)
         with Meter(None if index.settings.chunk_tokens else total, self._kept) as meter:
             parts = filter(None, chunks(self._records, self._commit_every, _CHARACTERS))
             part = next(parts, [])
             for following in chain(parts, [[]]):
-                self._add(index, part, meter, complete=not following)
+                self._commit(index, part, meter.ran, complete=not following)
                 part = following
 
     def summary(self, index: HybridIndex) -> str:
@@ -77,20 +81,30 @@ class Feed:
         cut = f"{self._truncated:,} truncated, which --chunk-tokens avoids" if self._truncated else "none truncated"
         return ", ".join([*facts, cut, f"{len(index):,} in the index", speed])
 
-    def _add(self, index: HybridIndex, part: list[Record], meter: Meter, *, complete: bool) -> None:
+    def _commit(
+        self, index: HybridIndex, part: list[Record], ran: Progress | Literal[False], *, complete: bool
+    ) -> None:
         for record in part:
             self._count(record)
-        note = {"documents": self._done, "sha256": self._digest.hexdigest(), "complete": complete}
+        note = self._note(complete=complete) if self._numbered else None
+        if note and index.refresh() and index.note != self._left:
+            raise OutputError(
+                f"another m3rt builds {index.path} too; let one end, and choose another name or add to it"
+            )
         added = index.add(
             [str(record.id) for record in part],
             [record.text for record in part],
             metadata=[record.metadata for record in part],
-            note=note if self._numbered else None,
-            show_progress=meter.ran,
+            note=note,
+            show_progress=ran,
         )
+        self._left = note
         self._rows += added.rows
         self._truncated += added.truncated
         self._replaced += added.replaced
+
+    def _note(self, *, complete: bool) -> dict[str, Any]:
+        return {"documents": self._done, "sha256": self._digest.hexdigest(), "complete": complete}
 
     def _count(self, record: Record) -> None:
         self._done += 1
@@ -121,3 +135,13 @@ class Feed:
         if path == "-" or not Path(path).is_file() or not os.path.getsize(path):
             return None
         return sum(1 for _ in self._read())
+
+
+def is_unfinished(note: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a note is one that a build leaves on its way; others may leave any."""
+    return (
+        isinstance(note, Mapping)
+        and note.get("complete") is False
+        and conforms(note.get("documents"), int)
+        and conforms(note.get("sha256"), str)
+    )

@@ -197,11 +197,13 @@ def _feed(feed: Feed, index: HybridIndex, way_on: str) -> None:
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    from .feed import is_unfinished
+
     settings, model = found["settings"], found["model"]
     yield "index", found["path"]
     yield "documents", f"{found['documents']:,} in {found['rows']:,} rows, {found['deleted_rows']:,} rows deleted"
-    if (found["note"] or {}).get("complete") is False:
-        yield "incomplete", "a build was interrupted: the same m3rt index build goes on"
+    if is_unfinished(found["note"]):
+        yield "incomplete", f"{found['documents']:,} documents so far: the same m3rt index build goes on"
     yield "size", f"{size(found['size'])} in {found['segments']} segments, commit {found['commit']}"
     yield "model", f"{model['id']} {model['precision']}, {model['path']}" if model else "none: made from embeddings"
     yield "dense", f"{settings['dense_dim']} dimensions, {settings['dense']}" if settings["dense"] else "not stored"

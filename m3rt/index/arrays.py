@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -28,7 +29,7 @@ def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: It
     """Write consecutive `blocks` of one array to a .npy file and on to the disk; returns its size and hash."""
     dtype = np.dtype(dtype)
     digest = sha256()
-    with path.open("wb") as file:
+    with path.open("xb") as file:  # never over what another host has committed
         npy.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
         file.flush()
         digest.update(path.read_bytes())
@@ -60,20 +61,32 @@ def unopened(path: Path, error: OSError) -> HybridIndexError:
     return HybridIndexError(f"{path} cannot be read just now ({error.strerror or error}); {way}")
 
 
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Tell a file that is missing (Damage) from one that cannot be read just now (HybridIndexError)."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise Damage(f"{path} is missing") from None
+    except OSError as error:
+        raise unopened(path, error) from None
+
+
+def check_size(path: Path, expected: FileRecord) -> None:
+    """Raise Damage unless `path` is a file of the recorded size: a FIFO would be waited for. Raises OSError."""
+    found = path.stat()
+    if not S_ISREG(found.st_mode) or found.st_size != expected.size:
+        raise Damage(f"{path} has {found.st_size} bytes, expected a file of {expected.size}")
+
+
 def map_array(path: Path, expected: FileRecord) -> NDArray[Any]:
     """A read-only view of a .npy file.
 
     Raises Damage when it is missing, has another size or is no array, HybridIndexError when it cannot be read just now.
     """
-    try:
-        found = path.stat()
-        if not S_ISREG(found.st_mode) or found.st_size != expected.size:
-            raise Damage(f"{path} has {found.st_size} bytes, expected a file of {expected.size}")
+    with opening(path):
+        check_size(path, expected)
         data = map_bytes(path, expected.size)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Damage(f"{path} is missing") from None
-    except OSError as error:
-        raise unopened(path, error) from None
     try:
         return _array(data)
     except Exception as error:  # damaged headers raise whatever their Python text does

@@ -34,13 +34,20 @@ def create(path: Path, manifest: Manifest) -> None:
     """Make the directory of an empty index. Raises OutputError when something is there already."""
     with errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        strange = [found.name for found in path.iterdir() if found.name != SEGMENTS and found.name[0] != "."]
+        _check_free(path)  # before a lock file is left in somebody's directory
+    with writing(path):
+        _check_free(path)  # another process may have made an index meanwhile
         (path / SEGMENTS).mkdir(exist_ok=True)
-        strange += [f"{SEGMENTS}/{found.name}" for found in (path / SEGMENTS).iterdir()]
-        if strange:
-            what = "is an index already: open it" if INDEX in strange else f"exists and holds {strange[0]!r}"
-            raise OutputError(f"{path} {what}, or choose another name")
         publish(path, manifest)
+
+
+def _check_free(path: Path) -> None:
+    strange = [found.name for found in path.iterdir() if found.name != SEGMENTS and found.name[0] != "."]
+    if (path / SEGMENTS).exists():
+        strange += [f"{SEGMENTS}/{found.name}" for found in (path / SEGMENTS).iterdir()]
+    if strange:
+        what = "is an index already: open it" if INDEX in strange else f"exists and holds {strange[0]!r}"
+        raise OutputError(f"{path} {what}, or choose another name")
 
 
 def read(path: Path) -> Manifest:
@@ -60,17 +67,16 @@ def read(path: Path) -> Manifest:
         raise unopened(path / INDEX, error) from None
 
 
-def publish(path: Path, manifest: Manifest) -> None:
+def publish(path: Path, manifest: Manifest, before: Manifest | None = None) -> None:
     """Make `manifest` the last commit: the moment at which everything that it names exists.
 
-    Raises OutputError when the commit before it is not the last one any more: a writer on another host, whose lock is
-    not seen here, was faster.
+    Raises OutputError when the last commit is not `before` any more: a writer on another host, whose lock is not seen
+    here, was faster, or made the index anew.
     """
-    if manifest.commit and (last := read(path).commit) != manifest.commit - 1:
-        raise OutputError(
-            f"{path} has got commit {last} from another host, expected {manifest.commit - 1}; nothing was written: let "
-            "one host write, and do it again"
-        )
+    if before is not None and (last := read(path)) != before:
+        anew = last.commit == before.commit
+        what = "was made anew" if anew else f"got commit {last.commit} from another host, expected {before.commit}"
+        raise OutputError(f"{path} {what}; nothing was written: let one host write, and do it again")
     aside = path / _ASIDE
     with aside.open("w", encoding="utf-8") as file:
         file.write(manifest.to_json())

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HybridIndexError, InputError
+from ..manifest import conforms
+from ..shown import shown
 from .columns import Arrays
 from .facets import facet_keys
 from .keys import key
@@ -42,8 +44,11 @@ class Row:
         try:
             found = json.loads(line)
             span = found.get("span")
-            return cls(found["id"], found.get("text"), found.get("metadata"), span and (span[0], span[1]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            row = cls(found["id"], found.get("text"), found.get("metadata"), None if span is None else (*span,))
+            if not conforms(row, Row) or (row.span is not None and len(row.span) != 2):
+                raise ValueError(f"found {shown(found)}")
+            return row
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise HybridIndexError(
                 f"a stored document is damaged ({error!r:.80}); m3rt index info --verify names it"
             ) from None

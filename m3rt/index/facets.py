@@ -21,6 +21,7 @@ Scalar = str | int | float | bool | None
 Filter = Mapping[str, Scalar | Sequence[Scalar]]  # several values: any of them
 _NUMBER = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_BOOLS = {"True": "true", "False": "false"}  # as Python and tables write them, and as JSON does
 _EXACT = 2**53  # below which a whole number is a float of the same value
 FACETS = ("facet_keys", "facet_starts", "facet_rows")  # what invert_facets() makes
 
@@ -89,17 +90,23 @@ def _text(value: float | bool | None) -> str:
 def _spellings(value: Scalar) -> set[str]:
     """Every text under which a document may have what `value` means, typed on a command line or written in Python.
 
-    A number is found whatever its spelling: 4, 4.0, "4" and "4.0" find each other, and so do 1e-7 and "1e-07".
+    A number is found whatever its spelling: 4, 4.0, "4" and "4.0" find each other, and so do 1e-7 and "1e-07"; True is
+    "true" and "True".
     """
     if isinstance(value, str):
-        texts = {value}
+        texts = {value, _BOOLS.get(value, value)}
         if _NUMBER.fullmatch(value):
             whole = _WHOLE.fullmatch(value)
             number = int(value) if whole else float(value)
             texts |= {_text(number)} if whole or isfinite(number) else set()
         return texts
-    texts = {_text(value)}
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return {_text(value), repr(value)}
+    try:
+        texts = {_text(value)}
+    except ValueError:  # a whole number of more digits than JSON can hold
+        return set()
+    if isinstance(value, int | float):
         texts |= {repr(value), repr(float(value))} if abs(value) < _EXACT else {repr(value)}
     return texts
 

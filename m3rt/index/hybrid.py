@@ -205,10 +205,11 @@ class HybridIndex:
     def refresh(self) -> bool:
         """See the last commit, also of other processes; returns whether there was a new one."""
         with self._lock:
-            if directory.read(self.path).commit == self._snapshot.manifest.commit:
-                return False
-            self._snapshot = open_snapshot(self.path)
-            return True
+            before = self._snapshot
+            # What was damaged may be restored by now.
+            if before.damaged or directory.read(self.path) != before.manifest:
+                self._snapshot = open_snapshot(self.path, before.damaged)
+            return self._snapshot.manifest != before.manifest
 
     def search(
         self,

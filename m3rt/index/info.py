@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import sha256
-from .arrays import unopened
+from .arrays import Damage, check_size, opening
 from .directory import SEGMENTS
 from .manifest import SegmentRecord
 from .snapshot import Snapshot
@@ -44,11 +44,11 @@ def segment_faults(
     for name, record in segment.files.items():
         file = path / SEGMENTS / segment.name / name
         try:
-            digest = sha256(file, progress)
-        except (FileNotFoundError, NotADirectoryError):
-            yield f"{file} is missing"
+            with opening(file):
+                check_size(file, record)
+                digest = sha256(file, progress)
+        except Damage as damage:
+            yield str(damage)
             continue
-        except OSError as error:
-            raise unopened(file, error) from None
         if digest != record.sha256:
             yield f"{file} has SHA-256 {digest}, expected {record.sha256}"

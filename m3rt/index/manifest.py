@@ -125,7 +125,7 @@ class Manifest:
             )
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -140,6 +140,7 @@ class Manifest:
                 )
             raw["settings"] = Settings(**raw["settings"])
             raw["model"] = None if raw["model"] is None else Model(**raw["model"])
+            json.dumps(raw["note"], ensure_ascii=False, allow_nan=False).encode()  # the next commit writes it again
             raw["segments"] = tuple(_segment(segment) for segment in raw["segments"])
             return cls(**raw)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -14,18 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_SMALL = 1 << 14  # bytes that are read instead: a process may have some ten thousand mappings
+
 
 def map_bytes(path: Path, size: int) -> NDArray[np.uint8]:
-    """The `size` bytes of a file, read-only, mapped for as long as the array or a view of it lives.
+    """The `size` bytes of a file, read-only; many are mapped for as long as the array or a view of it lives.
 
     A process may have some thousand files open, and an index has dozens: so the descriptor is closed at once.
     Raises OSError; also for a file that has another size.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         if (found := os.fstat(file.fileno()).st_size) != size:
             raise OSError(0, f"has {found} bytes, expected {size}")
-        if not size:
-            return np.zeros(0, np.uint8)
+        if size <= _SMALL:
+            if len(data := file.read(size)) != size:
+                raise OSError(0, f"ended before its {size} bytes were read")
+            return np.frombuffer(data, np.uint8)
         if sys.version_info >= (3, 13):
             return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ, trackfd=False), np.uint8)
         if os.name != "posix":

@@ -13,10 +13,14 @@ from ..bundle import DEFAULT, Bundle, open_bundle
 from ..bundle import sha256 as file_sha256
 from ..errors import BundleError, HybridIndexError, InputError
 from ..manifest import MANIFEST
+from ..shown import shown
 from .manifest import Model
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
+
+
+_PATH = 200  # characters of a path in a message
 
 
 def bundle_of(model: str | Path | M3Encoder) -> Bundle:
@@ -75,13 +79,11 @@ def located(path: Path, made_by: Model | None) -> str:
     """
     if made_by is None:
         raise InputError(f"{path} was made from embeddings: give embeddings, it knows no model to embed a text with")
-    if Path(made_by.path).is_dir():
-        return made_by.path
-    for place in filter(None, (DEFAULT, os.environ.get("M3RT_MODEL"))):
-        with suppress(BundleError):
+    for place in filter(None, (made_by.path, DEFAULT, os.environ.get("M3RT_MODEL"))):
+        with suppress(BundleError, OSError):
             if identity(open_bundle(place)).space == made_by.space:
                 return place
     raise InputError(
-        f"{path} was made by {made_by}, which is not at {made_by.path} any more, nor is it m3-tiny or what M3RT_MODEL "
-        "names; say where it is with model= or -m"
+        f"{path} was made by {made_by}, which is not at {shown(made_by.path, _PATH)} any more, nor is it m3-tiny or "
+        "what M3RT_MODEL names; say where it is with model= or -m"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +90,9 @@ class Snapshot:
         """The key of each row's document; rows of one document share it."""
         return [int(s.arrays["keys"][r]) for s, r in map(self.place, rows.tolist())]
 
-    def faults(self) -> Iterator[str]:
-        """A line for each segment that cannot be read."""
-        for name, fault in self.damaged.items():
-            yield f"segment {name} is left out: {fault}"
 
-
-def open_snapshot(path: Path) -> Snapshot:
-    """The last commit. Segments that are damaged are left out with a warning each.
+def open_snapshot(path: Path, told: Container[str] = ()) -> Snapshot:
+    """The last commit. Segments that are damaged are left out with a warning each, but for those `told` before.
 
     Raises HybridIndexError when there is no index, or when a file of it cannot be read just now.
     """
@@ -105,10 +100,11 @@ def open_snapshot(path: Path) -> Snapshot:
         manifest = directory.read(path)
         snapshot = _opened(path, manifest)
         # A writer may have replaced segments between the manifest and their files: then there is a later commit.
-        if not snapshot.damaged or directory.read(path).commit == manifest.commit:
+        if not snapshot.damaged or directory.read(path) == manifest:
             break
-    for fault in snapshot.faults():
-        warnings.warn(f"{path}: {fault}", stacklevel=3)
+    for name, fault in snapshot.damaged.items():
+        if name not in told:
+            warnings.warn(f"{path}: segment {name} is left out: {fault}", stacklevel=3)
     return snapshot
 
 

@@ -10,14 +10,14 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from ..errors import HybridIndexError
+from ..errors import HybridIndexError, M3rtError
 from . import directory
 from .columns import Source
 from .documents import rows_of_ids
 from .info import segment_faults
 from .keys import key
 from .manifest import SegmentRecord
-from .segment import mark_deleted, open_segment, write_segment
+from .segment import mark_deleted, open_segment, reading, write_segment
 from .snapshot import Snapshot
 
 _FLUSH = 1 << 28  # bytes of rows held before they are written as a segment
@@ -49,7 +49,8 @@ class Writer:
         wanted = {key(name): name for name in ids}
         found: set[int] = set()
         for name, segment in self._open.items():
-            rows = segment.living(rows_of_ids(segment.arrays, wanted))
+            with reading(segment.record):
+                rows = segment.living(rows_of_ids(segment.arrays, wanted))
             if not len(rows):
                 continue
             found.update(segment.arrays["keys"][rows].tolist())
@@ -95,13 +96,14 @@ class Writer:
             next_segment=self._next,
             note=self._manifest.note if note is None else dict(note),
         )
-        directory.publish(self._path, manifest)
+        directory.publish(self._path, manifest, self._manifest)
         self._manifest = manifest
 
     def close(self) -> None:
         """Remove what the last commit does not name: what it replaced, or what never came to one."""
-        with suppress(OSError):
-            directory.collect(self._path, self._manifest)
+        with suppress(OSError, M3rtError):
+            if directory.read(self._path) == self._manifest:  # or another host's files would look like leftovers
+                directory.collect(self._path, self._manifest)
 
     def _flush(self) -> None:
         self._write(self._held)

@@ -16,13 +16,15 @@ from typing import Any, Self
 
 from ..embeddings import Embeddings
 from ..errors import OutputError
-from ..files import Busy, locked
+from ..files import Busy, locked, read_bytes
+from ..manifest import conforms
 from ..texts import Record
 from . import check_link, format_of
 from .part import Part
 
 _STATE = "state.json"
 _LOCK = ".lock"
+_MOST_BYTES = 1 << 20  # of the state or a note
 _OURS = re.compile(r"state\.json|\d{8}\.(json|jsonl|npz|parquet)|\.lock|\.\d+")
 
 
@@ -126,8 +128,9 @@ class Spool:
         return self.directory / f"{number:08}{self._suffix}"
 
     def _open(self, state: dict[str, Any], restart: bool) -> None:
-        stored, notes = self._stored()
-        if notes and not restart:
+        self._check_ours()
+        stored, notes = ({}, {}) if restart else self._stored()
+        if notes:
             if stored != state:
                 raise OutputError(
                     f"{self.directory} is from another run: {_changes(stored, state)}; remove it or pass --restart"
@@ -145,20 +148,28 @@ class Spool:
             if leftover.name != _LOCK:
                 leftover.unlink(missing_ok=True)
 
-    def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
-        """State and notes that an earlier run left; OutputError for a directory that is none of ours."""
+    def _check_ours(self) -> None:
         if strange := [path.name for path in self.directory.iterdir() if not _OURS.fullmatch(path.name)]:
             raise OutputError(f"{self.directory} holds {strange[0]!r}, not m3rt's; move it or choose another name")
+
+    def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
+        """State and notes that an earlier run left. Raises OutputError when they are damaged."""
         try:
-            state = dict(json.loads((self.directory / _STATE).read_bytes()))
+            state = dict(_loaded(self.directory / _STATE))
             files = {int(file.stem): file for file in self.directory.glob("[0-9]*.json")}
             # A part that has lost its data is made again.
-            notes = {n: Note(**json.loads(file.read_bytes())) for n, file in files.items() if self._part(n).is_file()}
+            notes = {n: Note(**_loaded(file)) for n, file in files.items() if self._part(n).is_file()}
+            if not all(conforms(note, Note) for note in notes.values()):
+                raise ValueError("a note holds other values than counts and a hash")
             return state, notes
         except FileNotFoundError:
             return {}, {}
+        except OSError as error:
+            raise OutputError(
+                f"{self.directory} cannot be read: {error.strerror or error}; try again, or pass --restart"
+            ) from None
         except (ValueError, TypeError, RecursionError) as error:
-            raise OutputError(f"{self.directory} is damaged ({error}); remove it and start again") from None
+            raise OutputError(f"{self.directory} is damaged ({error}); remove it or pass --restart") from None
 
     def _write(self, path: Path, write: Callable[[Path], None]) -> None:
         aside = self.directory / f".{os.getpid()}"
@@ -193,8 +204,12 @@ def _target(out: Path, force: bool) -> Path:
     return target
 
 
+def _loaded(path: Path) -> Any:
+    return json.loads(read_bytes(path, _MOST_BYTES))
+
+
 def _dump(value: Any, path: Path) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _digest(chunk: Sequence[Record]) -> str:
