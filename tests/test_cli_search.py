@@ -498,3 +498,10 @@ def test_two_builds_of_one_index_do_not_mix(source: Path, tmp_path: Path) -> Non
     with pytest.raises(OutputError, match=r"another m3rt builds .* too; let one end"):
         late.run(second)
     assert HybridIndex(tmp_path / "out").info() == first.info()
+
+
+def test_an_instruction_set_that_is_none_is_one_line(index: Path) -> None:
+    environment = os.environ | {"M3RT_ISA": "mmx"}
+    done = subprocess.run([M3RT, "search", index, "text"], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"m3rt: error: M3RT_ISA is 'mmx', expected [^\n]+\n", done.stderr)

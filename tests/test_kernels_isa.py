@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from m3rt_kernels.isa import TABLE, host_features
 
-COMPILING = "m3rt: compiling kernels for this processor, once, for some 10 s (python -m m3rt_kernels does it ahead)\n"
+COMPILING = "m3rt: compiling kernels for this processor, once, for 10 to 30 s (python -m m3rt_kernels does it ahead)\n"
 # The script that each instruction set runs: it compares compiled scores with numpy's.
 COMPARE = """
 import sys

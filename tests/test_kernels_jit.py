@@ -34,7 +34,7 @@ print(sum_of_squares(4), sum_of_squares(n=3), sum(sum_of_squares.dispatcher().st
 """
 
 
-COMPILING = "m3rt: compiling kernels for this processor, once, for some 10 s (python -m m3rt_kernels does it ahead)\n"
+COMPILING = "m3rt: compiling kernels for this processor, once, for 10 to 30 s (python -m m3rt_kernels does it ahead)\n"
 told: list[str] = []  # what the processes said on stderr
 
 

@@ -54,7 +54,7 @@ def available() -> bool:
 def _tell() -> None:
     """Say once that there is something to wait for. Logged, so that an application can have it elsewhere."""
     _log.warning(
-        "m3rt: compiling kernels for this processor, once, for some 10 s (python -m m3rt_kernels does it ahead)"
+        "m3rt: compiling kernels for this processor, once, for 10 to 30 s (python -m m3rt_kernels does it ahead)"
     )
 
 

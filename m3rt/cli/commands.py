@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -72,6 +73,11 @@ def run(args: Sequence[str]) -> int:
         except M3rtError as error:
             say(f"error: {error}")
             return 2
+        except RuntimeError as error:
+            if not _is_setting(error):
+                raise
+            say(f"error: {error}")
+            return 2
         except KeyboardInterrupt as stop:
             say(f"interrupted; {stop}" if stop.args else "interrupted")
             return 130
@@ -84,3 +90,9 @@ def run(args: Sequence[str]) -> int:
             say(f"error: stdout cannot be written: {error.strerror or error}")
             return 2
     return 0
+
+
+def _is_setting(error: RuntimeError) -> bool:
+    """Whether the kernels, if they were imported at all, refuse what M3RT_ISA says."""
+    isa = sys.modules.get("m3rt_kernels.isa")
+    return isa is not None and isinstance(error, isa.SettingError)
