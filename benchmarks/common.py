@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import random
 import re
@@ -18,8 +17,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from m3rt.machine import conditions
-from m3rt.threads import available_cpus
+from m3rt.host.files import replacing
+from m3rt.host.machine import conditions
+from m3rt.host.threads import available_cpus
 
 PACKAGES = (
     "m3rt", "onnxruntime", "openvino", "numpy", "torch", "transformers", "FlagEmbedding", "sentence-transformers",
@@ -162,13 +162,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write aside and rename, so that after an interruption the old file or the new one is there."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    """After an interruption the old file or the new one is there."""
+    with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .shown import shown
+from .values.shown import shown
 
 _KEYS = ("dense_vecs", "sparse", "lexical_weights", "colbert_vecs", "n_tokens", "truncated")
 

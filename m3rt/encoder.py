@@ -14,18 +14,18 @@ import numpy as np
 from m3rt_kernels import scatter_max
 from numpy.typing import NDArray
 
-from .arguments import flag
-from .batching import plan
+from .batching.plan import plan
 from .bundle import DEFAULT, Bundle, open_bundle, portable
+from .bundle.manifest import Manifest
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .engines import Engine, Heads, Outputs, load_engine
-from .errors import EngineError, InputError, whole_number
-from .listing import items, listed
-from .manifest import Manifest
-from .pairs import pairs_of
+from .errors import EngineError, InputError
 from .scoring import check_weights, mappings, pair_scores
-from .shown import kind
-from .tokenizer import TokenIds, Tokenizer
+from .text.tokenizer import TokenIds, Tokenizer
+from .values.arguments import flag, whole_number
+from .values.listing import items, listed
+from .values.pairs import pairs_of
+from .values.shown import kind
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 

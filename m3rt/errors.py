@@ -11,9 +11,7 @@ M3rtError
     +-- DeviceMissing     the device asked for is not usable here
 """
 
-import operator
-
-from .shown import one_line, shown
+from .values.shown import one_line
 
 
 class M3rtError(Exception):
@@ -25,19 +23,6 @@ class M3rtError(Exception):
 
 class InputError(M3rtError, ValueError):
     """A text, option or argument is unusable."""
-
-
-def whole_number(name: str, value: object, low: int, high: int) -> int:
-    """`value` as an int in low..high; InputError names the option otherwise. A bool is no number."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)  # type: ignore[arg-type]
-    except Exception:  # a foreign object's own, too
-        raise InputError(f"{name} is {shown(value)}, expected a whole number") from None
-    if not low <= number <= high:
-        raise InputError(f"{name} is {shown(number)}, expected {low}..{high}")
-    return number
 
 
 class CheckpointError(M3rtError):

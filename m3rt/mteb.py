@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import choice_of, mapping_of
 from .embeddings import Embeddings
 from .encoder import M3Encoder
-from .errors import InputError, whole_number
+from .errors import InputError
 from .evaluation.dataset import Dataset, Texts
 from .evaluation.modes import MODES, WEIGHTS
 from .evaluation.pools import Task
 from .evaluation.views import embed
-from .floats import numbers
-from .listing import items, listed
-from .shown import kind, shown
-from .tokenizer import check_texts
+from .text.tokenizer import check_texts
+from .values.arguments import choice_of, mapping_of, whole_number
+from .values.floats import numbers
+from .values.listing import items, listed
+from .values.shown import kind, shown
 
 _BATCHES = "batches, each a mapping with text"
 

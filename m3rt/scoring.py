@@ -9,12 +9,12 @@ import numpy as np
 from m3rt_kernels import maxsim, sparse_dot, sparse_dot_rows
 from numpy.typing import NDArray
 
-from .arguments import mapping_of
 from .embeddings import Embeddings, MultiVectors, SparseVectors
 from .errors import InputError
-from .floats import numbers
-from .listing import listed
-from .shown import shown
+from .values.arguments import mapping_of
+from .values.floats import numbers
+from .values.listing import listed
+from .values.shown import shown
 
 
 def colbert_score(q_reps: NDArray[np.float32], p_reps: NDArray[np.float32]) -> float:

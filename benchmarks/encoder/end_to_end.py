@@ -15,10 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from m3rt import M3Encoder
-from m3rt.batching import plan
+from m3rt.batching.plan import plan
 from m3rt.bundle import open_bundle
 from m3rt.engines import Heads, load_engine
-from m3rt.tokenizer import Tokenizer
+from m3rt.text.tokenizer import Tokenizer
 
 from ..common import draw_texts, options, regime, report
 

@@ -43,7 +43,7 @@ def m3rt(spec: str) -> Peer:
 
     def load(material: Material) -> Calls:
         from m3rt import M3Encoder
-        from m3rt.batching import plan
+        from m3rt.batching.plan import plan
         from m3rt.bundle import open_bundle
         from m3rt.engines import Heads, load_engine
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import trange
 
 from m3rt import M3Encoder
-from m3rt.measure import memory
+from m3rt.tuning.speed import memory
 
 from ..common import options, regime, report
 

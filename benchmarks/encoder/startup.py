@@ -22,7 +22,7 @@ print([t1 - t0, t2 - t1, t3 - t2])
 """
 _LONG = """
 import m3rt, sys, time
-from m3rt.measure import memory
+from m3rt.tuning.speed import memory
 model = m3rt.M3Encoder(sys.argv[1], device="cpu", engine=sys.argv[2])
 start = time.perf_counter()
 out = model.encode("word " * 12000, max_length=int(sys.argv[3]))

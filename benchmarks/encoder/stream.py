@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from m3rt import M3Encoder
-from m3rt.measure import memory
+from m3rt.tuning.speed import memory
 
 from ..common import options, regime, report
 

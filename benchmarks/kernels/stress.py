@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 from m3rt_kernels import maxsim, maxsim_binary, maxsim_int8, pack_bits, quantize_int8
-from m3rt_kernels.isa import TABLE, InstructionSet, host_features, instruction_set
-from m3rt_kernels.jit import eager
+from m3rt_kernels.compiler.isa import TABLE, InstructionSet, host_features, instruction_set
+from m3rt_kernels.compiler.jit import eager
 
 from ..common import options
 
@@ -50,7 +50,7 @@ def storages() -> dict[str, Callable[[], Any]]:
 
 def twin(call: Callable[[], Any]) -> Any:
     """The scores of numpy."""
-    module: Any = import_module("m3rt_kernels.maxsim")
+    module: Any = import_module("m3rt_kernels.late_interaction.maxsim")
     native, module._native = module._native, lambda: None
     try:
         return call()

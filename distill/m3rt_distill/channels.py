@@ -30,8 +30,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from m3rt_export.digits import on_grid
-from m3rt_export.products import numbered, product, side
+from m3rt_export.compact.digits import on_grid
+from m3rt_export.compact.products import numbered, product, side
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional

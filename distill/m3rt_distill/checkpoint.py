@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from m3rt_export.config import read_config
-from m3rt_export.heads import FILES
-from m3rt_export.tensors import open_tensors
+from m3rt_export.checkpoint.config import read_config
+from m3rt_export.graph.heads import FILES
+from m3rt_export.tensors.reader import open_tensors
 
 from m3rt.errors import CheckpointError
+from m3rt.host.files import replacing_folder
 
 from .student import FIRST_POSITION, Shape, Student
 
@@ -32,9 +32,15 @@ _SPECIAL_TOKENS = {
 
 def save(student: Student, tokenizer_json: Mapping[str, Any], directory: Path) -> None:
     """Write the student to another directory, then rename it to `directory`, which it replaces."""
-    aside = directory.with_name(directory.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    part = directory.with_name(directory.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+    with replacing_folder(directory, part) as aside:
+        _write(student, tokenizer_json, aside)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _write(student: Student, tokenizer_json: Mapping[str, Any], aside: Path) -> None:
     torch.save(_tensors(student.backbone), aside / WEIGHTS)
     torch.save(_tensors(student.sparse_linear), aside / FILES["sparse"])
     torch.save(_tensors(student.colbert_linear), aside / FILES["colbert"])
@@ -51,8 +57,6 @@ def save(student: Student, tokenizer_json: Mapping[str, Any], directory: Path) -
     }
     for name, value in files.items():
         (aside / name).write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
-    shutil.rmtree(directory, ignore_errors=True)
-    os.replace(aside, directory)
 
 
 def load(directory: Path) -> Student:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from m3rt.errors import InputError
+from m3rt.host.files import replacing
 
 from .constants import PASSAGES
 from .data import Corpus, read_corpus
@@ -51,11 +51,9 @@ class Lessons:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def save(self, path: Path) -> None:
-        """Write all arrays to another file, then rename it."""
-        aside = path.with_suffix(".part")
-        with aside.open("wb") as file:
+        """Write all arrays, as a whole or not at all."""
+        with replacing(path) as aside, aside.open("wb") as file:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
-        os.replace(aside, path)
 
     @classmethod
     def read(cls, path: Path) -> Lessons:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from m3rt import M3Encoder
 from m3rt.errors import InputError
+from m3rt.host.files import replacing
 
 from .vocabulary import TOKENIZER, read_tokenizer
 
@@ -56,10 +56,8 @@ class Teacher:
         assert vectors is not None
         half = vectors.astype(np.float16)  # 11 bits, far finer than a student learns
         path = self._cache / f"{keys[0].hex()}.npz"
-        aside = path.with_suffix(".part")
-        with aside.open("wb") as file:
+        with replacing(path) as aside, aside.open("wb") as file:
             np.savez(file, keys=np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16), vectors=half)
-        os.replace(aside, path)
         self._known.update(zip(keys, half, strict=True))
 
 

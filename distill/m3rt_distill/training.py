@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from m3rt.errors import InputError
+from m3rt.host.files import replacing
 
 from .batches import SearchBatches, TeacherBatches
 from .channels import SCALAR_CHANNELS
@@ -48,13 +48,12 @@ class StageRun:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def save(self) -> None:
-        """Write model, mean, optimizer and history to another file, then rename it."""
-        aside = self.path.with_suffix(".part")
+        """Write model, mean, optimizer and history as a whole or not at all."""
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.mean:
             state["mean"] = self.mean.state_dict()
-        torch.save({**state, "step": self.step, "history": self.history}, aside)
-        os.replace(aside, self.path)
+        with replacing(self.path) as aside:
+            torch.save({**state, "step": self.step, "history": self.history}, aside)
         self.path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.history), "utf-8")
 
     def resume(self) -> None:

@@ -11,25 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from m3rt.bundle import Bundle, open_bundle, record
+from m3rt.bundle import Bundle, open_bundle
+from m3rt.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, Manifest, Precision, Source
+from m3rt.bundle.sessions import sessions
 from m3rt.errors import BundleError, CheckpointError, InputError, OutputError
-from m3rt.files import Busy, locked
-from m3rt.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, FileRecord, Manifest, Precision, Source
-from m3rt.sessions import sessions
-from m3rt.unigram import FILES as UNIGRAM_FILES
+from m3rt.host.files import Busy, FileRecord, locked, record, replacing_folder
+from m3rt.text.unigram import FILES as UNIGRAM_FILES
 
-from .build import OPERATORS, WEIGHTS, build
-from .config import Config, read_config
+from .checkpoint.config import Config, read_config
+from .checkpoint.json_file import MAX_JSON_BYTES
+from .checkpoint.source import Source as Checkpoint
+from .checkpoint.source import resolve
 from .golden import write_golden
-from .heads import FILES as HEAD_FILES
-from .heads import read_heads
-from .json_file import MAX_JSON_BYTES
+from .graph.build import OPERATORS, WEIGHTS, build
+from .graph.heads import FILES as HEAD_FILES
+from .graph.heads import read_heads
+from .graph.trace import trace
 from .memory import refuse_little_room
-from .source import Source as Checkpoint
-from .source import resolve
-from .tensors import open_tensors
+from .tensors.reader import open_tensors
 from .tokenizer_files import write_tokenizer
-from .trace import trace
 
 
 def export(
@@ -149,16 +149,13 @@ def _written_aside(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _alone(target):
             _remove_stale(target)
-            aside.mkdir()  # with the rights that the umask leaves, as the bundle will have them
-            yield aside
-            os.replace(aside, target)
+            with replacing_folder(target, aside):
+                yield aside
     except OSError as error:
         # Reading errors are CheckpointErrors by now: what is left is a full disk, permissions, a lost mount.
         raise OutputError(f"{target} cannot be written: {error.strerror or error}; nothing was kept") from error
     except MemoryError as error:
         raise OutputError(f"{target} cannot be written: out of memory; nothing was kept") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from m3rt.bundle import open_bundle
+from m3rt.bundle.golden import record
+from m3rt.bundle.manifest import GOLDEN
 from m3rt.encoder import M3Encoder
 from m3rt.engines import reference_engine
-from m3rt.golden import record
-from m3rt.manifest import GOLDEN
 
 from .texts import GOLDEN_TEXTS
 

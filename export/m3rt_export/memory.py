@@ -6,7 +6,7 @@ import mmap
 from pathlib import Path
 
 from m3rt.errors import OutputError
-from m3rt.threads import available_cpus
+from m3rt.host.threads import available_cpus
 
 # The tokenizers library starts a thread for each CPU, whose allocator reserves this much, and aborts the process when
 # an allocation fails: nothing can be caught then.

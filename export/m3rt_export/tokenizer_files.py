@@ -11,22 +11,22 @@ import marisa_trie
 import numpy as np
 from tokenizers import Tokenizer
 
+from m3rt.bundle.manifest import TOKENIZER
 from m3rt.errors import CheckpointError
-from m3rt.manifest import TOKENIZER
-from m3rt.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram
+from m3rt.text.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram
 
-from .config import Config
-from .json_file import understood
-from .panics import one_line
+from .checkpoint.config import Config
+from .checkpoint.json_file import understood
+from .checkpoint.panics import one_line
+from .checkpoint.tokenizer_json import read_tokenizer
 from .texts import GOLDEN_TEXTS, calibration_texts
-from .tokenizer_json import read_tokenizer
 
 _MODEL_KEYS = {"type", "unk_id", "vocab", "byte_fallback"}  # any other would change the ids in a way unknown here
 _UNKNOWN = "\U0010fffd"  # a character that no vocabulary has
 
 
 def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
-    """Write tokenizer.json without its indentation, which is half of XLM-R's file, and what m3rt.unigram reads.
+    """Write tokenizer.json without its indentation, which is half of XLM-R's file, and what m3rt.text.unigram reads.
 
     `source` is the checkpoint. Raises CheckpointError when its tokenizer cannot be used or has more ids than the model.
     """
@@ -74,7 +74,7 @@ def _check_ids(path: Path, tokenizer: dict[str, Any], ids: dict[str, int | None]
 
 
 def _is_plain(tokenizer: dict[str, Any]) -> bool:
-    """Whether m3rt.unigram gives the same ids as Hugging Face's tokenizers."""
+    """Whether m3rt.text.unigram gives the same ids as Hugging Face's tokenizers."""
     model = tokenizer["model"]
     if model.get("byte_fallback") or {key for key in model if model[key]} - _MODEL_KEYS:
         return False

@@ -1,13 +1,13 @@
 """Scoring kernels over ragged arrays (flat values + offsets); they know arrays only."""
 
-from .dense import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8
+from .compiler.warm import warm
+from .dense.scores import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8
 from .fusion import rrf, weighted_fusion
-from .inverted import InvertedIndex
-from .maxsim import maxsim, maxsim_binary, maxsim_int8
+from .inverted.index import InvertedIndex
+from .late_interaction.maxsim import maxsim, maxsim_binary, maxsim_int8
 from .quantize import pack_bits, quantize_int8
 from .sparse import scatter_max, sparse_dot, sparse_dot_rows
 from .top_k import top_k
-from .warm import warm
 
 __all__ = [
     "InvertedIndex",

@@ -1,6 +1,6 @@
 """python -m m3rt_kernels: compile every kernel now, as when a container's image is built."""
 
-from .warm import warm
+from .compiler.warm import warm
 
 if __name__ == "__main__":
     warm()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_array, check_csr, check_pointers, readonly
-from .jit import either, jit
+from .compiler.jit import either, jit
 from .parallel import run_ranges, split, thread_count
 
 _TILE = 128  # rows of a at a time: their weights for one term are eight vectors of 512 bits

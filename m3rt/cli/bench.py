@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import bar, emit_json, emit_text, size
-from .options import model_argument, runtime_options
+from .parts.console import bar, emit_json, emit_text, size
+from .parts.options import model_argument, runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -33,13 +33,13 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
 
     MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
-    from .. import measure
     from ..bundle import open_bundle
     from ..encoder import M3Encoder
     from ..engines import load_engine
-    from ..machine import conditions
-    from ..threads import available_cpus
-    from ..tuning import choose
+    from ..host.machine import conditions
+    from ..host.threads import available_cpus
+    from ..tuning import speed as measure
+    from ..tuning.profile import choose
 
     options = [f"--{name.replace('_', '-')}={value}" for name, value in runtime.items() if value is not None]
     bundle = open_bundle(model)
@@ -75,14 +75,14 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
 
 
 def _latencies(encoder: M3Encoder, budget: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    from ..measure import latency
+    from ..tuning.speed import latency
 
     for name, tokens in LATENCY.items():
         yield name, latency(encoder, tokens, **budget) if tokens <= encoder.manifest.max_tokens else None
 
 
 def _speeds(encoder: M3Encoder, budget: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    from ..measure import mixed_texts, text_of, throughput
+    from ..tuning.speed import mixed_texts, text_of, throughput
 
     limit = encoder.manifest.max_tokens
     count, tokens = BATCH

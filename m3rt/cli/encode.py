@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bundle import open_bundle, sha256
+from ..bundle import open_bundle
+from ..bundle.directory import sha256_of
+from ..bundle.manifest import MANIFEST
 from ..errors import EngineError, InputError
-from ..manifest import MANIFEST
-from ..texts import Record, TextFile, arguments, chunks
+from ..input import Record, TextFile, arguments, chunks
 from ..version import __version__
-from .console import bar, say
-from .options import FORMAT, input_option, model_option, runtime_options
+from .parts.console import bar, say
+from .parts.options import FORMAT, input_option, model_option, runtime_options
 
 if TYPE_CHECKING:
     from ..embeddings import Embeddings
     from ..encoder import M3Encoder
     from ..output.spool import Spool
-    from .meter import Meter
-    from .stdout import Stdout
+    from .parts.meter import Meter
+    from .parts.stdout import Stdout
 
 # Characters after which a chunk ends, however few its texts, with ColBERT vectors (4 kB a token) and without.
 _CHARACTERS = {True: 1 << 17, False: 1 << 20}
@@ -76,7 +77,7 @@ def command(
     if no_dense and not (sparse or colbert):
         raise click.UsageError("--no-dense leaves nothing to give, expected --sparse or --colbert with it.")
     from ..encoder import M3Encoder
-    from .meter import Meter
+    from .parts.meter import Meter
 
     bundle = open_bundle(model)
     options = {
@@ -88,7 +89,7 @@ def command(
     }
     state = {
         "m3rt": __version__,
-        "bundle": sha256(bundle.path / MANIFEST),
+        "bundle": sha256_of(bundle.path / MANIFEST),
         "input": source if source in (None, "-") else os.path.abspath(source),
         "input_format": input_format,
         "field": field,
@@ -112,7 +113,7 @@ def command(
 
 def _sink(out: str, state: dict[str, Any], force: bool, restart: bool) -> AbstractContextManager[Spool | Stdout]:
     from ..output.spool import Spool
-    from .stdout import Stdout
+    from .parts.stdout import Stdout
 
     return nullcontext(Stdout()) if out == "-" else Spool(Path(out), state, force=force, restart=restart)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .console import emit_json, emit_text, say
-from .options import runtime_options
+from .parts.console import emit_json, emit_text, say
+from .parts.options import runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -69,11 +69,11 @@ def command(
     from ..evaluation import read_dataset, task
     from ..evaluation.chart import chart as draw
     from ..evaluation.chart import check
-    from ..evaluation.extra import need
     from ..evaluation.modes import WEIGHTS
     from ..evaluation.report import conditions, languages, table, to_json
+    from ..host.extras import need
 
-    need("ir_measures", *["bm25s"] * bm25)
+    need("eval", "ir_measures", *["bm25s"] * bm25)
     if cross_lingual and language_pairs:
         raise click.UsageError("Expected --cross-lingual, all languages at once, or --language-pairs, not both.")
     among: Languages = "others" if cross_lingual else "each" if language_pairs else "own"
@@ -105,7 +105,7 @@ def command(
 
 def _evaluated(encoder: M3Encoder, task: Task, weights: Mapping[str, float], words: bool) -> Evaluation:
     from ..evaluation import evaluate
-    from .meter import Meter
+    from .parts.meter import Meter
 
     with Meter(len(task.data.corpus) + len(task.data.queries), 0) as meter:
         return evaluate(encoder, task, weights=weights, words=words, progress=meter.ran)
@@ -115,7 +115,7 @@ def _tuned(encoder: M3Encoder, path: str, among: Languages, most: int | None) ->
     from ..evaluation import read_dataset, task
     from ..evaluation.views import embed
     from ..evaluation.weights import tune
-    from .meter import Meter
+    from .parts.meter import Meter
 
     dev = task(read_dataset(path, split="dev", note=say), among=among, most=most, note=say)
     with Meter(len(dev.data.corpus) + len(dev.data.queries), 0) as meter:

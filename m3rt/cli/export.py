@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ..bundle import Bundle
+from ..bundle.manifest import EngineName, Precision
 from ..errors import CheckpointError, InputError
-from ..manifest import EngineName, Precision
-from .console import bar, emit_text, say, size
+from ..host.extras import missing
+from .parts.console import bar, emit_text, say, size
 
 if TYPE_CHECKING:
     from ..evaluation import Gate
@@ -62,9 +63,7 @@ def command(
     try:
         from m3rt_export.exporter import export
     except ModuleNotFoundError as error:
-        raise CheckpointError(
-            f'an export needs {error.name}, which is not installed; run: pip install "m3rt[export]"'
-        ) from None
+        raise CheckpointError(missing("an export", error.name or "a package", "export")) from None
     except (ImportError, MemoryError) as error:
         reason = " ".join(str(error).split()) or "out of memory"
         raise CheckpointError(f"what an export needs cannot be loaded: {reason:.200}") from None
@@ -80,7 +79,7 @@ def command(
     gates = _gates(bundle, exported) if verify else []
     emit_text(str(bundle.path))
     if gates:
-        from .gate import refuse
+        from .parts.gate import refuse
 
         refuse(bundle, gates)
 
@@ -89,7 +88,7 @@ def _gates(bundle: Bundle, exported: Callable[[str, Precision], Bundle]) -> list
     """Each engine's outputs beside those of a float32 export, which is removed afterwards."""
     from ..bundle import open_bundle
     from ..engines import usable
-    from .gate import pass_through, table
+    from .parts.gate import pass_through, table
 
     target = bundle.path.resolve()
     gates = []

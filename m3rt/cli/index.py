@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..texts import TextFile
-from .console import bar, emit_json, emit_text, say, size
-from .options import FORMAT, ID_FIELD, input_option, model_option, runtime_options
+from ..input import TextFile
+from .parts.console import bar, emit_json, emit_text, say, size
+from .parts.options import FORMAT, ID_FIELD, input_option, model_option, runtime_options
 
 if TYPE_CHECKING:
     from ..index import HybridIndex
-    from .feed import Feed
+    from .parts.feed import Feed
 
 _DENSE = ("int8", "float32", "binary", "binary+int8", "none")
 _COLBERT = ("none", "int8", "binary", "binary+int8")
@@ -79,7 +79,7 @@ def build(
 
     from ..encoder import M3Encoder
     from ..index import HybridIndex
-    from .feed import Feed
+    from .parts.feed import Feed
 
     settings: dict[str, Any] = {
         "dense": None if dense == "none" else dense,
@@ -108,7 +108,7 @@ def add(
     model: str | None, **runtime: Any,
 ) -> None:  # fmt: skip
     """Add documents to an index; those with an id that is there already are replaced."""
-    from .feed import Feed
+    from .parts.feed import Feed
 
     feed = Feed(
         TextFile(source, input_format, field, id_field, metadata=True, titles=True), commit_every, numbered=False
@@ -181,8 +181,8 @@ def opened(path: str, model: str | None, runtime: dict[str, Any]) -> HybridIndex
 
     from ..encoder import M3Encoder
     from ..index import HybridIndex
-    from ..index.directory import read
     from ..index.models import located
+    from ..index.store.directory import read
 
     where = Path(path)
     return HybridIndex(path, M3Encoder(model or located(where, read(where).model), **runtime))
@@ -197,7 +197,7 @@ def _feed(feed: Feed, index: HybridIndex, way_on: str) -> None:
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    from .feed import is_unfinished
+    from .parts.feed import is_unfinished
 
     settings, model = found["settings"], found["model"]
     yield "index", found["path"]

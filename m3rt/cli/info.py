@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from ..bundle import Bundle, open_bundle
-from ..manifest import Port
-from .console import emit_json, emit_text, size
-from .options import model_argument
+from ..bundle.manifest import Port
+from .parts.console import emit_json, emit_text, size
+from .parts.options import model_argument
 
 
 @click.command("info")

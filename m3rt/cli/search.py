@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ..errors import InputError
-from ..printable import plain
-from .console import emit_json, emit_styled, say
-from .options import runtime_options
+from ..values.printable import plain
+from .parts.console import emit_json, emit_styled, say
+from .parts.options import runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -137,8 +137,8 @@ def _tokens(encoder: M3Encoder, terms: Mapping[int, float]) -> dict[str, float]:
 
 def _shower(encoder: M3Encoder, mark: Callable[[str], str]) -> Callable[[Hit], str]:
     from ..bundle import open_bundle
-    from ..tokenizer import Tokenizer
-    from .snippet import snippet
+    from ..text.tokenizer import Tokenizer
+    from .parts.snippet import snippet
 
     tokenizer = Tokenizer.of(open_bundle(encoder.path))
 

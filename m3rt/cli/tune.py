@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .console import bar, emit_text, say, size
-from .options import model_argument
+from .parts.console import bar, emit_text, say, size
+from .parts.options import model_argument
 
 
 @click.command("tune")
@@ -29,10 +29,10 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     """
     from dataclasses import replace
 
-    from .. import tuning
     from ..bundle import open_bundle
     from ..engines import saved
-    from ..trials import tune
+    from ..tuning import profile as tuning
+    from ..tuning.tuner import tune
 
     bundle = open_bundle(model)
     tuning.make_folder(bundle)  # an unusable cache is told before a minute of work

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
-from .console import bar, emit_json, emit_text, say, size
-from .options import model_argument, runtime_options
+from .parts.console import bar, emit_json, emit_text, say, size
+from .parts.options import model_argument, runtime_options
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -50,9 +50,9 @@ def command(
     MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
     from ..bundle import check_hashes, open_bundle
+    from ..bundle.golden import check
     from ..encoder import M3Encoder
-    from ..golden import check
-    from ..tuning import check_saved
+    from ..tuning.profile import check_saved
 
     if (data or limits) and not against:
         raise InputError("--data and --limit compare with another bundle; name it with --against")
@@ -82,7 +82,7 @@ def command(
         say(f"error: {', '.join(wrong)} differ from what {model} gave when it was exported; export it again here")
         raise click.exceptions.Exit(1)
     if found:
-        from .gate import refuse, table
+        from .parts.gate import refuse, table
 
         if not as_json:
             emit_text(*table(found).splitlines())
@@ -100,10 +100,10 @@ def _gate(
 ) -> Gate:
     from ..bundle import open_bundle
     from ..evaluation import read_dataset, task
-    from ..evaluation.extra import need
-    from .gate import parsed, pass_through
+    from ..host.extras import need
+    from .parts.gate import parsed, pass_through
 
-    need(*["ir_measures"] * bool(data))
+    need("eval", *["ir_measures"] * bool(data))
     numbers, reference = parsed(limits), open_bundle(against)
     tasks = [task(read_dataset(path, split=split, note=say), most=most, note=say) for path in data]
     return pass_through(bundle, reference, runtime, tasks=tasks, limits=numbers)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import choice_of
 from ..encoder import M3Encoder
-from ..errors import InputError, whole_number
-from ..listing import listed
-from ..shown import shown
+from ..errors import InputError
+from ..values.arguments import choice_of, whole_number
+from ..values.listing import listed
+from ..values.shown import shown
 
 Devices = str | int | Iterable[str] | Iterable[int] | None
 

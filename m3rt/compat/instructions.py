@@ -6,8 +6,8 @@ from string import Formatter
 from typing import Any
 
 from ..errors import InputError
-from ..listing import listed
-from ..shown import shown
+from ..values.listing import listed
+from ..values.shown import shown
 
 _FIELDS = ("", "0", "1")  # instruction and text in turn, or by their numbers
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import flag
 from ..bundle import open_bundle
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder
-from ..errors import InputError, whole_number
-from ..listing import listed
+from ..errors import InputError
 from ..scoring import colbert_score, lexical_matching_score
-from ..shown import shown
+from ..values.arguments import flag, whole_number
+from ..values.listing import listed
+from ..values.shown import shown
 from .arguments import LARGEST, Devices, check_head, check_keywords, device_of
 from .instructions import instructed, instructed_texts
 from .tokenizer import CompatTokenizer

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import flag
 from ..bundle import Bundle
-from ..errors import whole_number
-from ..listing import listed
-from ..manifest import TOKENIZER
-from ..tokenizer import check_texts
-from ..unigram import fast_tokenizer
+from ..bundle.manifest import TOKENIZER
+from ..text.tokenizer import check_texts
+from ..text.unigram import fast_tokenizer
+from ..values.arguments import flag, whole_number
+from ..values.listing import listed
 
 
 class CompatTokenizer:

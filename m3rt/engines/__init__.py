@@ -8,12 +8,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, get_args
 
-from ..arguments import choice_of
 from ..bundle import Bundle
-from ..errors import EngineMissing, whole_number
-from ..manifest import EngineName
-from ..threads import available_cpus
-from ..tuning import Choice, choose
+from ..bundle.manifest import EngineName
+from ..errors import EngineMissing
+from ..host.extras import install
+from ..host.threads import available_cpus
+from ..tuning.profile import Choice, choose
+from ..values.arguments import choice_of, whole_number
 from .base import Engine, Heads, Outputs
 from .reopening import Reopening
 
@@ -72,7 +73,7 @@ def usable(bundle: Bundle) -> list[EngineName]:
 def _preferred(bundle: Bundle) -> EngineName:
     names = usable(bundle)
     if not names:
-        wanted = " or ".join(f'pip install "m3rt[{_EXTRAS[name]}]"' for name in bundle.manifest.engines)
+        wanted = " or ".join(install(_EXTRAS[name]) for name in bundle.manifest.engines)
         raise EngineMissing(f"{' or '.join(bundle.manifest.engines)} is not installed; run: {wanted}")
     return names[0]
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Manifest
 from ..errors import EngineError
-from ..manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
+from ..bundle.manifest import Precision
+from ..bundle.sessions import onnxruntime_session
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
-from ..manifest import Precision
-from ..sessions import onnxruntime_session
-from ..telemetry import silenced
-from ..threads import available_cpus
+from ..host.extras import install
+from ..host.telemetry import silenced
+from ..host.threads import available_cpus
 from .base import Heads, Outputs, Ports
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -173,8 +174,7 @@ def _choose(device: str, bundle: Bundle, available: list[str]) -> str:
         device = "cuda" if has_cuda and precision != "int8" else "cpu"
     if device == "cuda" and not has_cuda:
         raise DeviceMissing(
-            "cuda was asked for, but this onnxruntime has no CUDA; run: pip uninstall onnxruntime && "
-            'pip install "m3rt[gpu]"'
+            "cuda was asked for, but this onnxruntime has no CUDA; run: pip uninstall onnxruntime && " + install("gpu")
         )
     if device == "cuda" and precision == "int8":
         raise DeviceMissing(f"{bundle.path} is int8, whose kernels are for CPUs; export with --precision fp16 for cuda")
@@ -188,7 +188,7 @@ def _choose(device: str, bundle: Bundle, available: list[str]) -> str:
 
 def _missing(error: ImportError) -> str:
     if importlib.util.find_spec("onnxruntime") is None:
-        return 'onnxruntime is not installed; run: pip install "m3rt[cpu]" (or "m3rt[gpu]" for CUDA)'
+        return f'onnxruntime is not installed; run: {install("cpu")} (or "m3rt[gpu]" for CUDA)'
     return f"onnxruntime is installed but does not import: {_line(error)}"
 
 

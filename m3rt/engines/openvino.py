@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..cpu import has_bf16, has_vnni
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
-from ..telemetry import silenced
-from ..threads import available_cpus
+from ..host.cpu import has_bf16, has_vnni
+from ..host.extras import install
+from ..host.telemetry import silenced
+from ..host.threads import available_cpus
 from .base import Heads, Outputs, Ports
 
 # Padded tokens of a pass, and the tokens that a pass of its own costs (benchmarks/LOG.md).
@@ -131,7 +132,7 @@ def _openvino() -> Any:
             import openvino
     except ImportError as error:
         if importlib.util.find_spec("openvino") is None:
-            raise EngineMissing('openvino is not installed; run: pip install "m3rt[openvino]"') from None
+            raise EngineMissing(f"openvino is not installed; run: {install('openvino')}") from None
         raise EngineMissing(f"openvino is installed but does not import: {_line(error)}") from None
     return openvino
 

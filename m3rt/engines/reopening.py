@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import forks
+from ..host import forks
 from .base import Engine, Heads, Outputs
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from m3rt_kernels import top_k
 from numpy.typing import NDArray
 
-from .extra import need
+from ..host.extras import need
 from .modes import DEPTH
 from .pools import Task
 
@@ -39,7 +39,7 @@ def bm25(task: Task) -> list[NDArray[np.int64]]:
 
     Term statistics are of all documents. Raises InputError when bm25s is not installed.
     """
-    need("bm25s")
+    need("eval", "bm25s")
     import bm25s
 
     index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..host.extras import need
+from ..host.files import replacing
 from ..output import check_link
-from ..printable import plain
+from ..values.printable import plain
 from .evaluate import Evaluation
-from .extra import need
 from .measures import MAIN
 from .report import modes
 
@@ -43,14 +44,15 @@ def chart(ones: list[Evaluation], path: str | Path) -> None:
         axis.spines[["left", "bottom"]].set_color(_TEXT)
         axis.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, labelcolor=_TEXT)
         try:
-            figure.savefig(path, transparent=True, bbox_inches="tight", dpi=160)
+            with replacing(Path(path)) as aside:
+                figure.savefig(aside, format=Path(path).suffix[1:], transparent=True, bbox_inches="tight", dpi=160)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def check(path: str) -> None:
     """Raise InputError for a file name that no chart can have, or without matplotlib: before hours of work."""
-    need("matplotlib")
+    need("eval", "matplotlib")
     if Path(path).suffix.lower() not in SUFFIXES:
         raise InputError(f"the chart is {path!r:.80}, expected a name that ends in {', '.join(SUFFIXES)}")
     check_link(Path(path))

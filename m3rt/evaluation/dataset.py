@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..texts import Record, TextFile
+from ..input import Record, TextFile
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 _HEADER = {"query-id", "query_id", "query", "qid", "queryid", "topic"}

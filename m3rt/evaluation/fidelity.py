@@ -10,9 +10,9 @@ import numpy as np
 from m3rt_kernels import maxsim
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Manifest
 from ..embeddings import Embeddings, MultiVectors, SparseVectors
 from ..errors import InputError
-from ..manifest import Manifest
 
 NEIGHBOURS = 10
 TERMS = 10

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..host.extras import need
 from .dataset import Relevant
-from .extra import need
 
 MAIN = "nDCG@10"
 MEASURES = {MAIN: "nDCG@10", "Recall@100": "R@100", "MRR@10": "RR@10"}  # and their names in ir-measures
@@ -21,7 +21,7 @@ def measure(
 
     Raises InputError when ir-measures is not installed.
     """
-    need("ir_measures")
+    need("eval", "ir_measures")
     import ir_measures
 
     measures = {ir_measures.parse_measure(MEASURES[name]): name for name in names}

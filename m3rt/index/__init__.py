@@ -2,6 +2,6 @@
 
 from .hybrid import HybridIndex
 from .incoming import Added
-from .result import Hit, SearchResult
+from .search.result import Hit, SearchResult
 
 __all__ = ["Added", "Hit", "HybridIndex", "SearchResult"]

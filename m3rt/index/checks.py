@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..embeddings import Embeddings, SparseVectors
 from ..errors import InputError
-from ..shown import kind, shown
-from .manifest import Settings
+from ..values.shown import kind, shown
+from .store.manifest import Settings
 
 _ROWS = 1024  # checked at a time
 

@@ -10,29 +10,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from .. import forks
-from ..arguments import flag, path_of
 from ..bundle import DEFAULT, portable
 from ..embeddings import Embeddings
-from ..errors import InputError, whole_number
-from ..listing import listed
-from ..shown import shown
-from ..tokenizer import check_texts
-from . import directory, models
+from ..errors import InputError
+from ..host import forks
+from ..text.tokenizer import check_texts
+from ..values.arguments import flag, path_of, whole_number
+from ..values.listing import listed
+from ..values.shown import shown
+from . import models
 from .checks import check_embeddings, check_note
-from .documents import read_row
-from .facets import Filter
 from .incoming import Added, Incoming
-from .info import info, segment_faults
-from .keys import check_ids
-from .lexical import SparseQuery
-from .manifest import Manifest, Settings
-from .options import WEIGHTS, Mode, Options
-from .query import HEADS, Query, query_of
-from .ranking import Clock, Ranking, rank
-from .result import Hit, SearchResult
-from .snapshot import Snapshot, open_snapshot
-from .writer import Writer
+from .search.lexical import SparseQuery
+from .search.options import WEIGHTS, Mode, Options
+from .search.query import HEADS, Query, query_of
+from .search.ranking import Clock, Ranking, rank
+from .search.result import Hit, SearchResult
+from .store import directory
+from .store.documents import read_row
+from .store.facets import Filter
+from .store.info import info, segment_faults
+from .store.keys import check_ids
+from .store.manifest import Manifest, Settings
+from .store.snapshot import Snapshot, open_snapshot
+from .store.writer import Writer
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import mapping_of
 from ..bundle import open_bundle
-from ..chunking import Chunker
 from ..embeddings import Embeddings
 from ..errors import InputError
-from ..listing import listed
-from ..shown import shown
-from .columns import Source
-from .documents import Row, document_arrays
-from .facets import simple
-from .manifest import Settings
-from .precisions import COLBERT, DENSE
-from .vectors import encode
+from ..text.chunking import Chunker
+from ..values.arguments import mapping_of
+from ..values.listing import listed
+from ..values.shown import shown
+from .search.vectors import encode
+from .store.columns import Source
+from .store.documents import Row, document_arrays
+from .store.facets import simple
+from .store.manifest import Settings
+from .store.precisions import COLBERT, DENSE
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundle import DEFAULT, Bundle, open_bundle
-from ..bundle import sha256 as file_sha256
+from ..bundle.manifest import MANIFEST
 from ..errors import BundleError, HybridIndexError, InputError
-from ..manifest import MANIFEST
-from ..shown import shown
-from .manifest import Model
+from ..host.files import sha256 as file_sha256
+from ..values.shown import shown
+from .store.manifest import Model
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder

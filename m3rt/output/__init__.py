@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InputError, OutputError
+from ..host.extras import missing
 from .part import Part
 
 __all__ = ["FORMATS", "Format", "Part", "check_link", "format_of"]
@@ -42,7 +43,5 @@ def format_of(path: str | Path) -> Format:
     try:
         module: Any = import_module(FORMATS[suffix], __name__)
     except ImportError as error:
-        raise InputError(
-            f'{path} needs {error.name}, which is not installed; run: pip install "m3rt[{suffix[1:]}]"'
-        ) from None
+        raise InputError(missing(str(path), error.name or "a package", suffix[1:])) from None
     return module  # type: ignore[no-any-return]

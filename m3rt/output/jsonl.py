@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..printable import to_json
+from ..values.printable import to_json
 from .part import Part
 
 _DIGITS = 7

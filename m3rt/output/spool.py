@@ -16,9 +16,9 @@ from typing import Any, Self
 
 from ..embeddings import Embeddings
 from ..errors import OutputError
-from ..files import Busy, locked, read_bytes
-from ..manifest import conforms
-from ..texts import Record
+from ..host.files import Busy, locked, read_bytes, replacing
+from ..input import Record
+from ..values.schema import build, conforms
 from . import check_link, format_of
 from .part import Part
 
@@ -158,7 +158,7 @@ class Spool:
             state = dict(_loaded(self.directory / _STATE))
             files = {int(file.stem): file for file in self.directory.glob("[0-9]*.json")}
             # A part that has lost its data is made again.
-            notes = {n: Note(**_loaded(file)) for n, file in files.items() if self._part(n).is_file()}
+            notes = {n: build(Note, _loaded(file)) for n, file in files.items() if self._part(n).is_file()}
             if not all(conforms(note, Note) for note in notes.values()):
                 raise ValueError("a note holds other values than counts and a hash")
             return state, notes
@@ -172,14 +172,8 @@ class Spool:
             raise OutputError(f"{self.directory} is damaged ({error}); remove it or pass --restart") from None
 
     def _write(self, path: Path, write: Callable[[Path], None]) -> None:
-        aside = self.directory / f".{os.getpid()}"
-        try:
+        with replacing(path, self.directory / f".{os.getpid()}") as aside:
             write(aside)
-            with aside.open("r+b") as file:
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from FlagEmbedding import BGEM3FlagModel
 from transformers import AutoModel, AutoTokenizer
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "support"))
 from checkpoints import sentences, write_checkpoint  # noqa: E402
 
 ALL = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}

@@ -1,0 +1,101 @@
+"""The whole model as ONNX graphs, one for each engine, written straight from the checkpoint's tensors (no tracing)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from m3rt.bundle.manifest import EngineName, Graph, Precision
+
+from ..checkpoint.config import Config
+from .attention import fused_attention, standard_attention
+from .batch import Batch, Picked, batch
+from .builder import GraphBuilder
+from .calibrate import calibrate
+from .heads import HeadTensors, ports, wanted_rows, write_heads
+from .layers import EmbeddingTables, Fetch, LayerTensors, Operators, Ranges, embedding_tables, embeddings, layer
+from .linear import FloatLinear, Int8Linear, StandardInt8Linear
+from .weights import WeightsFile
+
+GRAPH = "model.onnx"
+WEIGHTS = "weights.bin"
+GRAPHS: dict[EngineName, str] = {"onnxruntime": GRAPH, "openvino": "model.openvino.onnx"}
+OPERATORS: Mapping[Precision, Mapping[EngineName, Operators]] = {
+    "fp32": {
+        "onnxruntime": Operators(FloatLinear(np.float32), fused_attention),
+        "openvino": Operators(FloatLinear(np.float32), standard_attention),
+    },
+    "fp16": {"onnxruntime": Operators(FloatLinear(np.float16), fused_attention)},
+    "int8": {
+        "onnxruntime": Operators(Int8Linear(), fused_attention),
+        "openvino": Operators(StandardInt8Linear(), standard_attention),
+    },
+}
+
+
+def build(
+    fetch: Fetch,
+    config: Config,
+    heads: HeadTensors | None,
+    precision: Precision,
+    engines: Sequence[EngineName],
+    directory: Path,
+    progress: Callable[[str], object],
+) -> Graph:
+    """Write a graph for each engine and WEIGHTS into `directory`, which holds tokenizer.json for calibration.
+
+    Reads one layer at a time, so that peak memory is a few layers whatever the model's size.
+    """
+    ranges: Iterator[Ranges | None] = repeat(None)
+    if precision == "int8":
+        ranges = calibrate(fetch, config, directory)
+    with WeightsFile(directory / WEIGHTS) as weights:
+        progress("embeddings")
+        tables = embedding_tables(fetch, config)
+        writers = {e: _Writer(weights, OPERATORS[precision][e], config, heads, tables) for e in engines}
+        del tables
+        count = config.architecture.layers
+        for index in range(count):
+            progress(f"layer {index + 1} of {count}")
+            tensors, found = LayerTensors.read(fetch, config, index), next(ranges)
+            for writer in writers.values():
+                writer.layer(index, tensors, found)
+        for writer in writers.values():
+            writer.heads(heads)
+    inputs, outputs = ports(config, heads)
+    for engine, writer in writers.items():
+        onnx.save(writer.graph.model(inputs, outputs), directory / GRAPHS[engine])
+    return Graph({engine: GRAPHS[engine] for engine in engines}, inputs, outputs)
+
+
+class _Writer:
+    """The graph of one engine while it is written, layer by layer."""
+
+    def __init__(
+        self,
+        weights: WeightsFile,
+        operators: Operators,
+        config: Config,
+        heads: HeadTensors | None,
+        tables: EmbeddingTables,
+    ) -> None:
+        self.graph = GraphBuilder(weights)
+        self._operators = operators
+        self._config = config
+        self._batch: Batch = batch(self.graph, config)
+        self._x = embeddings(self.graph, operators.linear, tables, config, self._batch)
+        self._wanted: Picked = wanted_rows(self.graph, config, self._batch, heads)
+
+    def layer(self, index: int, tensors: LayerTensors, ranges: Ranges | None) -> None:
+        last = index == self._config.architecture.layers - 1
+        picked = self._wanted if last else self._batch.all
+        with self.graph.scope(f"layer_{index}"):
+            self._x, _ = layer(self.graph, self._operators, tensors, self._config, self._batch, self._x, picked, ranges)
+
+    def heads(self, heads: HeadTensors | None) -> None:
+        with self.graph.scope("heads"):
+            write_heads(self.graph, self._operators.linear, self._config, self._wanted, self._x, heads)

@@ -1,0 +1,74 @@
+"""Ranges of the encoder's inner activations on calibration text, one float layer at a time.
+
+Only one layer's weights are in memory, whatever the model's size: the graph builder writes the layer alone,
+onnxruntime runs it, and its output is the next layer's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3rt.bundle.manifest import TOKENIZER, Port
+from m3rt.engines.onnxruntime import evaluate
+from m3rt.text.tokenizer import Tokenizer
+
+from ..checkpoint.config import Config
+from ..texts import calibration_texts
+from .attention import fused_attention
+from .batch import batch
+from .builder import GraphBuilder
+from .heads import INPUTS
+from .layers import Fetch, LayerTensors, Operators, Ranges, embedding_tables, layer
+from .linear import FloatLinear
+
+_TOKENS = 64  # of each calibration text
+
+
+def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]:
+    """Yield each layer's Ranges in turn; `directory` holds tokenizer.json. Takes one float forward pass."""
+    tokenizer = Tokenizer(directory / TOKENIZER, config.special_tokens)
+    tokens = tokenizer.encode(calibration_texts(), min(_TOKENS, config.max_tokens))
+    ids, mask = tokens.padded(np.arange(len(tokens.truncated)), config.special_tokens.pad)
+    feeds: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
+    kept = mask.reshape(-1).astype(bool)
+    float32 = Operators(FloatLinear(np.float32), fused_attention)
+
+    x = _embed(fetch, config, ids)
+    for index in range(config.architecture.layers):
+        g = GraphBuilder(None)
+        tensors = LayerTensors.read(fetch, config, index)
+        b = batch(g, config)
+        after, middle = layer(g, float32, tensors, config, b, "x_in", b.all)
+        g.output(after, "x")
+        g.output(middle, "middle")
+        out, inner = _run(g, {**feeds, "x_in": x}, ("x", "middle"), config)
+        yield Ranges(np.abs(x[kept]).max(axis=0), np.abs(inner[kept]).max(axis=0))
+        x = out
+
+
+def _embed(fetch: Fetch, config: Config, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The embedding block in numpy: as a graph it would need the whole word table in memory."""
+    tables = embedding_tables(fetch, config)
+    if config.first_position is None:
+        positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+    else:
+        tokens = ids != config.pad_id
+        positions = tokens.cumsum(axis=1) * tokens + config.pad_id
+    x = (tables.words[ids] + tables.places[positions]).reshape(-1, config.architecture.hidden_size)
+    x -= x.mean(axis=1, keepdims=True)
+    x /= np.sqrt((x * x).mean(axis=1, keepdims=True) + config.epsilon)
+    return x * tables.norm.gain + tables.norm.bias
+
+
+def _run(
+    g: GraphBuilder, feeds: dict[str, NDArray[Any]], names: tuple[str, ...], config: Config
+) -> list[NDArray[np.float32]]:
+    hidden = config.architecture.hidden_size
+    extra = [Port(n, "float32", ("rows", hidden)) for n in feeds if n == "x_in"]
+    model = g.model([*INPUTS, *extra], [Port(n, "float32", ("rows", hidden)) for n in names])
+    return evaluate(model.SerializeToString(), feeds, list(names))

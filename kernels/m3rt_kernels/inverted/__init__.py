@@ -1,0 +1,1 @@
+"""An inverted index of sparse vectors, and its exact search."""

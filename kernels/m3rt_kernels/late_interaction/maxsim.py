@@ -1,0 +1,249 @@
+"""MaxSim, the late-interaction score of ColBERT (arXiv:2004.12832), over ragged documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import check_ndarray
+from ..compiler import jit
+from ..parallel import run_ranges, thread_count
+from ..quantize import quantize_int8, unpack_bits
+from . import twin
+from .ragged import chosen, query_segments
+
+_PANEL_BYTES = 1 << 19  # of packed query tokens at a time: they stay in the second-level cache
+_DOCUMENT_NS = 20_000  # numpy's time for a document, and for a number: to unpack it, and for each query token
+_UNPACK_NS, _MULTIPLY_NS = 1.5, 0.05
+_WORTH_A_THREAD = 50_000_000  # multiplications, some 0.1 ms
+
+
+def maxsim(
+    query: NDArray[np.float32],
+    vectors: NDArray[np.float32] | NDArray[np.float16],
+    offsets: NDArray[np.int64],
+    *,
+    documents: NDArray[np.int64] | None = None,
+    query_offsets: NDArray[np.int64] | None = None,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """Mean over query tokens of the max over each document's tokens of the dot product.
+
+    query (nq, dim) float32, finite. vectors (total, dim) float32 of any dim, or float16 of a multiple of 8; mapped and
+    read-only arrays are read in place, others than C-contiguous are copied. offsets (n + 1,): document i owns rows
+    offsets[i]:offsets[i + 1]. `documents` are the indices of those to score, in any order; None is all n of them.
+    Returns a fresh (documents,) float32. A document or query without tokens scores 0. A product that is NaN is passed
+    over: a document of nothing else scores -inf.
+    With query_offsets (queries + 1,) `query` holds the tokens of several, and the result is (queries, documents).
+    Raises ValueError when shapes, dtypes, offsets or indices do not fit, and for a query that is not finite.
+
+    >>> maxsim(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), np.array([0, 1, 2])).tolist()
+    [0.5, 0.5]
+    """
+    _check(query, vectors, "vectors", (np.float32, np.float16))
+    if vectors.dtype == np.float16:
+        _check_eight(vectors.shape[1])
+    tokens = _Tokens(query, np.ones(len(query)), np.dtype(np.float32))
+    rows = _Rows(vectors.dtype.name, vectors, None, lambda part: vectors[part].astype(np.float32, copy=False))
+    return _score(tokens, rows, offsets, documents, query_offsets, threads)
+
+
+def maxsim_int8(
+    query: NDArray[np.float32],
+    codes: NDArray[np.int8],
+    scales: NDArray[np.float32],
+    offsets: NDArray[np.int64],
+    *,
+    documents: NDArray[np.int64] | None = None,
+    query_offsets: NDArray[np.int64] | None = None,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """maxsim() of the codes (total, dim) int8 and scales (total,) float32 that quantize_int8() makes of vectors.
+
+    The query's tokens are quantized in the same way, so the products are of integers and exact. dim is a multiple of 8.
+    """
+    _check(query, codes, "codes", (np.int8,))
+    _check_eight(codes.shape[1])
+    check_ndarray("scales", scales)
+    if scales.shape != codes.shape[:1] or scales.dtype != np.float32:
+        raise ValueError(
+            f"scales are {scales.dtype} {scales.shape}, expected float32 ({len(codes)},), one for each row"
+        )
+
+    def load(part: slice) -> NDArray[np.float32]:
+        return codes[part].astype(np.float32)
+
+    return _score(_quantized(query), _Rows("int8", codes, scales, load), offsets, documents, query_offsets, threads)
+
+
+def maxsim_binary(
+    query: NDArray[np.float32],
+    bits: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    *,
+    documents: NDArray[np.int64] | None = None,
+    query_offsets: NDArray[np.int64] | None = None,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """maxsim() estimated from the signs (total, dim // 8) uint8 that pack_bits() keeps of unit vectors.
+
+    The dot product of a query token q, quantized to int8, and a vector v is estimated by sqrt(pi / (2 dim)) times the
+    sum of q's components with v's signs: for directions without preferred axes the estimate is right on average
+    (RaBitQ, arXiv:2405.12497). To rank well, take some times more documents than are wanted by this estimate, and
+    score those alone with maxsim_int8(..., documents=best).
+    """
+    _check(query, bits, "bits", (np.uint8,))
+    tokens = _quantized(query, math.sqrt(math.pi / (2 * query.shape[1])))
+    return _score(tokens, _Rows("bits", bits, None, lambda part: unpack_bits(bits[part])), offsets, documents,
+                  query_offsets, threads)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Query tokens as they are multiplied, (nq, dim) float32 of which `dtype` holds each value, and what follows."""
+
+    values: NDArray[np.float32]
+    factors: NDArray[np.float64]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Document tokens: the kernel for their storage, the array, a scale for each row or none, and its twin's view."""
+
+    kernel: str
+    array: NDArray[Any]
+    scales: NDArray[np.float32] | None
+    load: Callable[[slice], NDArray[np.float32]]
+
+
+def _quantized(query: NDArray[np.float32], factor: float = 1.0) -> _Tokens:
+    codes, scales = quantize_int8(query)
+    return _Tokens(codes.astype(np.float32), scales.astype(np.float64) * factor, codes.dtype)
+
+
+def _check(query: Any, rows: Any, name: str, dtypes: tuple[Any, ...]) -> None:
+    check_ndarray("query", query)
+    check_ndarray(name, rows)
+    dim = tuple(n * (8 if name == "bits" else 1) for n in rows.shape[1:])
+    if query.ndim != 2 or rows.ndim != 2 or query.shape[1:] != dim or not query.shape[1]:
+        raise ValueError(
+            f"query is {query.shape} and {name} {rows.shape}, expected (nq, dim), (total, dim"
+            f"{' // 8' if name == 'bits' else ''})"
+        )
+    if query.dtype != np.float32 or rows.dtype not in dtypes:
+        wanted = " or ".join(np.dtype(d).name for d in dtypes)
+        raise ValueError(f"query is {query.dtype} and {name} {rows.dtype}, expected float32 and {wanted}")
+    if not np.isfinite(query).all():
+        raise ValueError("query holds NaN or infinity, expected finite numbers")
+
+
+def _check_eight(dim: int) -> None:
+    if dim % 8:
+        raise ValueError(f"vectors have {dim} dimensions, expected a multiple of 8")
+
+
+def _score(
+    tokens: _Tokens, rows: _Rows, offsets: Any, documents: Any, query_offsets: Any, threads: int | None
+) -> NDArray[np.float32]:
+    starts, ends = chosen(offsets, len(rows.array), documents)
+    segments, lengths = query_segments(query_offsets, len(tokens.values))
+    factors = tokens.factors / lengths[segments]
+    count, native = thread_count(threads), _native()
+    shape = len(lengths), len(starts)
+
+    def plain() -> NDArray[np.float64]:
+        out, values = np.zeros(shape), np.ascontiguousarray(tokens.values)
+        with np.errstate(over="ignore", invalid="ignore"):  # of vectors that are not finite
+            twin.score(values, factors, segments, rows.load, rows.scales, starts, ends, out)
+        return out
+
+    def compiled(kernel: Any) -> NDArray[np.float64]:
+        out = np.zeros(shape)
+        _score_natively(native, kernel, tokens, factors, segments, rows, starts, ends, count, out)
+        return out
+
+    if native is None:
+        scores = plain().astype(np.float32)
+    else:
+        numbers = int((ends - starts).sum()) * tokens.values.shape[1]
+        cost = _DOCUMENT_NS * len(starts) + numbers * (_UNPACK_NS + _MULTIPLY_NS * len(segments))
+        scores = jit.either(getattr(native, rows.kernel), cost, compiled, plain).astype(np.float32)
+    return scores[0] if query_offsets is None else scores
+
+
+@cache
+def _native() -> ModuleType | None:
+    """The compiled kernels; None without numba, or on a processor that they are not made for."""
+    if not jit.available():
+        return None
+    from ..compiler.isa import instruction_set
+
+    if instruction_set() is None:
+        return None
+    from . import native
+
+    return native
+
+
+def _score_natively(
+    native: Any,
+    kernel: Any,
+    tokens: _Tokens,
+    factors: NDArray[np.float64],
+    segments: NDArray[np.int64],
+    rows: _Rows,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    threads: int,
+    out: NDArray[np.float64],
+) -> None:
+    array = np.ascontiguousarray(rows.array)
+    scales = np.ones(native.MOST_ROWS, np.float32) if rows.scales is None else np.ascontiguousarray(rows.scales)
+    dim, row_bytes = tokens.values.shape[1], array.shape[1] * array.itemsize  # the stride of a single row is anything
+    block = max(1, _PANEL_BYTES // (dim * tokens.dtype.itemsize * native.LANES)) * native.LANES
+    covered = np.concatenate([[0], np.cumsum(ends - starts)])
+    for first in range(0, len(factors), block):
+        part = slice(first, first + block)
+        panel, bias = _pack(native, tokens.values[part], tokens.dtype)
+
+        def work(begin: int, end: int, panel: Any = panel, bias: Any = bias, part: slice = part) -> None:
+            best, scratch = np.empty(len(bias), np.float32), np.empty(native.scratch_bytes(panel.shape[1]), np.uint8)
+            kernel(
+                best, scratch, panel, bias, factors[part], segments[part], array.ctypes.data, row_bytes,
+                scales.ctypes.data, 0 if rows.scales is None else 4, starts, ends, begin, end, out,
+            )  # fmt: skip
+
+        heavy = int(covered[-1]) * len(factors[part]) * dim >= _WORTH_A_THREAD
+        bounds = _bounds(covered, 4 * threads if heavy and threads > 1 else 1)
+        run_ranges(work, bounds, threads)
+
+
+def _bounds(covered: NDArray[np.int64], parts: int) -> list[int]:
+    """Bounds of ranges of documents with about equally many tokens; covered[i] are those of the first i documents."""
+    marks = covered[-1] * np.arange(1, parts) // parts
+    inner = np.searchsorted(covered, marks, side="left")
+    return sorted({0, len(covered) - 1, *inner.tolist()})
+
+
+def _pack(
+    native: Any, values: NDArray[np.float32], dtype: np.dtype[Any]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Tokens as the tiles read them: panels of LANES tokens, four bytes of each in turn; and where totals start."""
+    whole = dtype.kind == "i"
+    lanes, count = native.LANES, -(-len(values) // native.LANES)
+    padded = np.zeros((count * lanes, values.shape[1]), f"i{native.CODE_BYTES}" if whole else dtype)
+    padded[: len(values)] = values
+    bias = np.zeros(len(padded), np.int32)
+    if whole and native.CODE_BYTES == 1:
+        bias -= 128 * padded.sum(axis=1, dtype=np.int32)
+    units = padded.view(np.uint32).reshape(count, lanes, -1)
+    panel = np.ascontiguousarray(units.transpose(0, 2, 1)).view(np.uint8)
+    return panel.reshape(count, -1), bias

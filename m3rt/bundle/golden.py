@@ -1,0 +1,89 @@
+"""Golden vectors: does this bundle give here what it gave where it was exported?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import BundleError
+from ..host.files import read_bytes
+from ..values.schema import parsed
+from . import Bundle
+from .manifest import GOLDEN
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder
+
+_MOST_BYTES = 1 << 26  # of golden.json; BGE-M3's has less than one MB
+COLBERT_WIDTH = 16  # components kept of each ColBERT vector: enough to prove parity, little to store
+
+# Largest length of a vector's difference, relative to the vector, between machines. int8 rounds activations, so that
+# a last-bit difference in float arithmetic can move a value by a whole step; as a cosine, .03 is .9995.
+TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 3e-2}
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenReport:
+    """Largest relative difference of each output over the golden texts, and what is allowed."""
+
+    texts: int
+    differences: dict[str, float]
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return all(d <= self.tolerance for d in self.differences.values())
+
+
+def record(model: M3Encoder, text: str) -> dict[str, Any]:
+    """The golden record of one text: its ids and all outputs that the bundle has, rounded to 6 decimals."""
+    m3 = model.manifest.kind == "m3"
+    out = model.encode(text, return_sparse=m3, return_colbert_vecs=m3)
+    assert out.dense_vecs is not None
+    result: dict[str, Any] = {
+        "text": text,
+        "input_ids": model.tokenize(text),
+        "dense_vecs": _rounded(out.dense_vecs[0]),
+    }
+    if out.lexical_weights is not None and out.colbert_vecs is not None:
+        result["lexical_weights"] = {str(i): round(w, 6) for i, w in out.lexical_weights[0].items()}
+        result["colbert_vecs"] = [_rounded(v[:COLBERT_WIDTH]) for v in out.colbert_vecs[0]]
+    return result
+
+
+def check(model: M3Encoder, bundle: Bundle) -> GoldenReport:
+    """Encode the golden texts again and compare. Raises BundleError when golden.json is damaged."""
+    try:
+        expected = parsed(read_bytes(bundle.file(GOLDEN), _MOST_BYTES))
+        pairs = [(e, record(model, e["text"])) for e in expected]
+        differences = {
+            "dense_vecs": max(_distance(e["dense_vecs"], r["dense_vecs"]) for e, r in pairs),
+            "input_ids": float(any(e["input_ids"] != r["input_ids"] for e, r in pairs)),
+        }
+        if model.manifest.kind == "m3":
+            differences["lexical_weights"] = max(_gap(e["lexical_weights"], r["lexical_weights"]) for e, r in pairs)
+            differences["colbert_vecs"] = max(_distance(e["colbert_vecs"], r["colbert_vecs"]) for e, r in pairs)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise BundleError(f"{bundle.path / GOLDEN} is damaged: {error!r:.200}; export the model again") from None
+    return GoldenReport(len(pairs), differences, TOLERANCE[model.manifest.precision])
+
+
+def _rounded(vector: Any) -> list[float]:
+    return [round(float(x), 6) for x in vector]
+
+
+def _distance(expected: Any, found: Any) -> float:
+    """Largest relative distance of a vector, or of a row of vectors, from what is expected; 0 where there are none."""
+    a, b = np.atleast_2d(np.asarray(expected, np.float64)), np.atleast_2d(np.asarray(found, np.float64))
+    if a.shape != b.shape:
+        return float("inf")
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that nobody exported
+        lengths = np.maximum(np.linalg.norm(a, axis=1), 1e-12)
+        return float((np.linalg.norm(a - b, axis=1) / lengths).max(initial=0))
+
+
+def _gap(expected: dict[str, float], found: dict[str, float]) -> float:
+    ids = sorted({*expected, *found})
+    return _distance([expected.get(i, 0.0) for i in ids], [found.get(i, 0.0) for i in ids]) if ids else 0.0

@@ -1,0 +1,216 @@
+"""The manifest `m3rt.json`: everything a runtime must know about a bundle, and nothing it must guess."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self, get_type_hints
+
+from ..errors import BundleError
+from ..host.files import FileRecord
+from ..values.schema import build, conforms, parsed, wanted
+from ..version import __version__
+
+FORMAT_VERSION = 1
+# As packaging has it, bounded.
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}((a|b|rc|\.post|\.dev)\d{1,4})?")
+_DEEPEST = 8  # levels of what `m3rt verify` keeps
+_LARGEST = 1 << 24  # pieces of a vocabulary, components of a vector
+MANIFEST = "m3rt.json"
+GOLDEN = "golden.json"
+TOKENIZER = "tokenizer.json"
+
+Kind = Literal["m3", "dense"]
+Pooling = Literal["cls", "mean"]
+Precision = Literal["fp32", "fp16", "int8"]
+EngineName = Literal["onnxruntime", "openvino"]
+# Where a session is: an engine's name, and where the same graph needs other options.
+Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]
+Optimization = Literal["disabled", "basic", "extended", "all"]  # onnxruntime's levels
+
+
+_IDS = {"input_ids", "attention_mask"}
+_INPUTS: dict[str, set[str]] = {
+    "m3": _IDS | {"return_dense", "return_sparse", "return_colbert_vecs"},
+    "dense": _IDS,
+}
+_OUTPUTS: dict[str, set[str]] = {
+    "m3": {"dense_vecs", "token_weights", "colbert_vecs"},
+    "dense": {"dense_vecs"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the weights came from: Hub id or directory name, commit, and the files that were read."""
+
+    id: str
+    revision: str | None
+    files: Mapping[str, FileRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Shape of the encoder; `colbert_dim` is 0 where there is no ColBERT head."""
+
+    model_type: str
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    vocab_size: int
+    colbert_dim: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """Token ids; `unused` are those that never carry a lexical weight."""
+
+    bos: int
+    eos: int
+    pad: int
+    unk: int
+
+    @property
+    def unused(self) -> tuple[int, int, int, int]:
+        return (self.bos, self.eos, self.pad, self.unk)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One graph input or output: numpy dtype name and shape, free dimensions by name."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph file for each engine that can run the bundle, all with the same ports and the same weights."""
+
+    files: Mapping[EngineName, str]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How an engine must open a graph to compute what it should, and what makes it fast on a CPU.
+
+    minimum_version: the oldest version of the engine that was tried and is right. config: entries by name.
+    """
+
+    minimum_version: str
+    optimization: Optimization
+    disabled_optimizers: tuple[str, ...]
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The parsed `m3rt.json`; field by field what the file holds."""
+
+    kind: Kind
+    precision: Precision
+    source: Source
+    architecture: Architecture
+    pooling: Pooling
+    special_tokens: SpecialTokens
+    max_tokens: int
+    graph: Graph
+    files: Mapping[str, FileRecord]
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    matryoshka_dims: tuple[int, ...] = ()
+    sessions: Mapping[Target, Session] = field(default_factory=dict)  # older bundles have none
+    fidelity: Mapping[str, Any] | None = None  # by engine: what `m3rt verify --against` found
+    format_version: int = FORMAT_VERSION
+    m3rt_version: str = __version__
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(Manifest).items():
+            if not conforms(value := getattr(self, name), kind):
+                raise BundleError(f"{MANIFEST}: {name} is {value!r:.80}, expected {wanted(kind)}")
+        if not _is_plain(self.fidelity, _DEEPEST):
+            raise BundleError(f"{MANIFEST}: fidelity is nested too deep or holds no plain numbers; export it again")
+        narrowest = {"hidden_size": 1, "colbert_dim": int(self.kind == "m3"), "vocab_size": 4}
+        for name, low in narrowest.items():
+            if not low <= (width := getattr(self.architecture, name)) <= _LARGEST:
+                raise BundleError(f"{MANIFEST}: {name} is {width}, expected {low}..{_LARGEST}")
+        if not 2 < self.max_tokens < 2**20:
+            raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
+        self._check_ports()
+        if max(self.special_tokens.unused) >= self.architecture.vocab_size:
+            raise BundleError(
+                f"{MANIFEST}: a special token is {max(self.special_tokens.unused)}, not in the vocabulary"
+            )
+        if not self.graph.files:
+            raise BundleError(f"{MANIFEST}: no graph is named, expected one for each engine; export the model again")
+        for file in self.graph.files.values():
+            if file not in self.files:
+                raise BundleError(f"{MANIFEST}: the graph {file!r:.80} is not among its files")
+
+    def _check_ports(self) -> None:
+        expected = _INPUTS[self.kind] | _OUTPUTS[self.kind]
+        found = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
+        if found != expected:
+            raise BundleError(
+                f"{MANIFEST}: the graph of a {self.kind} bundle has wrong ports: {sorted(found ^ expected)!s:.200}"
+            )
+        widths = {"dense_vecs": self.dim, "colbert_vecs": self.architecture.colbert_dim}
+        for port in self.graph.outputs:
+            if port.name in widths and port.shape[-1:] != (widths[port.name],):
+                raise BundleError(
+                    f"{MANIFEST}: {port.name} has shape {list(port.shape)}, expected to end in {widths[port.name]}"
+                )
+
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that have a graph in the bundle."""
+        return tuple(self.graph.files)
+
+    @property
+    def dim(self) -> int:
+        """Width of the dense vector."""
+        return self.architecture.hidden_size
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse and validate; BundleError names what is wrong."""
+        try:
+            raw = parsed(text)
+            version = raw["format_version"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise BundleError(f"{MANIFEST} is not a m3rt manifest ({error!r:.200}); export the model again") from None
+        if version != FORMAT_VERSION:
+            raise BundleError(_other_format(version, raw.get("m3rt_version")))
+        try:
+            return build(cls, raw)
+        except BundleError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"{MANIFEST} is damaged: {error!s:.200}; export the model again") from None
+
+
+def _other_format(version: object, m3rt_version: object) -> str:
+    """What to do with a bundle of another format; of what its file says only a version that is one is repeated."""
+    writer = m3rt_version if isinstance(m3rt_version, str) and _VERSION.fullmatch(m3rt_version) else None
+    shown = repr(version).strip("'")
+    return (
+        f"the bundle has format {shown:.20} (written by m3rt {writer or 'of an unknown version'}), this m3rt "
+        f"{__version__} reads format {FORMAT_VERSION}; run: pip install "
+        + (f'"m3rt>={writer}"' if writer else "--upgrade m3rt")
+    )
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether a value of parsed() is at most `depth` levels deep and its whole numbers are no longer than a float's."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in inner)
+    return not isinstance(value, int) or abs(value) < 2**63

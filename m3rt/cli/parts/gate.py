@@ -1,0 +1,89 @@
+"""The quality gate, as `m3rt verify --against` and `m3rt export --verify` run it and show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import InputError, OutputError
+from ...values.printable import plain
+from .console import say
+from .meter import Meter
+
+if TYPE_CHECKING:
+    from ...bundle import Bundle
+    from ...evaluation import Gate, Task
+
+
+def pass_through(
+    bundle: Bundle,
+    reference: Bundle,
+    runtime: Mapping[str, Any],
+    *,
+    tasks: Sequence[Task] = (),
+    limits: Mapping[str, float] | None = None,
+) -> Gate:
+    """Compare a bundle with its reference and keep the result in its manifest, where it can be written."""
+    from ...bundle import replace_manifest
+    from ...encoder import M3Encoder
+    from ...engines import load_engine
+    from ...evaluation import gate
+
+    options = dict(runtime)
+    batch_tokens = options.pop("batch_tokens", None)
+
+    def load(which: Bundle) -> tuple[str, M3Encoder]:
+        engine = load_engine(which, **options)
+        return engine.name, M3Encoder.with_engine(which, engine, batch_tokens=batch_tokens)
+
+    with Meter(None, 0) as meter:
+        found = gate(load, bundle, reference, tasks=tasks, limits=limits, progress=meter.ran)
+    kept = {**(bundle.manifest.fidelity or {}), found.engine: found.to_json()}
+    try:
+        replace_manifest(bundle, replace(bundle.manifest, fidelity=kept))
+    except OutputError as error:
+        say(f"warning: {error}; the result is not kept")
+    return found
+
+
+def table(found: Gate) -> str:
+    """The checks, one a line."""
+    of = plain(f", {', '.join(found.datasets)}") if found.datasets else ""
+    lines = [f"{found.engine} beside {found.reference}, {found.fidelity.texts} texts{of}:"]
+    for check in found.checks:
+        name, _, mode = check.name.partition(" ")
+        interval = f"  {found.changes[mode]}" if mode else ""
+        most = name in ("colbert_error", "ndcg_loss")
+        verdict = "ok" if check.passed else "FAILED"
+        lines.append(
+            f"  {check.name:<28}{check.value:>9.5f}  {'<=' if most else '>='} {check.limit:<8g}{verdict}{interval}"
+        )
+    return "\n".join(lines)
+
+
+def refuse(bundle: Bundle, found: Sequence[Gate]) -> None:
+    """End with status 1, and one line, if a check of any failed."""
+    failed = [f"{check.name} on {gate.engine}" for gate in found for check in gate.checks if not check.passed]
+    if failed:
+        say(
+            f"error: {', '.join(failed)}: {bundle.path} is too far from float32; use fp32, or allow more with "
+            "m3rt verify --limit"
+        )
+        raise click.exceptions.Exit(1)
+
+
+def parsed(limits: Sequence[str]) -> dict[str, float]:
+    """NAME=VALUE options as numbers. Raises InputError."""
+    from ...evaluation.gate import checked_limits
+
+    found = {}
+    for item in limits:
+        name, _, value = item.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96") from None
+    return checked_limits(found)

@@ -1,0 +1,79 @@
+"""Options that several commands share; each is an environment variable too, for containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ...bundle import DEFAULT
+from ...input import READERS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MODEL = "M3RT_MODEL"
+
+_RUNTIME = (
+    click.option("--device", default="auto", envvar="M3RT_DEVICE", show_envvar=True, help="auto, cpu or cuda."),
+    click.option(
+        "--engine", default="auto", envvar="M3RT_ENGINE", show_envvar=True, help="auto, onnxruntime or openvino."
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        envvar="M3RT_THREADS",
+        show_envvar=True,
+        help="CPU threads; by default the CPUs that affinity and cgroup grant.",
+    ),
+    click.option(
+        "--batch-tokens",
+        type=click.IntRange(min=1),
+        envvar="M3RT_BATCH_TOKENS",
+        show_envvar=True,
+        help="Padded tokens of a forward pass: more for a GPU, less for little memory.",
+    ),
+)
+
+
+def runtime_options(command: Command) -> Command:
+    """--device, --engine, --threads and --batch-tokens, named as M3Encoder's arguments."""
+    for option in reversed(_RUNTIME):
+        command = option(command)
+    return command
+
+
+def model_argument(command: Command) -> Command:
+    """MODEL, which M3RT_MODEL may give instead."""
+    return click.argument("model", envvar=MODEL, default=DEFAULT)(command)
+
+
+def model_option(command: Command) -> Command:
+    """-m, which M3RT_MODEL may give instead."""
+    about = "The directory of a bundle; m3-tiny comes with m3rt."
+    return click.option("-m", "--model", default=DEFAULT, envvar=MODEL, show_envvar=True, help=about)(command)
+
+
+FORMAT = click.option("--input-format", type=click.Choice(list(READERS)), help="By default the file's suffix says.")
+ID_FIELD = click.option("--id-field", help="The key or column that holds the id.  [default: _id, else id]")
+
+
+def input_option(about: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """-i FILE, as `source`, which click would let the last of several win."""
+    return click.option(
+        "-i",
+        "--input",
+        "source",
+        metavar="FILE",
+        required=required,
+        multiple=True,
+        callback=_one,
+        type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+        help=about,
+    )
+
+
+def _one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+    if len(values) > 1:
+        raise click.UsageError(f"Expected one -i, got {len(values)}; join the files, as by cat A B, and read -i -.")
+    return values[0] if values else None

@@ -1,0 +1,49 @@
+"""What a measured number depends on: processor, CPUs granted, versions. Quick to read, so that it can be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from contextlib import suppress
+from typing import Any
+
+from ..version import __version__
+from .cpu import flags, processor
+from .threads import available_cpus
+
+# Features that kernels are chosen by, and weights packed for.
+_FLAGS = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16",
+    "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16", "sme", "sme2",
+)  # fmt: skip
+_ARM = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
+_DISTRIBUTION = re.compile(r"(onnxruntime|onnxruntime_gpu|openvino)-([^-]+)\.dist-info")
+
+
+def conditions() -> dict[str, Any]:
+    """What must be equal for a profile to hold here, as JSON has it."""
+    return {"cpu": _cpu(), "cpus": available_cpus(), "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of m3rt and of each engine's package that is installed, without importing any.
+
+    importlib.metadata would give the same in 40 ms.
+    """
+    found: dict[str, str] = {}
+    for directory in sys.path:
+        with suppress(OSError):
+            for match in filter(None, map(_DISTRIBUTION.fullmatch, os.listdir(directory or "."))):
+                found.setdefault(match[1].replace("_", "-"), match[2])
+    return {"m3rt": __version__, **dict(sorted(found.items()))}
+
+
+def _cpu() -> str:
+    found = processor()
+    # 64-bit ARM Linux names no model, but numbers for it.
+    numbers = " ".join(f"{key.removeprefix('CPU ')} {found[key]}" for key in _ARM if key in found)
+    model = found.get("model name") or platform.processor() or platform.machine()
+    name = " ".join(part for part in (model, numbers) if part)
+    return f"{name} ({' '.join(flag for flag in _FLAGS if flag in flags()) or 'no vector flags'})"

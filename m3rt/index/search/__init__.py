@@ -1,0 +1,1 @@
+"""A question to ranked hits, over a snapshot of the store. Knows no paths."""

@@ -1,0 +1,50 @@
+"""Lexical weights, as an index stores and scores them: rows for exact scores, an inverted index to search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from m3rt_kernels import InvertedIndex
+from numpy.typing import NDArray
+
+from ..store.columns import Arrays, ragged
+from ..store.segment import Segment
+from .vectors import Alive, Found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseQuery:
+    """A query's token ids (n,) int32, sorted and distinct, and their weights (n,) float32."""
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    threads: int | None
+
+    def find(self, segment: Segment, k: int, alive: Alive) -> Found:
+        """The k best rows of a segment that share a term, and their scores."""
+        index: InvertedIndex = segment.inverted
+        return index.search(self.ids, self.weights, k, alive=alive, threads=self.threads)
+
+    def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The sum over shared terms of the product of weights, for rows of a segment."""
+        offsets = segment.arrays["sparse.offsets"]
+        products = self._products(segment.arrays, ragged(offsets, rows))
+        owners = np.repeat(np.arange(len(rows)), offsets[rows + 1] - offsets[rows])
+        return np.bincount(owners, products, len(rows)).astype(np.float32)
+
+    def shared(self, segment: Segment, row: int) -> dict[int, float]:
+        """What each term that a row shares adds to its score, the largest first."""
+        places = np.arange(*segment.arrays["sparse.offsets"][row : row + 2])
+        products = self._products(segment.arrays, places)
+        order = np.argsort(-products, kind="stable")[: np.count_nonzero(products)]
+        return dict(
+            zip(segment.arrays["sparse.indices"][places[order]].tolist(), products[order].tolist(), strict=True)
+        )
+
+    def _products(self, arrays: Arrays, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        ids, values = arrays["sparse.indices"][places], arrays["sparse.values"][places]
+        if not len(self.ids):
+            return np.zeros(len(ids), np.float32)
+        terms = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[terms] == ids, self.weights[terms], np.float32(0)) * values

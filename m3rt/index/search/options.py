@@ -1,0 +1,104 @@
+"""How to search: every option, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from ...errors import InputError
+from ...values.arguments import choice_of, flag, mapping_of, whole_number
+from ...values.shown import kind, shown
+from ..store.facets import Filter, Scalar, simple
+from ..store.manifest import Settings
+
+Mode = Literal["hybrid", "dense", "sparse", "colbert"]
+VIEWS = ("dense", "sparse", "colbert")
+# Of dense, sparse and ColBERT scores: the paper's for MIRACL (arXiv:2402.03216, section 4.1).
+WEIGHTS = (1.0, 0.3, 1.0)
+MOST = 1 << 20  # hits and candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to search; see HybridIndex.search."""
+
+    k: int = 10
+    mode: Mode = "hybrid"
+    fusion: Literal["rrf"] | Sequence[float] = WEIGHTS
+    candidates: int = 100
+    rerank: bool = True
+    filter: Filter | None = None
+
+    def __post_init__(self) -> None:
+        whole_number("k", self.k, 1, MOST)
+        whole_number("candidates", self.candidates, 1, MOST)
+        choice_of("mode", self.mode, get_args(Mode))
+        flag("rerank", self.rerank)
+        if not self.is_rrf:
+            _check_weights(self.fusion)
+        if self.filter is not None:
+            object.__setattr__(self, "filter", _checked_filter(self.filter))
+
+    @property
+    def is_rrf(self) -> bool:
+        """Whether ranks are fused; arrays of weights are not to be compared with a text."""
+        return isinstance(self.fusion, str) and self.fusion == "rrf"
+
+    @property
+    def weights(self) -> dict[str, float] | None:
+        """The weight of each view, the largest 1, None for RRF."""
+        if self.is_rrf:
+            return None
+        weights = [float(weight) for weight in self.fusion]
+        return {view: weight / max(weights) for view, weight in zip(VIEWS, weights, strict=True)}
+
+    def views(self, settings: Settings) -> list[str]:
+        """The views that a search looks at, ColBERT last.
+
+        Raises InputError for a mode that is not stored, and for weights that leave nothing of what is stored.
+        """
+        stored = [name for name in VIEWS if getattr(settings, name)]
+        if self.mode != "hybrid":
+            if self.mode not in stored:
+                raise InputError(f"the index stores no {self.mode} vectors, only {', '.join(stored)}; use one of those")
+            return [self.mode]
+        first = [name for name in stored if name != "colbert"]
+        views = stored if self.rerank or not first else first
+        if self.weights is not None and not any(self.weights[view] for view in views):
+            weights = ", ".join(f"{float(weight):g}" for weight in self.fusion)
+            raise InputError(
+                f"fusion is ({weights}) for dense, sparse, colbert, but this search has {' and '.join(views)} only; "
+                "give one of those a weight above 0"
+            )
+        return views
+
+
+def _checked_filter(wanted: object) -> Filter:
+    if not isinstance(wanted, Mapping):
+        raise InputError(f"filter is a {kind(wanted)}, expected {{field: value}}")
+    found: dict[str, Scalar | tuple[Scalar, ...]] = {}
+    for name, value in mapping_of("filter", wanted, "{field: value}").items():
+        several = tuple(map(simple, value)) if isinstance(value, list | tuple) and value else None
+        values = (simple(value),) if several is None else several
+        if not isinstance(name, str) or not all(isinstance(one, Scalar) for one in values):
+            expected = "a string, number, boolean or None, or a list of such for any of them"
+            raise InputError(f"filter has {shown(name)}: {shown(value)}, expected {expected}")
+        found[name] = values[0] if several is None else values
+    return found
+
+
+def _check_weights(weights: object) -> None:
+    try:
+        values = np.asarray(weights, np.float64)
+        good = (
+            not isinstance(weights, str) and values.shape == (3,) and np.isfinite(values).all() and (values >= 0).all()
+        )
+    except Exception:  # a foreign object's own, too
+        good = False
+    if not good or not values.any():
+        raise InputError(
+            f"fusion is {shown(weights)}, expected 'rrf' or three weights >= 0 for dense, sparse, colbert, not all 0"
+        )

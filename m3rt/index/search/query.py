@@ -1,0 +1,66 @@
+"""A query: one text's embeddings, checked against what an index stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...embeddings import Embeddings
+from ...errors import InputError
+from ..store.manifest import Settings
+from ..store.segment import Segment
+from .lexical import SparseQuery
+from .vectors import Alive, ColbertQuery, DenseQuery, Found
+
+
+class View(Protocol):
+    """One of the three views of a query, which can search a segment and score its rows."""
+
+    def find(self, segment: Segment, k: int, alive: Alive) -> Found: ...
+    def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]: ...
+
+
+Query = Mapping[str, View]  # by "dense", "sparse", "colbert"
+
+HEADS = {"dense": "return_dense", "sparse": "return_sparse", "colbert": "return_colbert_vecs"}
+
+
+def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> Query:
+    """The views of text i that a search needs. Raises InputError for one that is missing, not finite or too wide."""
+    return {view: _MADE[view](out, i, settings, threads) for view in views}
+
+
+def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+    vector = _floats("dense", i, None if out.dense_vecs is None else out.dense_vecs[i], settings.dense_dim)
+    return DenseQuery(vector, threads)
+
+
+def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+    ids, weights = out.sparse.row(i) if out.sparse is not None else (np.zeros(0, np.int32), None)
+    weights = _floats("sparse", i, weights)
+    if (ids[1:] <= ids[:-1]).any() or (weights < 0).any():
+        raise InputError(f"the lexical weights of query {i} need sorted, distinct ids and weights >= 0")
+    return SparseQuery(np.ascontiguousarray(ids, np.int32), weights, threads)
+
+
+def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+    return ColbertQuery(
+        _floats("colbert", i, None if out.multi is None else out.multi.row(i), settings.colbert_dim), threads
+    )
+
+
+_MADE = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}
+
+
+def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = None) -> NDArray[np.float32]:
+    if values is None:
+        raise InputError(f"query {i} has no {view} output, which this search needs; encode it with {HEADS[view]}")
+    if width is not None and values.shape[-1] != width:
+        raise InputError(f"the {view} vectors of query {i} have {values.shape[-1]} components, expected {width}")
+    found = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(found).all():
+        raise InputError(f"the {view} output of query {i} is not finite")
+    return found

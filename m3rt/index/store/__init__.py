@@ -1,0 +1,1 @@
+"""An index on disk: ids, arrays, segments and commits. Knows no query."""

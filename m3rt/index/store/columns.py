@@ -1,0 +1,100 @@
+"""The arrays of a segment, and how rows of several segments become one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...host.files import FileRecord
+from .arrays import BLOCK, write_array
+from .manifest import Settings
+from .precisions import COLBERT, DENSE, Part
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An array with an item for each row, or for each item that `group`.offsets gives to a row."""
+
+    name: str
+    dtype: str
+    width: int = 0  # 0: items are scalars
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Arrays of rows, and which of the rows to take: keep (rows,) bool, None for all."""
+
+    arrays: Arrays
+    keep: NDArray[np.bool_] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def rows(self) -> NDArray[np.int64]:
+        """The rows to take, in order."""
+        return np.arange(len(self.arrays["keys"])) if self.keep is None else np.flatnonzero(self.keep)
+
+
+def columns(settings: Settings) -> tuple[Column, ...]:
+    """The columns that every segment of an index has; what is derived from them is not among them."""
+    found = [
+        Column("documents.bytes", "u1", group="documents"),
+        Column("keys", "u8"),
+        Column("facets.keys", "u8", group="facets"),
+    ]
+    if settings.dense:
+        found += _vectors("dense", DENSE[settings.dense], settings.dense_dim, None)
+    if settings.sparse:
+        found += [Column("sparse.indices", "i4", group="sparse"), Column("sparse.values", "f4", group="sparse")]
+    if settings.colbert:
+        found += _vectors("colbert", COLBERT[settings.colbert], settings.colbert_dim, "colbert")
+    return tuple(found)
+
+
+def write_columns(directory: Path, layout: Sequence[Column], sources: Sequence[Source]) -> dict[str, FileRecord]:
+    """Write the kept rows of all sources, one after the other; a file for each column and each group's offsets."""
+    kept = [source.rows() for source in sources]
+    count = sum(map(len, kept))
+    files: dict[str, FileRecord] = {}
+    totals: dict[str | None, int] = {None: count}
+    for group in dict.fromkeys(column.group for column in layout if column.group):
+        name = f"{group}.offsets"
+        pairs = zip(sources, kept, strict=True)
+        lengths = np.concatenate([np.diff(source.arrays[name])[rows] for source, rows in pairs])
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        totals[group] = int(offsets[-1])
+        files[f"{name}.npy"] = write_array(directory / f"{name}.npy", "<i8", offsets.shape, [offsets])
+    for column in layout:
+        shape = (totals[column.group], *([column.width] if column.width else []))
+        file = f"{column.name}.npy"
+        files[file] = write_array(directory / file, f"<{column.dtype}", shape, _blocks(column, sources, kept))
+    return files
+
+
+def ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places of all items of `rows`, row after row, fresh (total,) int64."""
+    starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+    return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+
+
+def _blocks(column: Column, sources: Sequence[Source], kept: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[Any]]:
+    for source, rows in zip(sources, kept, strict=True):
+        array = source.arrays[column.name]
+        places = rows if column.group is None else ragged(source.arrays[f"{column.group}.offsets"], rows)
+        size = max(1, BLOCK // max(1, array.dtype.itemsize * max(column.width, 1)))
+        yield from (array[places[i : i + size]] for i in range(0, len(places), size))
+
+
+def _vectors(view: str, parts: Mapping[str, Part], dim: int, group: str | None) -> Iterable[Column]:
+    for name, part in parts.items():
+        yield Column(f"{view}.{name}", part.dtype, dim // part.components if part.components else 0, group)

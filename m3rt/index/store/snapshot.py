@@ -1,0 +1,130 @@
+"""A snapshot: the segments of one commit as one sequence of rows, which any number of threads may read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from ..search.vectors import Alive, Found
+from . import directory
+from .arrays import Damage
+from .facets import Filter, filter_rows, has_field
+from .manifest import Manifest
+from .segment import Segment, open_segment, reading
+
+Search = Callable[[Segment, int, Alive], Found]
+Score = Callable[[Segment, NDArray[np.int64]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Segments that can be read, the first row of each and after the last the total, and what is wrong with others."""
+
+    manifest: Manifest
+    segments: tuple[Segment, ...]
+    bases: NDArray[np.int64]
+    damaged: Mapping[str, str]
+
+    def masks(self, wanted: Filter | None) -> list[Alive]:
+        """Which rows of each segment may be found: the living, with all of the wanted metadata."""
+        if not wanted:
+            return [segment.alive for segment in self.segments]
+        for field in wanted:
+            if self.segments and not any(has_field(s.arrays, field) for s in self.segments):
+                raise InputError(f"filter names the field {field!r:.60}, which no document of the index has")
+        filtered = [(s.alive, filter_rows(s.arrays, wanted)) for s in self.segments]
+        return [kept if alive is None else kept & alive for alive, kept in filtered]
+
+    def search(self, find: Search, k: int, masks: Sequence[Alive]) -> Found:
+        """The k best rows of all segments and their scores, best first; `find` searches one segment.
+
+        Equal scores come in the order of sorted(), also where only some of them are among the k best.
+        """
+        found = []
+        for segment, base, mask in zip(self.segments, self.bases[:-1], masks, strict=True):
+            if mask is None or mask.any():
+                with reading(segment.record):
+                    rows, scores = _with_ties(find, segment, k, mask)
+                found.append((rows + base, scores))
+        if not found:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        rows, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        order = self.sorted(rows, scores)[:k]
+        return rows[order], scores[order]
+
+    def sorted(self, rows: NDArray[np.int64], scores: NDArray[Any]) -> NDArray[np.int64]:
+        """The places of `rows`, best score first; equal ones by their documents' keys, which no write changes.
+
+        Chunks of a document stay together and in order in every write, so that rows decide between those.
+        """
+        keys = np.empty(len(rows), np.uint64)
+        owners = np.searchsorted(self.bases, rows, "right") - 1
+        for i in np.unique(owners):
+            mine = owners == i
+            keys[mine] = self.segments[i].arrays["keys"][rows[mine] - self.bases[i]]
+        return np.lexsort((rows, keys, -scores))
+
+    def scores(self, score: Score, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The scores of `rows`, in their order; `score` scores rows of one segment."""
+        owners = np.searchsorted(self.bases, rows, "right") - 1
+        found = np.empty(len(rows), np.float32)
+        for i in np.unique(owners):
+            mine = owners == i
+            with reading(self.segments[i].record):
+                found[mine] = score(self.segments[i], rows[mine] - self.bases[i])
+        return found
+
+    def place(self, row: int) -> tuple[Segment, int]:
+        """The segment of a row, and its place there."""
+        i = int(np.searchsorted(self.bases, row, "right")) - 1
+        return self.segments[i], row - int(self.bases[i])
+
+    def keys(self, rows: NDArray[np.int64]) -> list[int]:
+        """The key of each row's document; rows of one document share it."""
+        return [int(s.arrays["keys"][r]) for s, r in map(self.place, rows.tolist())]
+
+
+def open_snapshot(path: Path, told: Container[str] = ()) -> Snapshot:
+    """The last commit. Segments that are damaged are left out with a warning each, but for those `told` before.
+
+    Raises HybridIndexError when there is no index, or when a file of it cannot be read just now.
+    """
+    while True:
+        manifest = directory.read(path)
+        snapshot = _opened(path, manifest)
+        # A writer may have replaced segments between the manifest and their files: then there is a later commit.
+        if not snapshot.damaged or directory.read(path) == manifest:
+            break
+    for name, fault in snapshot.damaged.items():
+        if name not in told:
+            warnings.warn(f"{path}: segment {name} is left out: {fault}", stacklevel=3)
+    return snapshot
+
+
+def _with_ties(find: Search, segment: Segment, k: int, mask: Alive) -> Found:
+    """The k best rows of a segment, and all others whose score is that of the last."""
+    asked = k + 1
+    while True:
+        rows, scores = find(segment, asked, mask)
+        if len(rows) < asked or scores[-1] < scores[k - 1]:
+            kept = slice(None) if len(rows) <= k else scores >= scores[k - 1]
+            return rows[kept], scores[kept]
+        asked *= 2
+
+
+def _opened(path: Path, manifest: Manifest) -> Snapshot:
+    segments, damaged = [], {}
+    for record in manifest.segments:
+        try:
+            segments.append(open_segment(path, record, manifest.settings))
+        except Damage as error:
+            damaged[record.name] = str(error)
+    bases = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(s) for s in segments], dtype=np.int64)])
+    return Snapshot(manifest, tuple(segments), bases, damaged)

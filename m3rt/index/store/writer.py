@@ -1,0 +1,143 @@
+"""A writer: segments and deletions that become one commit, or nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+from ...errors import HybridIndexError, M3rtError
+from . import directory
+from .columns import Source
+from .documents import rows_of_ids
+from .info import segment_faults
+from .keys import key
+from .manifest import SegmentRecord
+from .segment import mark_deleted, open_segment, reading, write_segment
+from .snapshot import Snapshot
+
+_FLUSH = 1 << 28  # bytes of rows held before they are written as a segment
+_TIER = 8  # segments of about one size that are merged, and the ratio between sizes
+
+
+class Writer:
+    """Changes to the commit that `snapshot` shows, made while its directory is locked.
+
+    Nothing is seen by readers before commit(). An error or a death on the way leaves files that no commit names, which
+    close() or the next writer removes. Damaged segments are a HybridIndexError, unless they are to be dropped: ids that
+    cannot be read can neither be replaced nor deleted, and would be there twice once the segment is restored.
+    """
+
+    def __init__(self, path: Path, snapshot: Snapshot, *, drop_damaged: bool = False) -> None:
+        self._path = path
+        self._manifest = snapshot.manifest
+        self._dropping = drop_damaged
+        self._damaged = snapshot.damaged
+        for name, fault in () if drop_damaged else snapshot.damaged.items():
+            raise _refusal(name, fault)
+        self._open = {segment.record.name: segment for segment in snapshot.segments}
+        self._records = {name: segment.record for name, segment in self._open.items()}
+        self._next = snapshot.manifest.next_segment
+        self._held: list[Source] = []
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Mark the rows of `ids` deleted; returns how many of the ids there were."""
+        wanted = {key(name): name for name in ids}
+        found: set[int] = set()
+        for name, segment in self._open.items():
+            with reading(segment.record):
+                rows = segment.living(rows_of_ids(segment.arrays, wanted))
+            if not len(rows):
+                continue
+            found.update(segment.arrays["keys"][rows].tolist())
+            if segment.record.deleted + len(rows) == len(segment):
+                del self._records[name]
+            else:
+                self._records[name] = mark_deleted(self._path, segment, rows, self._manifest.commit + 1)
+        return len(found)
+
+    def add(self, source: Source) -> None:
+        """Take rows; many are written as a segment on the way."""
+        self._held.append(source)
+        if sum(held.size for held in self._held) >= _FLUSH:
+            self._flush()
+
+    def compact(self) -> bool:
+        """Make one segment of all, without what was deleted; returns whether that changes anything."""
+        if self._dropping:
+            self._drop_damaged()
+        if len(self._records) > 1 or any(record.deleted for record in self._records.values()):
+            self._merge(list(self._records))
+            return True
+        return len(self._records) < len(self._manifest.segments)
+
+    def _drop_damaged(self) -> None:
+        kept = {}
+        for record in self._manifest.segments:
+            if fault := self._damaged.get(record.name) or next(segment_faults(self._path, record), None):
+                lost = f"its {record.documents:,} documents are lost"
+                warnings.warn(f"segment {record.name} is given up: {fault}; {lost}", stacklevel=4)
+            else:
+                kept[record.name] = self._records[record.name]
+        self._records = kept
+
+    def commit(self, note: Mapping[str, Any] | None) -> None:
+        """Let readers see it all; `note` replaces the manifest's unless it is None."""
+        self._flush()
+        self._merge_tiers()
+        manifest = replace(
+            self._manifest,
+            segments=tuple(self._records.values()),
+            commit=self._manifest.commit + 1,
+            next_segment=self._next,
+            note=self._manifest.note if note is None else dict(note),
+        )
+        directory.publish(self._path, manifest, self._manifest)
+        self._manifest = manifest
+
+    def close(self) -> None:
+        """Remove what the last commit does not name: what it replaced, or what never came to one."""
+        with suppress(OSError, M3rtError):
+            if directory.read(self._path) == self._manifest:  # or another host's files would look like leftovers
+                directory.collect(self._path, self._manifest)
+
+    def _flush(self) -> None:
+        self._write(self._held)
+        self._held = []
+
+    def _merge_tiers(self) -> None:
+        """Keep segments few: merge those of about one size, so that a row is copied a few times at most."""
+        while True:
+            tiers: dict[int, list[str]] = {}
+            for name, record in self._records.items():
+                tiers.setdefault(int(log(record.rows, _TIER)), []).append(name)
+            full = [tier for tier, names in sorted(tiers.items()) if len(names) >= _TIER]
+            if not full:
+                return
+            self._merge(tiers[full[0]])
+
+    def _merge(self, names: list[str]) -> None:
+        settings = self._manifest.settings
+        records = [self._records.pop(name) for name in names]
+        for record in records:
+            for fault in segment_faults(self._path, record):  # new hashes would hide it for ever
+                raise _refusal(record.name, fault)
+        self._write([open_segment(self._path, record, settings).source for record in records])
+
+    def _write(self, sources: list[Source]) -> SegmentRecord | None:
+        name = f"{self._next:08}"
+        record = write_segment(self._path, name, self._manifest.settings, sources)
+        if record:
+            self._records[name] = record
+            self._next += 1
+        return record
+
+
+def _refusal(name: str, fault: str) -> HybridIndexError:
+    return HybridIndexError(
+        f"segment {name} is damaged: {fault}; restore it, or give it up: m3rt index compact --drop-damaged"
+    )

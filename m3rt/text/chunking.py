@@ -1,0 +1,115 @@
+"""Long texts to chunks of a number of tokens that overlap: every word in one chunk at least, none cut off."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
+from typing import Self
+
+from ..bundle import Bundle
+from ..values.arguments import whole_number
+from .clusters import joins
+from .tokenizer import Tokenizer
+
+_WORD = re.compile(r"\S+")
+# A word of more characters may be cut, after every few: scripts without spaces have sentences for words.
+_LONG, _SLICE = 24, 8
+LEAST = 32  # tokens of a chunk: room for any word that is not cut
+_NO_LIMIT = 1 << 20  # tokens
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunker:
+    """Cuts texts into spans of at most `tokens` tokens, <s> and </s> counted, that share about `overlap` tokens.
+
+    lengths: token counts of texts, special tokens included. Raises InputError for numbers that do not fit.
+    """
+
+    lengths: Callable[[Sequence[str]], list[int]]
+    tokens: int
+    overlap: int
+
+    def __post_init__(self) -> None:
+        whole_number("chunk_tokens", self.tokens, LEAST, _NO_LIMIT)
+        whole_number("chunk_overlap", self.overlap, 0, self.tokens // 2)
+
+    @classmethod
+    def of(cls, bundle: Bundle, tokens: int, overlap: int) -> Self:
+        """A chunker that counts as the model of `bundle` does."""
+        tokenizer = Tokenizer.of(bundle)
+        limit = bundle.manifest.max_tokens
+        return cls(
+            lambda texts: tokenizer.encode(texts, _NO_LIMIT).lengths.tolist(),
+            whole_number("chunk_tokens", tokens, LEAST, limit),
+            overlap,
+        )
+
+    def spans(self, text: str) -> list[Span]:
+        """Where the chunks of a text begin and end, in characters; one for a text that fits, also for an empty one.
+
+        A chunk begins and ends between two characters as readers see them, so that no accent or part of an emoji is
+        torn off; but where one of those has more tokens than a chunk, it is cut inside.
+        """
+        if self.lengths([text])[0] <= self.tokens:
+            return [(0, len(text))]
+        pieces, counts = self._fitting(text, list(_pieces(text)))
+        room = self.tokens - 2
+        while True:
+            spans = _packed(pieces, counts, room, self.overlap)
+            # Pieces of one word may join to more tokens than they have apart, though seldom. What is left at a room of
+            # 1 is a character of more tokens than a chunk has.
+            excess = max(self.lengths([text[a:b] for a, b in spans])) - self.tokens
+            if excess <= 0 or room == 1:
+                return spans
+            room = max(1, room - excess)
+
+    def _fitting(self, text: str, pieces: list[Span]) -> tuple[list[Span], list[int]]:
+        """The pieces and their tokens; a piece of more tokens than a chunk has is cut into parts until all fit."""
+        room = self.tokens - 2
+        while True:
+            counts = [n - 2 for n in self.lengths([text[a:b] for a, b in pieces])]
+            found = zip(pieces, counts, strict=True)
+            cut = [[piece] if n <= room else _parts(text, *piece, -(-n // room)) for piece, n in found]
+            if len(parts := [*chain.from_iterable(cut)]) == len(pieces):
+                return pieces, counts
+            pieces = parts
+
+
+def _pieces(text: str) -> Iterator[Span]:
+    for word in _WORD.finditer(text):
+        start, end = word.span()
+        while start and joins(text, start):  # a mark on a space
+            start -= 1
+        step = _SLICE if end - start > _LONG else _LONG
+        while start < end:
+            cut = min(start + step, end)
+            while cut < end and joins(text, cut):
+                cut += 1
+            yield start, cut
+            start = cut
+
+
+def _parts(text: str, start: int, end: int, n: int) -> list[Span]:
+    """About n parts, at least 2 if there are 2 characters, cut between characters as readers see them if it can be."""
+    cuts = [cut for cut in range(start + 1, end) if not joins(text, cut)] or list(range(start + 1, end))
+    chosen = cuts[len(cuts) // n :: max(1, len(cuts) // n)] if n > 2 else cuts[len(cuts) // 2 :][:1]
+    return list(pairwise([start, *chosen, end]))
+
+
+def _packed(pieces: Sequence[Span], counts: Sequence[int], room: int, overlap: int) -> list[Span]:
+    """As many pieces as fit, then again from the first whose tokens the overlap holds."""
+    before = [0, *accumulate(counts)]  # tokens before each piece
+    spans, first = [], 0
+    while True:
+        last = max(first + 1, bisect_right(before, before[first] + room) - 1)  # the piece after the chunk
+        spans.append((pieces[first][0], pieces[last - 1][1]))
+        if last == len(pieces):
+            return spans
+        # Not so early that the next piece would not fit: such a chunk would hold nothing new.
+        shared = bisect_left(before, max(before[last] - overlap, before[last + 1] - room))
+        first = max(first + 1, min(last, shared))

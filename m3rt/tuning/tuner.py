@@ -1,0 +1,183 @@
+"""Measure engines x threads, then batch budgets, on this machine, and say which settings to use."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import engines
+from ..bundle import Bundle
+from ..encoder import M3Encoder
+from ..errors import BundleError, EngineError
+from ..host.threads import available_cpus
+from . import speed as measure
+from .profile import Profile, Setting
+
+Progress = Callable[[float, str], object]  # the part that is done, 0..1, and what runs
+
+BUDGETS = (128, 256, 384, 768, 1536)
+_QUERY, _QUERIES = 16, 5  # tokens of a query, and queries of a visit
+_TEXTS = 16  # texts of a visit
+_LONGEST = 256
+_FIRST = 0.5  # share of the time for engines x threads
+_GAIN = 1.03  # a setting must be this much faster than the default to replace it: less is noise
+
+
+@dataclass(slots=True)
+class Trial:
+    """One candidate and what its visits took: seconds of a query, tokens a second of mixed texts."""
+
+    engine: str
+    threads: int
+    batch_tokens: int | None = None
+    query: list[float] = field(default_factory=list)
+    speed: list[float] = field(default_factory=list)
+
+    def row(self) -> dict[str, Any]:
+        """The candidate and its medians, for a table and for JSON; None what was not measured."""
+        return {
+            "engine": self.engine,
+            "threads": self.threads,
+            "batch_tokens": self.batch_tokens,
+            "query_ms": 1e3 * statistics.median(self.query) if self.query else None,
+            "tokens_per_s": statistics.median(self.speed) if self.speed else None,
+            "visits": len(self.speed),
+        }
+
+
+def thread_counts(cpus: int) -> list[int]:
+    """The counts worth trying: all, half (where two CPUs share a core), a quarter of many."""
+    return sorted({cpus, max(1, cpus // 2), *([cpus // 4] if cpus >= 16 else [])}, reverse=True)
+
+
+def tune(
+    bundle: Bundle, seconds: float, *, names: Sequence[str] = (), progress: Progress = lambda part, what: None
+) -> Profile:
+    """Measure for about `seconds` and return the profile, not saved. names: engines, default all that are usable.
+
+    Each round visits every candidate, so that a busy moment hits all alike. A visit opens an engine and closes it:
+    two are never in memory at once. An engine that fails is left out. Raises EngineError when no engine runs.
+    """
+    clock = _Clock(seconds, progress)
+    names = list(names or engines.usable(bundle))
+    trials = [Trial(name, threads) for name in names for threads in thread_counts(available_cpus())]
+    errors = _rounds(bundle, trials, clock, _FIRST)
+    trials = [trial for trial in trials if trial.speed]
+    if not trials:
+        raise EngineError(f"no engine runs {bundle.path}: {'; '.join(errors) or 'none is installed'}")
+    best = {name: pick(tried) for name in names if (tried := [t for t in trials if t.engine == name])}
+    winner = pick(list(best.values()))
+    budgets = _budgets(bundle, winner, clock)
+    settings = {name: Setting(t.threads, None) for name, t in best.items()}
+    settings[winner.engine] = Setting(winner.threads, pick_budget(budgets))
+    return Profile(winner.engine, settings, tuple(t.row() for t in (*trials, *budgets) if t.speed))
+
+
+def pick(trials: Sequence[Trial]) -> Trial:
+    """The best candidate by the geometric mean of query rate and tokens a second; the first one unless by 3%."""
+    best = trials[0]
+    for trial in trials[1:]:
+        if _score(trial) > _GAIN * _score(best):
+            best = trial
+    return best
+
+
+def pick_budget(trials: Sequence[Trial]) -> int | None:
+    """The fastest batch budget, the first trial's (the engine's own choice) unless by 3%."""
+    best, *others = trials
+    for trial in others:
+        if trial.speed and statistics.median(trial.speed) > _GAIN * statistics.median(best.speed):
+            best = trial
+    return best.batch_tokens
+
+
+def _score(trial: Trial) -> float:
+    return math.sqrt(statistics.median(trial.speed) / statistics.median(trial.query))
+
+
+class _Clock:
+    """Time that has gone, told to whoever shows it."""
+
+    def __init__(self, seconds: float, progress: Progress) -> None:
+        self._seconds, self._progress = seconds, progress
+        self._start = time.perf_counter()
+
+    def passed(self, what: str = "") -> float:
+        """The part of the time that is over, 1 or more when it is up."""
+        part = (time.perf_counter() - self._start) / self._seconds
+        self._progress(min(part, 1.0), what)
+        return part
+
+
+def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float) -> list[str]:
+    """Visit every trial in turn until `share` of the time is over, each at least once; return the failures."""
+    errors: dict[str, str] = {}
+    first = True
+    while first or clock.passed() < share:
+        for trial in trials:
+            if trial.engine in errors or not (first or clock.passed() < share):
+                continue
+            clock.passed(f"{trial.engine}, {trial.threads} threads")
+            try:
+                with _encoder(bundle, trial) as encoder:
+                    _visit(encoder, trial)
+            except (EngineError, BundleError) as error:
+                errors[trial.engine] = str(error)
+        first = False
+    return list(errors.values())
+
+
+def _visit(encoder: M3Encoder, trial: Trial) -> None:
+    query = measure.text_of(encoder, _query_tokens(encoder), 0)
+    texts = measure.mixed_texts(encoder, _TEXTS, _longest(encoder))
+    once: Mapping[str, Any] = {"runs": 1, "seconds": 0, "least": 1}
+    encoder.encode(query, max_length=_query_tokens(encoder))
+    taken = measure.timed(
+        lambda i: encoder.encode(query, max_length=_query_tokens(encoder)), runs=_QUERIES, seconds=0, least=_QUERIES
+    )
+    trial.query.append(statistics.median(taken))
+    trial.speed.append(measure.throughput(encoder, texts, _longest(encoder), **once)["median"])
+
+
+def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
+    """Batch budgets in turn in one engine, the engine's own first, until the time is up."""
+    trials = [Trial(winner.engine, winner.threads, budget) for budget in (None, *BUDGETS)]
+    engine = _engine(bundle, winner)
+    trials = [t for t in trials if t.batch_tokens != engine.batch_tokens]
+    encoders = [M3Encoder.with_engine(bundle, engine, batch_tokens=t.batch_tokens) for t in trials]
+    # Enough texts to fill the largest budget, fewer where a pass over them would take long.
+    count = max(_TEXTS, min(64, int(statistics.median(winner.speed) * 3 / 64)))
+    texts = measure.mixed_texts(encoders[0], count, _longest(encoders[0]))
+    while clock.passed() < 1 or not all(t.speed for t in trials[:1]):
+        for trial, encoder in zip(trials, encoders, strict=True):
+            if clock.passed(f"{trial.engine}, batches of {trial.batch_tokens or engine.batch_tokens}") >= 1 and (
+                trials[0].speed
+            ):
+                break
+            start = time.perf_counter()
+            tokens = int(encoder.encode(texts, max_length=_longest(encoder)).n_tokens.sum())
+            trial.speed.append(tokens / (time.perf_counter() - start))
+    return trials
+
+
+@contextmanager
+def _encoder(bundle: Bundle, trial: Trial) -> Iterator[M3Encoder]:
+    yield M3Encoder.with_engine(bundle, _engine(bundle, trial), batch_tokens=trial.batch_tokens)
+
+
+def _engine(bundle: Bundle, trial: Trial) -> engines.Engine:
+    # Not as an older profile has it: its batches would pass for the engine's own.
+    return engines.load_engine(bundle, engine=trial.engine, device="cpu", threads=trial.threads, tuned=False)
+
+
+def _longest(encoder: M3Encoder) -> int:
+    return min(_LONGEST, encoder.manifest.max_tokens)
+
+
+def _query_tokens(encoder: M3Encoder) -> int:
+    return min(_QUERY, encoder.manifest.max_tokens)

@@ -1,0 +1,90 @@
+"""What a caller has for a list (a column, an array, a generator) as a list, read once and by position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MappingView, Set
+from typing import Any
+
+from ..errors import InputError, M3rtError
+from .shown import kind, reason, shown
+
+# How columns of pyarrow, polars, pandas, numpy and torch give Python's own values, by position whatever their labels.
+_TO_LIST = ("to_pylist", "to_list", "tolist")
+_MISSING = ("NAType", "NaTType")  # of pandas, which need not be installed
+
+
+def listed(name: str, value: object, wanted: str = "a list of str", *, advice: str = "") -> list[Any]:
+    """The items of `value` in order; a str is Python's own, also where numpy has a type of its own for it.
+
+    Takes lists, tuples, iterators, views of dictionaries, arrays of one dimension and columns of tables.
+    Raises InputError, with `wanted` and what to do, for one text or number, for mappings and sets, whose order means
+    nothing, for anything of no or two dimensions, and for what fails while it is read.
+    """
+    return list(items(name, value, wanted, advice=advice))
+
+
+def items(name: str, value: object, wanted: str = "a list of str", *, advice: str = "") -> Iterator[Any]:
+    """listed(), one item at a time."""
+    _check(name, value, wanted, advice)
+    source = _iterator(name, value, wanted)
+    place = 0
+    while True:
+        try:
+            item = next(source)
+        except StopIteration:
+            return
+        except M3rtError:
+            raise
+        except Exception as error:
+            raise InputError(f"{name} failed at item {place} ({reason(error)}), expected {wanted}") from error
+        yield str.__str__(item) if isinstance(item, str) else item
+        place += 1
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value is what columns hold where there is none: None, NaN, pandas' NA and NaT."""
+    return value is None or type(value).__name__ in _MISSING or (isinstance(value, float) and value != value)
+
+
+def _check(name: str, value: object, wanted: str, advice: str) -> None:
+    shape = _shape(value)
+    if shape is not None and len(shape) != 1:
+        found = f"{shown(value)}" if shape else f"a {kind(value)} without dimensions"
+        raise InputError(f"{name} is {found}, expected {wanted}{advice or _way_out(shape)}")
+    if shape is None and (hasattr(type(value), "columns") or _attribute(value, "columns") is not None):
+        raise InputError(f"{name} is a {kind(value)}, a table, expected {wanted}{advice or _way_out((0, 0))}")
+    if isinstance(value, str):
+        raise InputError(f"{name} is a str, expected {wanted}; put it into a list")
+    if isinstance(value, Set) and not isinstance(value, MappingView):
+        raise InputError(f"{name} is a {kind(value)}, whose order means nothing, expected {wanted}")
+    if value is None or isinstance(value, bytes | bytearray | memoryview | Mapping):
+        raise InputError(f"{name} is a {kind(value)}, expected {wanted}")
+
+
+def _way_out(shape: tuple[Any, ...]) -> str:
+    return "; give one of its columns" if shape else "; put its item() into a list"
+
+
+def _shape(value: object) -> tuple[Any, ...] | None:
+    """The shape of an array, column or table; None for what has none."""
+    shape, ndim = _attribute(value, "shape"), _attribute(value, "ndim")
+    if isinstance(shape, tuple):
+        return shape
+    return (None,) * ndim if isinstance(ndim, int) and not isinstance(value, memoryview) else None
+
+
+def _attribute(value: object, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # a property of a foreign object
+        return None
+
+
+def _iterator(name: str, value: Any, wanted: str) -> Iterator[Any]:
+    to_list = next((method for method in _TO_LIST if callable(getattr(type(value), method, None))), None)
+    try:
+        return iter(getattr(value, to_list)() if to_list else value)
+    except Exception as error:
+        if not any(hasattr(type(value), method) for method in ("__iter__", "__getitem__")):
+            raise InputError(f"{name} is a {kind(value)}, expected {wanted}") from None
+        raise InputError(f"{name} cannot be read ({reason(error)}), expected {wanted}") from error

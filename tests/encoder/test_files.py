@@ -1,0 +1,93 @@
+"""Files that others may have made: read with a limit, never waited for; locks that end with their process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from m3rt.host.files import Busy, locked, read_bytes
+
+
+def test_a_regular_file_within_the_limit_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    assert read_bytes(path, 10) == b"0123456789"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory", "hole", "longer"])
+def test_what_is_no_regular_file_of_the_limit_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 1 << 36 if kind == "hole" else 11)
+    with pytest.raises(OSError, match=r"no regular file|larger than the 10 bytes|directory"):
+        read_bytes(path, 10)
+
+
+def test_a_file_that_grows_beyond_its_size_is_refused() -> None:
+    with pytest.raises(OSError, match="larger than the 5 bytes"):
+        read_bytes(Path("/proc/self/status"), 5)  # its size is 0
+
+
+def test_a_lock_keeps_other_threads_and_processes_out(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    script = f"from m3rt.host.files import *; from pathlib import Path\nwith locked(Path({str(path)!r})): print('in')"
+    with locked(path):
+        with pytest.raises(Busy), locked(path):
+            pass
+        other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert other.returncode == 1
+        assert "Busy" in other.stderr
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "in\n"
+
+
+# In a process of its own: a fork copies what other tests left running here.
+_FORK = """
+import os, signal, sys, time
+from pathlib import Path
+from m3rt.host.files import locked
+lock = Path(sys.argv[1])
+read, write = os.pipe()
+born, cry = os.pipe()
+with locked(lock):
+    child = os.fork()
+    if child == 0:
+        os.write(cry, b"x")
+        os.read(read, 1)  # until the parent has looked
+        os._exit(0)
+    os.read(born, 1)
+    if sys.argv[2] == "killed":
+        print(child, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+with locked(lock):
+    print("free")
+os.write(write, b"x")
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_child_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _FORK, str(tmp_path / ".lock"), "released"]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "free\n"
+
+
+def test_the_lock_of_a_killed_process_is_free_while_its_child_lives(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _FORK, str(tmp_path / ".lock"), "killed"]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.wait(60)
+    try:
+        with locked(tmp_path / ".lock"):
+            pass
+    finally:
+        parent.stdout.close()
+        os.kill(child, 9)
