@@ -29,7 +29,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> Callable[[Sequence[str]], int]:
-    from .parts.commands import run
+    from .commands import run
 
     return run
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import m3rt.cli.meter
+import m3rt.cli.parts.meter
 import numpy as np
 import pytest
 from checkpoints import sentences

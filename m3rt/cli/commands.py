@@ -9,10 +9,10 @@ from importlib import import_module
 
 import click
 
-from ...errors import M3rtError
-from ...text.rust import hush_panics
-from ...version import __version__
-from .console import close_stdout, one_line_warning, open_missing_streams, say
+from ..errors import M3rtError
+from ..text.rust import hush_panics
+from ..version import __version__
+from .parts.console import close_stdout, one_line_warning, open_missing_streams, say
 
 _COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
