@@ -10,18 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from m3rt_kernels import scatter_max
-from numpy.typing import NDArray
-
+from .batching.collect import Collector
 from .batching.plan import plan
 from .bundle import DEFAULT, Bundle, open_bundle, portable
 from .bundle.manifest import Manifest
-from .embeddings import Embeddings, MultiVectors, SparseVectors
-from .engines import Engine, Heads, Outputs, load_engine
+from .embeddings import Embeddings
+from .engines import Engine, Heads, checked, load_engine
 from .errors import EngineError, InputError
 from .scoring import check_weights, mappings, pair_scores
 from .text.tokenizer import TokenIds, Tokenizer
+from .tuning.profile import choose
 from .values.arguments import flag, whole_number
 from .values.listing import items, listed
 from .values.pairs import pairs_of
@@ -39,6 +37,8 @@ class M3Encoder:
     or "cuda". engine: "auto" or an engine's name. threads: CPU threads, default what affinity and cgroup allow.
     batch_tokens: padded tokens of a forward pass, default the engine's choice.
     Raises BundleError, EngineMissing, DeviceMissing or InputError.
+
+    Read-only attributes: bundle (what is on disk) with its manifest and path, tokenizer, engine, batch_tokens.
 
     >>> model = M3Encoder("bge-m3-int8")                                    # doctest: +SKIP
     >>> model.encode(["What is BGE M3?"], return_sparse=True).dense_vecs    # doctest: +SKIP
@@ -59,8 +59,8 @@ class M3Encoder:
             batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
         bundle = open_bundle(model)
         tokenizer = Tokenizer.of(bundle)
-        loaded = load_engine(bundle, engine=engine, device=device, threads=threads)
-        self._assemble(bundle, loaded, tokenizer, batch_tokens)
+        choice = choose(bundle, *checked(engine, device, threads))
+        self._assemble(bundle, load_engine(bundle, **choice.options), tokenizer, batch_tokens)
         options: dict[str, Any] = {"device": device, "engine": engine, "threads": threads, "batch_tokens": batch_tokens}
         self._again = partial(type(self), portable(model), **options)
 
@@ -76,11 +76,12 @@ class M3Encoder:
         return self
 
     def _assemble(self, bundle: Bundle, engine: Engine, tokenizer: Tokenizer, batch_tokens: int | None) -> None:
+        self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
         self.path = bundle.path
-        self._engine = engine
-        self._tokenizer = tokenizer
-        self._batch_tokens = batch_tokens or engine.batch_tokens
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.batch_tokens = batch_tokens or engine.batch_tokens
         self._warned = False
         self._again = None
 
@@ -96,13 +97,13 @@ class M3Encoder:
     @property
     def device(self) -> str:
         """Where the engine runs: "cpu" or "cuda"."""
-        return self._engine.device
+        return self.engine.device
 
     def __repr__(self) -> str:
         m = self.manifest
         return (
             f"M3Encoder({str(self.path)!r}: {m.source.id}, {m.kind}, {m.precision}, dim {m.dim}, "
-            f"max_tokens {m.max_tokens}, {self._engine.name} on {self._engine.device})"
+            f"max_tokens {m.max_tokens}, {self.engine.name} on {self.engine.device})"
         )
 
     def encode(
@@ -128,18 +129,18 @@ class M3Encoder:
         heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
         limit = self._limit(max_length)
         truncate_dim = self._truncate_dim(truncate_dim)
-        tokens = self._tokenizer.encode(_texts(texts), limit)
-        result = _Collector(self.manifest, tokens, heads)
+        tokens = self.tokenizer.encode(_texts(texts), limit)
+        result = Collector(self.manifest, tokens, heads)
         with _progress(tokens, show_progress) as advance:
-            for rows in plan(tokens.lengths, self._batch_tokens, self._engine.pass_tokens):
+            for rows in plan(tokens.lengths, self.batch_tokens, self.engine.pass_tokens):
                 ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
-                result.add(rows, mask, self._engine.run(ids, mask, heads))
+                result.add(rows, mask, self.engine.run(ids, mask, heads))
                 advance(len(rows), int(mask.sum()))
         return result.embeddings(truncate_dim)
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
         """The token ids that encode() feeds the model for one text, <s> and </s> included."""
-        ids: list[int] = self._tokenizer.encode([text], self._limit(max_length)).ids.tolist()
+        ids: list[int] = self.tokenizer.encode([text], self._limit(max_length)).ids.tolist()
         return ids
 
     def encode_queries(self, queries: str | Iterable[str], **options: Any) -> Embeddings:
@@ -179,7 +180,7 @@ class M3Encoder:
         """
         pairs, single = pairs_of(sentence_pairs)
         check_weights(weights_for_different_modes)  # before the texts, which take longer
-        options = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
+        options = Heads(True, True, True).keywords()
         queries = self.encode([q for q, _ in pairs], max_length=max_query_length, **options)
         passages = self.encode([p for _, p in pairs], max_length=max_passage_length, **options)
         scores = pair_scores(queries, passages, weights_for_different_modes)
@@ -198,7 +199,7 @@ class M3Encoder:
 
     def _token(self, token: object) -> str:
         number = int(token) if isinstance(token, str) and token.isdecimal() and len(token) < 20 else token
-        return self._tokenizer.decode(whole_number("a token id", number, 0, self.manifest.architecture.vocab_size - 1))
+        return self.tokenizer.decode(whole_number("a token id", number, 0, self.manifest.architecture.vocab_size - 1))
 
     def _prompted(self, role: str, texts: list[str]) -> list[str]:
         prompt = self.manifest.prompts.get(role, "")
@@ -210,7 +211,7 @@ class M3Encoder:
         colbert = flag("return_colbert_vecs", colbert)
         if not (dense or sparse or colbert):
             raise InputError("nothing to compute: set return_dense, return_sparse or return_colbert_vecs")
-        if (sparse or colbert) and self.manifest.kind != "m3":
+        if (sparse or colbert) and not self.manifest.heads.sparse:
             raise InputError(
                 f"{self.path} is a {self.manifest.kind} bundle without sparse and ColBERT heads; use return_dense"
             )
@@ -235,75 +236,8 @@ class M3Encoder:
         return dim
 
 
-class _Collector:
-    """Puts the outputs of batches, which come by length, back into input order."""
-
-    def __init__(self, manifest: Manifest, tokens: TokenIds, heads: Heads) -> None:
-        n = len(tokens.truncated)
-        self._tokens = tokens
-        self._unused = manifest.special_tokens.unused
-        self._dense = np.empty((n, manifest.dim), np.float32) if heads.dense else None
-        self._weights = np.empty(len(tokens.ids), np.float32) if heads.sparse else None
-        self._offsets = tokens.offsets - np.arange(n + 1)  # one vector fewer than tokens: <s> has none
-        dim = manifest.architecture.colbert_dim
-        self._colbert = np.empty((int(self._offsets[-1]), dim), np.float32) if heads.colbert else None
-
-    def add(self, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
-        kept = mask.astype(np.bool_)
-        if out.dense is not None:
-            _check_finite("dense", out.dense[:, None], kept[:, :1], rows)
-        if out.token_weights is not None:
-            _check_finite("sparse", out.token_weights[..., None], kept, rows)
-        if out.colbert is not None:
-            _check_finite("colbert", out.colbert, kept[:, 1:], rows)
-        if self._dense is not None and out.dense is not None:
-            self._dense[rows] = out.dense
-        if self._weights is not None and out.token_weights is not None:
-            for row, i in enumerate(rows):
-                start, end = self._tokens.offsets[i : i + 2]
-                self._weights[start:end] = out.token_weights[row, : end - start]
-        if self._colbert is not None and out.colbert is not None:
-            for row, i in enumerate(rows):
-                start, end = self._offsets[i : i + 2]
-                self._colbert[start:end] = out.colbert[row, : end - start]
-
-    def embeddings(self, truncate_dim: int | None) -> Embeddings:
-        tokens = self._tokens
-        sparse = None
-        if self._weights is not None:
-            sparse = SparseVectors(*scatter_max(tokens.ids, self._weights, tokens.offsets, self._unused))
-        multi = None
-        if self._colbert is not None:
-            multi = MultiVectors(_truncated(self._colbert, truncate_dim), self._offsets)
-        dense = None if self._dense is None else _truncated(self._dense, truncate_dim)
-        return Embeddings(dense, sparse, multi, tokens.lengths, tokens.truncated)
-
-
-def _truncated(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
-    if dim is None or dim >= vectors.shape[1]:
-        return vectors
-    cut = vectors[:, :dim]
-    norms = np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
-    return np.ascontiguousarray(cut / norms, np.float32)
-
-
 def _texts(texts: object) -> list[str]:
     return [str.__str__(texts)] if isinstance(texts, str) else listed("texts", texts, "a str or a list of str")
-
-
-def _check_finite(name: str, array: NDArray[np.float32], kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
-    """Raise EngineError when an output (b, t, dim) of texts `rows` is not finite where `kept` (b, t)."""
-    finite = np.isfinite(array)
-    if finite.all():
-        return
-    bad = rows[(~finite.all(axis=2) & kept).any(axis=1)]
-    if len(bad):  # else padding only, which an engine may fill with anything
-        raise EngineError(f"the {name} output is not finite for text {_some(bad)}; nothing returned")
-
-
-def _some(rows: NDArray[np.int64]) -> str:
-    shown = ", ".join(map(str, rows[:8]))
-    return shown + (f", ... ({len(rows)} in all)" if len(rows) > 8 else "")
 
 
 @contextmanager

@@ -122,7 +122,7 @@ class M3rtSearch(_Model):
     ) -> None:
         super().__init__(model, **options)
         mode = choice_of("mode", mode, MODES)
-        if self.encoder.manifest.kind != "m3" and mode != "dense":
+        if not self.encoder.manifest.heads.sparse and mode != "dense":
             raise InputError(f"{self.encoder.path} has no sparse and ColBERT heads for the mode {mode!r}; use 'dense'")
         self.mode, self.weights = mode, _weights(weights)
         self._corpus = Texts((), (), (), ())

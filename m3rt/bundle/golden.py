@@ -39,8 +39,7 @@ class GoldenReport:
 
 def record(model: M3Encoder, text: str) -> dict[str, Any]:
     """The golden record of one text: its ids and all outputs that the bundle has, rounded to 6 decimals."""
-    m3 = model.manifest.kind == "m3"
-    out = model.encode(text, return_sparse=m3, return_colbert_vecs=m3)
+    out = model.encode(text, **model.manifest.heads.keywords())
     assert out.dense_vecs is not None
     result: dict[str, Any] = {
         "text": text,
@@ -62,7 +61,7 @@ def check(model: M3Encoder, bundle: Bundle) -> GoldenReport:
             "dense_vecs": max(_distance(e["dense_vecs"], r["dense_vecs"]) for e, r in pairs),
             "input_ids": float(any(e["input_ids"] != r["input_ids"] for e, r in pairs)),
         }
-        if model.manifest.kind == "m3":
+        if model.manifest.heads.sparse:
             differences["lexical_weights"] = max(_gap(e["lexical_weights"], r["lexical_weights"]) for e, r in pairs)
             differences["colbert_vecs"] = max(_distance(e["colbert_vecs"], r["colbert_vecs"]) for e, r in pairs)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:

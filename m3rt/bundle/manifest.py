@@ -12,6 +12,7 @@ from ..errors import BundleError
 from ..host.files import FileRecord
 from ..values.schema import build, conforms, parsed, wanted
 from ..version import __version__
+from .heads import HEAD_NAMES, Heads
 
 FORMAT_VERSION = 1
 # As packaging has it, bounded.
@@ -33,7 +34,7 @@ Optimization = Literal["disabled", "basic", "extended", "all"]  # onnxruntime's 
 
 _IDS = {"input_ids", "attention_mask"}
 _INPUTS: dict[str, set[str]] = {
-    "m3": _IDS | {"return_dense", "return_sparse", "return_colbert_vecs"},
+    "m3": _IDS | set(HEAD_NAMES.values()),
     "dense": _IDS,
 }
 _OUTPUTS: dict[str, set[str]] = {
@@ -170,6 +171,12 @@ class Manifest:
     def engines(self) -> tuple[EngineName, ...]:
         """The engines that have a graph in the bundle."""
         return tuple(self.graph.files)
+
+    @property
+    def heads(self) -> Heads:
+        """The heads that the bundle has."""
+        m3 = self.kind == "m3"
+        return Heads(dense=True, sparse=m3, colbert=m3)
 
     @property
     def dim(self) -> int:

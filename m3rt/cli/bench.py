@@ -33,30 +33,21 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
 
     MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
-    from ..bundle import open_bundle
     from ..encoder import M3Encoder
-    from ..engines import load_engine
     from ..host.machine import conditions
-    from ..host.threads import available_cpus
     from ..tuning import speed as measure
-    from ..tuning.profile import choose
 
     options = [f"--{name.replace('_', '-')}={value}" for name, value in runtime.items() if value is not None]
-    bundle = open_bundle(model)
-    batch_tokens = runtime.pop("batch_tokens")
-    choice = choose(bundle, engine=runtime["engine"], device=runtime["device"], threads=runtime["threads"])
-    engine = load_engine(bundle, **runtime)
-    encoder = M3Encoder.with_engine(bundle, engine, batch_tokens=batch_tokens)
-    batch_tokens = batch_tokens or engine.batch_tokens
+    encoder = M3Encoder(model, **runtime)
     regime = {
         **conditions(),
         "model": model,
-        "source": bundle.manifest.source.id,
-        "precision": bundle.manifest.precision,
-        "engine": engine.name,
-        "device": engine.device,
-        "threads": choice.threads or available_cpus(),
-        "batch_tokens": batch_tokens,
+        "source": encoder.manifest.source.id,
+        "precision": encoder.manifest.precision,
+        "engine": encoder.engine.name,
+        "device": encoder.engine.device,
+        "threads": encoder.engine.threads,
+        "batch_tokens": encoder.batch_tokens,
     }
     emit_text(*(f"{name:<14}{_flat(value)}" for name, value in regime.items()), "")
     encoder.encode("What is BGE M3?")

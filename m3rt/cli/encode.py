@@ -13,6 +13,7 @@ import click
 
 from ..bundle import open_bundle
 from ..bundle.directory import sha256_of
+from ..bundle.heads import Heads
 from ..bundle.manifest import MANIFEST
 from ..errors import EngineError, InputError
 from ..input import Record, TextFile, arguments, chunks
@@ -81,9 +82,7 @@ def command(
 
     bundle = open_bundle(model)
     options = {
-        "return_dense": not no_dense,
-        "return_sparse": sparse,
-        "return_colbert_vecs": colbert,
+        **Heads(not no_dense, sparse, colbert).keywords(),
         "max_length": max_length,
         "truncate_dim": truncate_dim,
     }

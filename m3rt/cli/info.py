@@ -45,7 +45,7 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "max tokens", str(m.max_tokens)
     trained = f", also trained for {', '.join(map(str, m.matryoshka_dims))}" if m.matryoshka_dims else ""
     yield "dense", f"{m.dim} dimensions, {m.pooling} pooling{trained}"
-    if m.kind == "m3":
+    if m.heads.sparse:
         yield "sparse", "a weight for each token"
         yield "colbert", f"{a.colbert_dim} dimensions for each token"
     for role in ("query", "passage"):

@@ -136,11 +136,9 @@ def _tokens(encoder: M3Encoder, terms: Mapping[int, float]) -> dict[str, float]:
 
 
 def _shower(encoder: M3Encoder, mark: Callable[[str], str]) -> Callable[[Hit], str]:
-    from ..bundle import open_bundle
-    from ..text.tokenizer import Tokenizer
     from .parts.snippet import snippet
 
-    tokenizer = Tokenizer.of(open_bundle(encoder.path))
+    tokenizer = encoder.tokenizer
 
     def tokens(words: Sequence[str]) -> list[list[int]]:
         found = tokenizer.encode(words, encoder.manifest.max_tokens)

@@ -45,10 +45,10 @@ def command(model: str, seconds: int, save_session: bool) -> None:
 
         profile = tune(bundle, seconds, progress=show)
     best = profile.settings[profile.engine]
-    directory = tuning.prepared_folder(bundle, profile.engine)
+    directory = tuning.session_folder(bundle, profile.engine)
     if save_session and saved.supported(bundle, profile.engine):
         files = saved.save(bundle, profile.engine, directory, best.threads)
-        profile = replace(profile, settings={**profile.settings, profile.engine: replace(best, prepared=files)})
+        profile = replace(profile, settings={**profile.settings, profile.engine: replace(best, saved_session=files)})
         total = size(sum(file.size for file in files.values()))
         told = f"{total} of {profile.engine}'s session saved; --no-save-session does without"
         say(told if files else "this bundle's session cannot be saved (alignment); loading is as before")

@@ -6,46 +6,52 @@ import warnings
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_args
 
 from ..bundle import Bundle
+from ..bundle.heads import Heads
 from ..bundle.manifest import EngineName
 from ..errors import EngineMissing
 from ..host.extras import install
 from ..host.threads import available_cpus
-from ..tuning.profile import Choice, choose
 from ..values.arguments import choice_of, whole_number
-from .base import Engine, Heads, Outputs
+from .base import Engine, Outputs
 from .reopening import Reopening
 
-__all__ = ["Engine", "Heads", "Outputs", "load_engine", "reference_engine", "usable"]
+__all__ = ["Engine", "Heads", "Outputs", "checked", "load_engine", "reference_engine", "usable"]
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 DEVICES = ("auto", "cpu", "cuda")
 
 
 def load_engine(
-    bundle: Bundle, *, engine: str = "auto", device: str = "auto", threads: int | None = None, tuned: bool = True
+    bundle: Bundle,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    batch_tokens: int | None = None,
+    saved_session: Path | None = None,
 ) -> Engine:
-    """The engine that runs `bundle`; what is left open is as `m3rt tune` measured it here, if it did.
+    """The engine that runs `bundle`; it chooses what is left open.
 
-    tuned: False ignores what was measured, for measuring anew.
-
+    batch_tokens: in the place of the engine's own. saved_session: a folder that saved.save() made for this bundle.
     Raises InputError for an unknown name, BundleError when the bundle has no graph for that engine,
     EngineMissing and DeviceMissing when this machine lacks what was asked for.
     """
+    engine, device, threads = checked(engine, device, threads)
+    name = next((e for e in ENGINES if e == engine), None) or _preferred(bundle)
+    bundle.graph(name)  # says so when there is none, before an engine is imported
+    load = partial(_module(name).load, bundle, device=device, threads=threads, saved_session=saved_session)
+    return Reopening(load, batch_tokens)
+
+
+def checked(engine: str, device: str, threads: int | None) -> tuple[str, str, int | None]:
+    """What was asked of an engine, with no more threads than there are CPUs. Raises InputError."""
     engine = choice_of("engine", engine, ("auto", *ENGINES))
     device = choice_of("device", device, DEVICES)
-    if threads is not None:
-        threads = _granted(whole_number("threads", threads, 1, 1024))
-    choice = Choice(engine, threads)
-    if tuned:
-        choice = choose(bundle, engine=engine, device=device, threads=threads)
-    name = next((e for e in ENGINES if e == choice.engine), None) or _preferred(bundle)
-    bundle.graph(name)  # says so when there is none, before an engine is imported
-    loaded = Reopening(partial(_module(name).load, bundle, device=device, **choice.options))
-    loaded.batch_tokens = choice.batch_tokens or loaded.batch_tokens
-    return loaded
+    return engine, device, None if threads is None else _granted(whole_number("threads", threads, 1, 1024))
 
 
 def _granted(threads: int) -> int:

@@ -9,17 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.heads import Heads
 from ..bundle.manifest import Manifest
 from ..errors import EngineError
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Which outputs to compute; the others cost nothing."""
-
-    dense: bool = True
-    sparse: bool = False
-    colbert: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +39,8 @@ class Ports:
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads
     ) -> dict[str, NDArray[Any]]:
         """An array for each input of the graph; a graph of one head has no switches."""
-        every = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "return_dense": np.array(heads.dense),
-            "return_sparse": np.array(heads.sparse),
-            "return_colbert_vecs": np.array(heads.colbert),
-        }
+        switches = {name: np.array(wanted) for name, wanted in heads.keywords().items()}
+        every = {"input_ids": input_ids, "attention_mask": attention_mask, **switches}
         return {name: array for name, array in every.items() if name in self._inputs}
 
     def result(self, arrays: Mapping[str, NDArray[np.float32]], shape: tuple[int, int], heads: Heads) -> Outputs:
@@ -80,6 +67,7 @@ class Engine(Protocol):
 
     name: str
     device: str
+    threads: int  # of a forward pass on the CPU
     batch_tokens: int  # padded tokens of a forward pass that run fastest here
     pass_tokens: int  # what a forward pass costs beside its tokens, in tokens
 

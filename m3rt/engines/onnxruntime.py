@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
+from ..bundle.heads import Heads
 from ..bundle.manifest import Precision
 from ..bundle.sessions import onnxruntime_session
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
-from .base import Heads, Outputs, Ports
+from .base import Outputs, Ports
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Padded tokens of a pass, and the tokens that a pass of its own costs. On a CPU small passes keep activations in the
@@ -31,7 +32,7 @@ _LEVELS = {
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
-PREPARED = ("model.onnx", "prepacked.bin")  # a saved session
+SESSION_FILES = ("model.onnx", "prepacked.bin")  # a saved session
 # A pass over more tokens than this returns its scratch memory to the system.
 _SHRINK_TOKENS = 8192
 
@@ -41,8 +42,8 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, session: Any, device: str, bundle: Bundle) -> None:
-        self.device = device
+    def __init__(self, session: Any, device: str, threads: int, bundle: Bundle) -> None:
+        self.device, self.threads = device, threads
         self.batch_tokens, self.pass_tokens = _BATCHES.get((device, bundle.manifest.precision), _GPU_BATCHES)
         self._session = session
         self._ports = Ports(bundle.manifest)
@@ -62,29 +63,29 @@ class OnnxRuntimeEngine:
         return options
 
 
-def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | None = None) -> OnnxRuntimeEngine:
+def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Path | None = None) -> OnnxRuntimeEngine:
     """Open a session on the best device; EngineMissing without the package, DeviceMissing where it cannot run.
 
-    prepared: the folder of a session that saved.save() made here; used on the CPU, if it loads.
+    saved_session: the folder of a session that saved.save() made here; used on the CPU, if it loads.
     """
     device = _choose(device, bundle, _onnxruntime().get_available_providers())
-    if prepared is not None and device == "cpu":
+    if saved_session is not None and device == "cpu":
         try:
-            return open_session(bundle, device, threads, prepared)
+            return open_session(bundle, device, threads, saved_session)
         except BundleError as error:
             warnings.warn(f"{error}; loading without it; run: m3rt tune {bundle.path}", stacklevel=3)
     return open_session(bundle, device, threads)
 
 
 def open_session(
-    bundle: Bundle, device: str, threads: int | None = None, prepared: Path | None = None
+    bundle: Bundle, device: str, threads: int | None = None, saved_session: Path | None = None
 ) -> OnnxRuntimeEngine:
     """Open a session on exactly `device`, however slow. Raises BundleError or DeviceMissing."""
     ort = _onnxruntime()
     options = _session_options(ort, threads, device, bundle.manifest.precision)
     graph = bundle.graph("onnxruntime")
-    if prepared is not None:
-        graph = prepared / PREPARED[0]
+    if saved_session is not None:
+        graph = saved_session / SESSION_FILES[0]
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is optimized already
     try:
         session = ort.InferenceSession(
@@ -101,13 +102,13 @@ def open_session(
             f"{device} was asked for, but onnxruntime could not start it (driver or CUDA libraries missing); "
             "install them or use device='cpu'"
         )
-    return OnnxRuntimeEngine(session, device, bundle)
+    return OnnxRuntimeEngine(session, device, options.intra_op_num_threads, bundle)
 
 
 def save_session(bundle: Bundle, directory: Path) -> None:
     """Write a CPU session, optimized and packed, into `directory`. Raises BundleError."""
     ort = _onnxruntime()
-    model, weights = PREPARED
+    model, weights = SESSION_FILES
     options = _session_options(ort, 1, "cpu", bundle.manifest.precision)
     options.optimized_model_filepath = str(directory / model)
     for name, value in (

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
+from ..bundle.heads import Heads
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..host.cpu import has_bf16, has_vnni
 from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
-from .base import Heads, Outputs, Ports
+from .base import Outputs, Ports
 
 # Padded tokens of a pass, and the tokens that a pass of its own costs (benchmarks/LOG.md).
 _BATCHES = {"int8": (384, 20), "fp32": (1024, 20)}
@@ -36,7 +37,8 @@ class OpenVinoEngine:
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, compiled: Any, bundle: Bundle) -> None:
+    def __init__(self, compiled: Any, threads: int, bundle: Bundle) -> None:
+        self.threads = threads
         self.batch_tokens, self.pass_tokens = _BATCHES[bundle.manifest.precision]
         self._compiled = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
@@ -59,20 +61,21 @@ class OpenVinoEngine:
         return self._ports.result(arrays, input_ids.shape, heads)
 
 
-def load(bundle: Bundle, *, device: str, threads: int | None, prepared: Path | None = None) -> OpenVinoEngine:
+def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Path | None = None) -> OpenVinoEngine:
     """Compile the bundle's graph for the CPU; EngineMissing without the package, DeviceMissing where it cannot run.
 
-    prepared: the folder of a compiled model that saved.save() made here; used if it is of this graph and thread count.
+    saved_session: the folder of a compiled model that saved.save() made here; used if it is of this graph and as many
+    threads.
     """
     if device == "cuda":
         raise DeviceMissing("openvino runs on CPUs only; use engine='onnxruntime' for cuda")
     if bundle.manifest.precision == "int8" and not has_vnni():
         raise DeviceMissing("this CPU has no VNNI, where openvino's int8 saturates; use engine='onnxruntime'")
-    return open_session(bundle, "cpu", threads, prepared)
+    return open_session(bundle, "cpu", threads, saved_session)
 
 
 def open_session(
-    bundle: Bundle, device: str, threads: int | None = None, prepared: Path | None = None
+    bundle: Bundle, device: str, threads: int | None = None, saved_session: Path | None = None
 ) -> OpenVinoEngine:
     """Compile the bundle's graph, however slow it will be. Raises BundleError, or EngineError in a forked child."""
     ov = _openvino()
@@ -88,13 +91,13 @@ def open_session(
         "INFERENCE_PRECISION_HINT": "bf16" if bundle.manifest.precision == "int8" and has_bf16() else "f32",
     }
     # Its cache knows a model by its path, and would add one that it does not know.
-    if prepared is not None and _saved_key(prepared) == saved_key(bundle, threads):
-        options["CACHE_DIR"] = str(prepared)
+    if saved_session is not None and _saved_key(saved_session) == saved_key(bundle, threads):
+        options["CACHE_DIR"] = str(saved_session)
     try:
         compiled = ov.Core().compile_model(str(graph), "CPU", options)
     except Exception as error:
         raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
-    return OpenVinoEngine(compiled, bundle)
+    return OpenVinoEngine(compiled, threads, bundle)
 
 
 @cache

@@ -9,20 +9,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.heads import Heads
 from ..host import forks
-from .base import Engine, Heads, Outputs
+from .base import Engine, Outputs
 
 
 class Reopening:
     """The engine that `load` makes, made anew in each process that uses it."""
 
-    def __init__(self, load: Callable[[], Engine]) -> None:
+    def __init__(self, load: Callable[[], Engine], batch_tokens: int | None = None) -> None:
         self._load = load
         self._loading = threading.Lock()
         self._engine: Engine | None = None
         engine = self._opened()
-        self.name, self.device = engine.name, engine.device
-        self.batch_tokens, self.pass_tokens = engine.batch_tokens, engine.pass_tokens
+        self.name, self.device, self.threads = engine.name, engine.device, engine.threads
+        self.batch_tokens, self.pass_tokens = batch_tokens or engine.batch_tokens, engine.pass_tokens
         forks.tell(self)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:

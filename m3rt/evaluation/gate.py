@@ -80,7 +80,7 @@ class Gate:
 
 
 def gate(
-    load: Callable[[Bundle], tuple[str, M3Encoder]],
+    load: Callable[[Bundle], M3Encoder],
     model: Bundle,
     reference: Bundle,
     *,
@@ -90,7 +90,7 @@ def gate(
 ) -> Gate:
     """Compare two bundles of one checkpoint on the texts of data sets, or without any on built-in sentences.
 
-    load: from a bundle to the name of the engine that runs it and the encoder; one is in memory at a time. limits:
+    load: from a bundle to its encoder; one is in memory at a time. limits:
     in the place of some of LIMITS. Raises InputError for an unknown limit or bundles that cannot be compared.
     """
     check_same_model(model.manifest, reference.manifest)
@@ -99,10 +99,9 @@ def gate(
         raise InputError(f"the data sets hold {len(texts)} distinct texts, expected two or more to compare")
 
     def outputs(bundle: Bundle) -> tuple[str, Embeddings, list[Evaluation]]:
-        engine, encoder = load(bundle)
-        heads = bundle.manifest.kind == "m3"
-        found = encoder.encode_corpus(texts, return_sparse=heads, return_colbert_vecs=heads, show_progress=progress)
-        return engine, found, [evaluate(encoder, task, progress=progress) for task in tasks]
+        encoder = load(bundle)
+        found = encoder.encode_corpus(texts, **bundle.manifest.heads.keywords(), show_progress=progress)
+        return encoder.engine.name, found, [evaluate(encoder, task, progress=progress) for task in tasks]
 
     _, expected, others = outputs(reference)
     engine, found, ones = outputs(model)

@@ -60,16 +60,12 @@ class Views:
 
 def embed(encoder: M3Encoder, task: Task, progress: Progress) -> Views:
     """Embed a task's queries and documents with every head of the model."""
-    heads = encoder.manifest.kind == "m3"
-    queries = encoder.encode_queries(
-        task.data.queries.texts, return_sparse=heads, return_colbert_vecs=heads, show_progress=progress
-    )
-    everything = heads and _few(encoder, queries, task.data.corpus.texts)
-    corpus = encoder.encode_corpus(
-        task.data.corpus.texts, return_sparse=heads, return_colbert_vecs=everything, show_progress=progress
-    )
+    heads = encoder.manifest.heads
+    queries = encoder.encode_queries(task.data.queries.texts, **heads.keywords(), show_progress=progress)
+    kept = replace(heads, colbert=heads.colbert and _few(encoder, queries, task.data.corpus.texts))
+    corpus = encoder.encode_corpus(task.data.corpus.texts, **kept.keywords(), show_progress=progress)
     views = Views(queries, corpus)
-    return views if everything or not heads else _with_pairs(encoder, task, views, progress)
+    return views if kept == heads else _with_pairs(encoder, task, views, progress)
 
 
 def _few(encoder: M3Encoder, queries: Embeddings, texts: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..bundle import DEFAULT, portable
+from ..bundle.heads import HEAD_NAMES, Heads
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host import forks
@@ -23,7 +24,7 @@ from .checks import check_embeddings, check_note
 from .incoming import Added, Incoming
 from .search.lexical import SparseQuery
 from .search.options import WEIGHTS, Mode, Options
-from .search.query import HEADS, Query, query_of
+from .search.query import Query, query_of
 from .search.ranking import Clock, Ranking, rank
 from .search.result import Hit, SearchResult
 from .store import directory
@@ -105,7 +106,7 @@ class HybridIndex:
         else:
             bundle = models.bundle_of(DEFAULT if model is None else model)
             m = bundle.manifest
-            if m.kind != "m3" and (sparse or colbert is not None):
+            if not m.heads.sparse and (sparse or colbert is not None):
                 raise InputError(f"{bundle.path} is a {m.kind} bundle with dense vectors only; pass sparse=False")
             widths, identity = (m.dim, m.architecture.colbert_dim or m.dim), models.identity(bundle)
         settings = Settings(dense, sparse, colbert, *widths, chunk_tokens, chunk_overlap)
@@ -266,7 +267,7 @@ class HybridIndex:
         if not isinstance(queries, Embeddings):
             texts = _checked_queries(queries)
             self._check_tokens(texts)
-            queries = self.encoder.encode_queries(texts, **{head: view in views for view, head in HEADS.items()})
+            queries = self.encoder.encode_queries(texts, **Heads(*(head in views for head in HEAD_NAMES)).keywords())
             clock.lap("encode")
         found = []
         for i in range(len(queries)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import open_bundle
+from ..bundle.heads import Heads
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..text.chunking import Chunker
@@ -72,9 +72,9 @@ class Incoming:
         s = self._settings
         rows: Iterable[Row] = self._rows
         if s.chunk_tokens is not None:
-            chunker = Chunker.of(open_bundle(encoder.path), s.chunk_tokens, s.chunk_overlap)
+            chunker = Chunker.of(encoder.tokenizer, encoder.manifest.max_tokens, s.chunk_tokens, s.chunk_overlap)
             rows = (chunk for row in self._rows for chunk in _chunks(row, chunker))
-        heads = {"return_dense": bool(s.dense), "return_sparse": s.sparse, "return_colbert_vecs": bool(s.colbert)}
+        heads = Heads(bool(s.dense), s.sparse, bool(s.colbert)).keywords()
         for part in _slices(rows, _CHARACTERS[bool(s.colbert)]):
             out = encoder.encode_corpus([row.text or "" for row in part], show_progress=show_progress, **heads)
             self._truncated += int(out.truncated.sum())

@@ -26,7 +26,7 @@ _PATH = 200  # characters of a path in a message
 def bundle_of(model: str | Path | M3Encoder) -> Bundle:
     """The bundle at a path, or the one that an encoder has loaded."""
     given: Any = model
-    return open_bundle(model if isinstance(model, str | Path) else getattr(given, "path", given))
+    return open_bundle(given) if isinstance(model, str | Path) else getattr(given, "bundle", None) or open_bundle(given)
 
 
 def identity(bundle: Bundle) -> Model:
@@ -68,7 +68,7 @@ def load(path: Path, made_by: Model | None, given: str | Path | M3Encoder | None
         return M3Encoder(given, threads=threads)
     place = located(path, made_by)
     encoder = M3Encoder(place, threads=threads)
-    check_same(path, made_by, open_bundle(place))
+    check_same(path, made_by, encoder.bundle)
     return encoder
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 from typing import Self
 
-from ..bundle import Bundle
 from ..values.arguments import whole_number
 from .clusters import joins
 from .tokenizer import Tokenizer
@@ -39,13 +38,11 @@ class Chunker:
         whole_number("chunk_overlap", self.overlap, 0, self.tokens // 2)
 
     @classmethod
-    def of(cls, bundle: Bundle, tokens: int, overlap: int) -> Self:
-        """A chunker that counts as the model of `bundle` does."""
-        tokenizer = Tokenizer.of(bundle)
-        limit = bundle.manifest.max_tokens
+    def of(cls, tokenizer: Tokenizer, max_tokens: int, tokens: int, overlap: int) -> Self:
+        """A chunker that counts as `tokenizer` does, for a model that takes `max_tokens`."""
         return cls(
             lambda texts: tokenizer.encode(texts, _NO_LIMIT).lengths.tolist(),
-            whole_number("chunk_tokens", tokens, LEAST, limit),
+            whole_number("chunk_tokens", tokens, LEAST, max_tokens),
             overlap,
         )
 

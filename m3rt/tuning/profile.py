@@ -21,7 +21,7 @@ from ..host.machine import conditions, versions
 from ..host.threads import available_cpus
 from ..values.schema import build, conforms, parsed
 
-FORMAT = 2
+FORMAT = 3
 _PROFILE = "profile.json"
 _MOST_BYTES = 1 << 20
 
@@ -30,18 +30,18 @@ _MOST_BYTES = 1 << 20
 class Setting:
     """What ran fastest with one engine: threads, and padded tokens of a pass (None: the engine's own choice).
 
-    prepared: size and hash of each file of its saved session; none where there is no saved session.
+    saved_session: size and hash of each file of its saved session; none where there is no saved session.
     """
 
     threads: int
     batch_tokens: int | None
-    prepared: Mapping[str, FileRecord] = field(default_factory=dict)
+    saved_session: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check("threads", self.threads, 1, available_cpus())
         if self.batch_tokens is not None:
             _check("batch_tokens", self.batch_tokens, 1, 1 << 30)
-        for name, record in self.prepared.items():
+        for name, record in self.saved_session.items():
             if not conforms(record, FileRecord):
                 raise ValueError(f"{name} is {record!r:.80}, expected its size and hash")
             if Path(name).name != name:
@@ -67,27 +67,35 @@ class Profile:
 class Choice:
     """How to load an engine: what was asked for, and from the profile what was left open."""
 
-    engine: str
-    threads: int | None
+    engine: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
     batch_tokens: int | None = None
-    prepared: Path | None = None
+    saved_session: Path | None = None
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keyword arguments of the engine's load()."""
-        return {"threads": self.threads} | ({"prepared": self.prepared} if self.prepared else {})
+        """Keyword arguments of load_engine()."""
+        return {
+            "engine": self.engine,
+            "device": self.device,
+            "threads": self.threads,
+            "batch_tokens": self.batch_tokens,
+            "saved_session": self.saved_session,
+        }
 
 
-def choose(bundle: Bundle, *, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Choice:
+def choose(bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Choice:
     """Fill in from the bundle's profile what the caller left open; explicit arguments always win."""
-    asked = Choice(engine, threads)
+    asked = Choice(engine, device, threads)
     if not _on_cpu(bundle, device) or (profile := load(bundle)) is None:
         return asked
     name = profile.engine if engine == "auto" else engine
     setting = profile.settings.get(name)
     if setting is None:
         return asked
-    return Choice(name, threads or setting.threads, setting.batch_tokens, _prepared(bundle, name, setting))
+    saved_session = _saved_session(bundle, name, setting)
+    return Choice(name, device, threads or setting.threads, setting.batch_tokens, saved_session)
 
 
 def load(bundle: Bundle) -> Profile | None:
@@ -126,7 +134,7 @@ def make_folder(bundle: Bundle) -> Path:
     return cache.make(folder(bundle))
 
 
-def prepared_folder(bundle: Bundle, engine: str) -> Path:
+def session_folder(bundle: Bundle, engine: str) -> Path:
     """Where the saved session of `engine` for exactly this machine and these versions is kept."""
     key = hashlib.sha256(json.dumps(_conditions(bundle), sort_keys=True).encode()).hexdigest()
     return folder(bundle) / f"{engine}-{key[:8]}"
@@ -170,11 +178,11 @@ def _on_cpu(bundle: Bundle, device: str) -> bool:
     )
 
 
-def _prepared(bundle: Bundle, engine: str, setting: Setting) -> Path | None:
-    if not setting.prepared:
+def _saved_session(bundle: Bundle, engine: str, setting: Setting) -> Path | None:
+    if not setting.saved_session:
         return None
-    directory = prepared_folder(bundle, engine)
-    for name, record in setting.prepared.items():
+    directory = session_folder(bundle, engine)
+    for name, record in setting.saved_session.items():
         if why := _fault(directory / name, record):
             _warn(f"{why}; loading without it; {_again(bundle)}")
             return None
@@ -199,8 +207,8 @@ def check_saved(bundle: Bundle, progress: Callable[[int], object] = lambda n: No
     files = [
         (directory / name, record)
         for engine, setting in profile.settings.items()
-        if (directory := _prepared(bundle, engine, setting))
-        for name, record in setting.prepared.items()
+        if (directory := _saved_session(bundle, engine, setting))
+        for name, record in setting.saved_session.items()
     ]
     for path, record in files:
         if (found := sha256_of(path, progress)) != record.sha256:

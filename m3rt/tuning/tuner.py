@@ -171,8 +171,7 @@ def _encoder(bundle: Bundle, trial: Trial) -> Iterator[M3Encoder]:
 
 
 def _engine(bundle: Bundle, trial: Trial) -> engines.Engine:
-    # Not as an older profile has it: its batches would pass for the engine's own.
-    return engines.load_engine(bundle, engine=trial.engine, device="cpu", threads=trial.threads, tuned=False)
+    return engines.load_engine(bundle, engine=trial.engine, device="cpu", threads=trial.threads)
 
 
 def _longest(encoder: M3Encoder) -> int:

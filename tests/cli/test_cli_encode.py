@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import m3rt.cli.parts.meter
 import numpy as np
 import pytest
 from checkpoints import sentences
 from pyarrow import parquet
 
+import m3rt.cli.parts.meter
 from m3rt import M3Encoder
 from m3rt.bundle import open_bundle
 from m3rt.cli import main

@@ -28,7 +28,7 @@ def test_an_encoder_opens_again_with_its_arguments(again: Any, bundle_fp32: Path
     model = M3Encoder(bundle_fp32, engine="openvino", threads=1, batch_tokens=77)
     other = again(model)
     assert repr(other) == repr(model)
-    assert other._batch_tokens == 77
+    assert other.batch_tokens == 77
     np.testing.assert_array_equal(encoded(other), encoded(model))
 
 

@@ -246,7 +246,7 @@ CALLS: dict[str, Call] = {
     **arguments("open", "model device engine threads batch_tokens"),
     "one of a pair": lambda p, v: p.encoder.compute_score([("a", v)]),
     "show_progress": lambda p, v: callable(v) or p.encoder.encode(["a"], show_progress=v),
-    "with_engine": lambda p, v: M3Encoder.with_engine(v, p.encoder._engine),
+    "with_engine": lambda p, v: M3Encoder.with_engine(v, p.encoder.engine),
     "token id": lambda p, v: p.encoder.convert_id_to_token({v: 1.0}) if isinstance(v, str | int | float) else None,
     "lexical 1": lambda p, v: m3rt.lexical_matching_score(v, {"a": 1.0}),
     "lexical 2": lambda p, v: m3rt.lexical_matching_score([{"a": 1.0}], v),

@@ -105,7 +105,7 @@ def test_what_openvino_cannot_do_it_refuses(bundle_int8: Path, monkeypatch: pyte
     assert "runs on CPUs only" in refusal(DeviceMissing, bundle_int8, engine="openvino", device="cuda")
     monkeypatch.setattr("m3rt.engines.openvino.has_vnni", lambda: False)
     assert "no VNNI" in refusal(DeviceMissing, bundle_int8, engine="openvino")
-    assert M3Encoder(bundle_int8, threads=1)._engine.name == "onnxruntime"
+    assert M3Encoder(bundle_int8, threads=1).engine.name == "onnxruntime"
 
 
 # ---- two engines, one bundle

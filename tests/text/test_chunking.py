@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3rt import InputError
-from m3rt.bundle import open_bundle
+from m3rt.bundle import Bundle, open_bundle
 from m3rt.text.chunking import LEAST, Chunker
 from m3rt.text.clusters import joins
+from m3rt.text.tokenizer import Tokenizer
 
 # Words of one to a few tokens, and runs without spaces, which must be cut somewhere.
 TEXTS = st.lists(
@@ -26,7 +27,11 @@ def bundle(bundle_fp32: Path) -> Path:
 
 
 def chunker(bundle: Path, tokens: int = 32, overlap: int = 8) -> Chunker:
-    return Chunker.of(open_bundle(bundle), tokens, overlap)
+    return chunker_of(open_bundle(bundle), tokens, overlap)
+
+
+def chunker_of(bundle: Bundle, tokens: int, overlap: int) -> Chunker:
+    return Chunker.of(Tokenizer.of(bundle), bundle.manifest.max_tokens, tokens, overlap)
 
 
 @pytest.mark.parametrize(("tokens", "overlap"), [(32, 0), (32, 8), (64, 32)])
@@ -86,7 +91,7 @@ NASTY = ["e\u0301", "👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "\u1100\
 @settings(max_examples=60, deadline=None)
 @given(parts=st.lists(st.sampled_from(NASTY), min_size=1, max_size=400), tokens=st.integers(LEAST, 64))
 def test_chunks_of_any_characters_fit_and_tear_none_of_them(parts: list[str], tokens: int) -> None:
-    cut, text = Chunker.of(open_bundle(), tokens, 4), "".join(parts)
+    cut, text = chunker_of(open_bundle(), tokens, 4), "".join(parts)
     spans = cut.spans(text)
     assert max(cut.lengths([text[a:b] for a, b in spans])) <= tokens
     covered = {i for a, b in spans for i in range(a, b)}
@@ -97,7 +102,7 @@ def test_chunks_of_any_characters_fit_and_tear_none_of_them(parts: list[str], to
 
 
 def test_one_character_of_more_tokens_than_a_chunk_is_cut_inside() -> None:
-    cut, text = Chunker.of(open_bundle(), LEAST, 0), "a" + "\u0301\u0310" * 400
+    cut, text = chunker_of(open_bundle(), LEAST, 0), "a" + "\u0301\u0310" * 400
     spans = cut.spans(text)
     assert max(cut.lengths([text[a:b] for a, b in spans])) <= LEAST
     assert {i for a, b in spans for i in range(a, b)} == set(range(len(text)))
@@ -116,7 +121,7 @@ def test_two_flags_are_two_characters() -> None:
     "text", ["a" + "\u0301" * 40_000, "👩\u200d" * 20_000, "x" + "é" * 40_000 + "y", "กำ" * 20_000]
 )
 def test_a_text_without_a_place_to_cut_takes_few_passes(text: str) -> None:
-    cut, passes = Chunker.of(open_bundle(), 64, 8), []
+    cut, passes = chunker_of(open_bundle(), 64, 8), []
 
     def counted(texts: Sequence[str]) -> list[int]:
         passes.append(len(texts))

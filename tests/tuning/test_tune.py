@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,7 +83,7 @@ def test_a_saved_profile_is_loaded_as_it_was(bundle: Bundle) -> None:
 
 
 def test_without_a_profile_nothing_is_chosen_and_nothing_said(bundle: Bundle) -> None:
-    assert tuning.choose(bundle, threads=1) == Choice("auto", 1)
+    assert tuning.choose(bundle, threads=1) == Choice("auto", "auto", 1)
 
 
 def test_the_folder_is_for_its_user_only_and_holds_no_leftover(bundle: Bundle, cache: Path) -> None:
@@ -109,7 +110,7 @@ def test_the_cache_is_where_the_environment_says(
     ("conditions__versions__m3rt", "m3rt was X, is "),
     ("conditions__versions__onnxruntime", "onnxruntime was X, is "),
     ("conditions__versions__onnxruntime-gpu", "onnxruntime-gpu was X, is None"),
-    ("format", "has format 'X', this m3rt reads 2"),
+    ("format", "has format 'X', this m3rt reads 3"),
 ])  # fmt: skip
 def test_a_profile_of_other_conditions_is_ignored_and_says_which(bundle: Bundle, key: str, words: str) -> None:
     edit(tuning.save(bundle, PROFILE), **{key: "X"})
@@ -130,7 +131,7 @@ def test_a_profile_outlives_what_verify_notes_in_the_manifest(bundle: Bundle, tm
     assert tuning.load(open_bundle(other)) == PROFILE
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 3}', "[" * 100_000, "\ud800"])
 def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     tuning.save(bundle, PROFILE).write_bytes(text.encode("utf-8", "surrogatepass"))
     refused(bundle, "cannot be read" if text == "\ud800" else "is damaged")
@@ -140,9 +141,10 @@ def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     ("engine", "torch"), ("engine", None), ("settings", {}), ("settings", []), ("measured", 1),
     ("settings__onnxruntime__threads", 10**6), ("settings__onnxruntime__threads", 0),
     ("settings__onnxruntime__threads", "1"), ("settings__onnxruntime__batch_tokens", -1),
-    ("settings__onnxruntime__prepared", {"../x": {"size": 1, "sha256": ""}}),
-    ("settings__onnxruntime__prepared", {"x": 1}),
-    ("settings__onnxruntime__prepared", {"x": {"size": "1", "sha256": ""}}), ("settings__onnxruntime__prepared", [1]),
+    ("settings__onnxruntime__saved_session", {"../x": {"size": 1, "sha256": ""}}),
+    ("settings__onnxruntime__saved_session", {"x": 1}),
+    ("settings__onnxruntime__saved_session", {"x": {"size": "1", "sha256": ""}}),
+    ("settings__onnxruntime__saved_session", [1]),
     ("settings__onnxruntime__more", 1), ("settings__torch", {"threads": 1, "batch_tokens": None}),
 ])  # fmt: skip
 def test_a_profile_with_an_impossible_value_is_ignored(bundle: Bundle, key: str, value: object) -> None:
@@ -217,11 +219,11 @@ def test_what_the_cache_holds_is_its_users_only_whatever_the_umask(bundle: Bundl
 
 
 @pytest.mark.parametrize(("asked", "expected"), [
-    ({}, Choice(NAME, 1, 77)),
-    ({"threads": 5}, Choice(NAME, 5, 77)),
-    ({"engine": "openvino"}, Choice("openvino", 1)),
-    ({"engine": "openvino", "threads": 3}, Choice("openvino", 3)),
-    ({"device": "cuda"}, Choice("auto", None)),
+    ({}, Choice(NAME, "cpu", 1, 77)),
+    ({"threads": 5}, Choice(NAME, "cpu", 5, 77)),
+    ({"engine": "openvino"}, Choice("openvino", "cpu", 1)),
+    ({"engine": "openvino", "threads": 3}, Choice("openvino", "cpu", 3)),
+    ({"device": "cuda"}, Choice("auto", "cuda", None)),
 ])  # fmt: skip
 def test_explicit_arguments_beat_the_profile(bundle: Bundle, asked: dict[str, Any], expected: Choice) -> None:
     tuning.save(bundle, PROFILE)
@@ -286,23 +288,19 @@ def kept(request: pytest.FixtureRequest) -> tuple[Bundle, Choice]:
     if bundle.manifest.precision == "int8" and not has_vnni():
         pytest.skip("int8 without VNNI is not saved")
     tuning.make_folder(bundle)
-    files = saved.save(bundle, engine, tuning.prepared_folder(bundle, engine), 1)
+    files = saved.save(bundle, engine, tuning.session_folder(bundle, engine), 1)
     tuning.save(bundle, Profile(engine, {engine: Setting(1, None, files)}, ()))
     return bundle, tuning.choose(bundle, device="cpu")
 
 
-def load(bundle: Bundle, engine: str, **options: Any) -> Any:
-    return MODULES[engine].load(bundle, device="cpu", **options)
-
-
 def test_a_saved_session_gives_the_same_bits(kept: tuple[Bundle, Choice]) -> None:
     bundle, choice = kept
-    assert choice.prepared == tuning.prepared_folder(bundle, choice.engine)
+    assert choice.saved_session == tuning.session_folder(bundle, choice.engine)
     plain, fast = (
-        M3Encoder.with_engine(bundle, load(bundle, choice.engine, **options)).encode(
+        M3Encoder.with_engine(bundle, load_engine(bundle, **options)).encode(
             sentences(), return_sparse=True, return_colbert_vecs=True
         )
-        for options in ({"threads": 1}, choice.options)
+        for options in (replace(choice, saved_session=None).options, choice.options)
     )
     assert np.array_equal(plain.dense_vecs, fast.dense_vecs)
     assert plain.lexical_weights == fast.lexical_weights
@@ -312,18 +310,18 @@ def test_a_saved_session_gives_the_same_bits(kept: tuple[Bundle, Choice]) -> Non
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs Linux")
 def test_a_saved_session_is_mapped_from_the_cache(kept: tuple[Bundle, Choice]) -> None:
     bundle, choice = kept
-    engine = load(bundle, choice.engine, **choice.options)
-    assert str(choice.prepared) in Path("/proc/self/maps").read_text()
+    engine = load_engine(bundle, **choice.options)
+    assert str(choice.saved_session) in Path("/proc/self/maps").read_text()
     del engine
 
 
 def test_a_truncated_session_is_ignored_with_one_line(kept: tuple[Bundle, Choice]) -> None:
     bundle, choice = kept
-    assert choice.prepared
-    path = next(p for p in choice.prepared.iterdir() if p.suffix in (".bin", ".blob"))
+    assert choice.saved_session
+    path = next(p for p in choice.saved_session.iterdir() if p.suffix in (".bin", ".blob"))
     os.truncate(path, path.stat().st_size - 1)
     with pytest.warns(UserWarning, match=r" has \d+ bytes, expected \d+; .* run: m3rt tune") as caught:
-        assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, 1)
+        assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, "cpu", 1)
     assert len(caught) == 1
 
 
@@ -331,9 +329,9 @@ def test_verify_finds_a_changed_session_and_tells_how_to_make_it_anew(
     kept: tuple[Bundle, Choice], capsys: Captured
 ) -> None:
     bundle, choice = kept
-    assert choice.prepared
+    assert choice.saved_session
     assert main(["verify", str(bundle.path)]) == 0
-    path = next(p for p in choice.prepared.iterdir() if p.suffix in (".bin", ".blob"))
+    path = next(p for p in choice.saved_session.iterdir() if p.suffix in (".bin", ".blob"))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -345,23 +343,23 @@ def test_verify_finds_a_changed_session_and_tells_how_to_make_it_anew(
 @pytest.mark.skipif(not hasattr(os, "chown"), reason="this system has no owners")
 def test_a_session_that_another_user_may_have_written_is_ignored(kept: tuple[Bundle, Choice]) -> None:
     bundle, choice = kept
-    assert choice.prepared
-    for path in (next(choice.prepared.iterdir()), choice.prepared):
+    assert choice.saved_session
+    for path in (next(choice.saved_session.iterdir()), choice.saved_session):
         path.chmod(0o777)
         with pytest.warns(UserWarning, match=r"may be written by others .* run: m3rt tune") as caught:
-            assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, 1)
+            assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, "cpu", 1)
         assert len(caught) == 1
         path.chmod(0o700)
 
 
 def test_a_session_that_does_not_load_is_ignored(kept: tuple[Bundle, Choice], recwarn: Any) -> None:
     bundle, choice = kept
-    assert choice.prepared
-    for path in choice.prepared.iterdir():
+    assert choice.saved_session
+    for path in choice.saved_session.iterdir():
         if path.name != "prepacked.bin":
             path.chmod(0o600)
             path.write_bytes(b"\xff" * path.stat().st_size)
-    engine = load(bundle, choice.engine, **tuning.choose(bundle, device="cpu").options)
+    engine = load_engine(bundle, **tuning.choose(bundle, device="cpu").options)
     told = [str(w.message) for w in recwarn]
     assert all("cannot be loaded: " in t and "loading without it; run: m3rt tune" in t for t in told)
     assert len(told) == (choice.engine == "onnxruntime")  # OpenVINO compiles anew without a word
@@ -379,7 +377,7 @@ def test_a_compiled_model_is_used_for_its_own_threads_and_place_only(
     assert sorted(Path(name).suffix for name in files) == [".blob", ".json"]
     shutil.copytree(bundle_int8, tmp_path / "moved")
     for place in (bundle, open_bundle(tmp_path / "moved")):
-        engine = openvino.load(place, device="cpu", threads=threads, prepared=folder)
+        engine = openvino.load(place, device="cpu", threads=threads, saved_session=folder)
         used = engine._compiled.get_property("LOADED_FROM_CACHE")
         assert used == (threads == 1 and place is bundle)
         assert {p.name: record(p) for p in folder.iterdir()} == files  # nothing is added
@@ -440,8 +438,8 @@ def test_the_command_leaves_a_profile_that_holds(bundle: Bundle, capsys: Capture
     assert out.splitlines()[-1] == str(tuning.folder(bundle) / "profile.json")
     assert "another" not in err
     assert {row["engine"] for row in profile.measured} >= {profile.engine}
-    files = profile.settings[profile.engine].prepared
-    assert files.keys() == {p.name for p in tuning.prepared_folder(bundle, profile.engine).iterdir()} != set()
+    files = profile.settings[profile.engine].saved_session
+    assert files.keys() == {p.name for p in tuning.session_folder(bundle, profile.engine).iterdir()} != set()
     assert f"of {profile.engine}'s session saved; --no-save-session does without" in err
 
 
@@ -471,8 +469,8 @@ def test_an_encoder_loads_as_tuned_and_an_argument_wins(bundle: Bundle) -> None:
     settings = {"openvino": Setting(1, 128), "onnxruntime": Setting(1, 256)}
     tuning.save(bundle, Profile("openvino", settings, ()))
     tuned, asked = M3Encoder(bundle.path), M3Encoder(bundle.path, engine="onnxruntime", batch_tokens=64)
-    assert (tuned._engine.name, tuned._batch_tokens) == ("openvino", 128)
-    assert (asked._engine.name, asked._engine.batch_tokens, asked._batch_tokens) == ("onnxruntime", 256, 64)
+    assert (tuned.engine.name, tuned.batch_tokens) == ("openvino", 128)
+    assert (asked.engine.name, asked.engine.batch_tokens, asked.batch_tokens) == ("onnxruntime", 256, 64)
 
 
 @pytest.mark.parametrize("kind", [EngineError, BundleError])
@@ -491,6 +489,6 @@ def test_tuning_goes_on_without_an_engine_that_fails(
 def test_tuning_again_does_not_take_the_old_profile_for_the_engines_own(bundle: Bundle) -> None:
     own = load_engine(bundle, engine="onnxruntime", threads=1).batch_tokens
     tuning.save(bundle, Profile("onnxruntime", {"onnxruntime": Setting(1, own + 1)}, ()))
-    assert load_engine(bundle, engine="onnxruntime", threads=1).batch_tokens == own + 1
+    assert M3Encoder(bundle.path, engine="onnxruntime", threads=1, device="cpu").batch_tokens == own + 1
     with trials._encoder(bundle, Trial("onnxruntime", 1)) as encoder:
-        assert encoder._batch_tokens == own
+        assert encoder.batch_tokens == own

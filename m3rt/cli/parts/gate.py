@@ -29,15 +29,10 @@ def pass_through(
     """Compare a bundle with its reference and keep the result in its manifest, where it can be written."""
     from ...bundle import replace_manifest
     from ...encoder import M3Encoder
-    from ...engines import load_engine
     from ...evaluation import gate
 
-    options = dict(runtime)
-    batch_tokens = options.pop("batch_tokens", None)
-
-    def load(which: Bundle) -> tuple[str, M3Encoder]:
-        engine = load_engine(which, **options)
-        return engine.name, M3Encoder.with_engine(which, engine, batch_tokens=batch_tokens)
+    def load(which: Bundle) -> M3Encoder:
+        return M3Encoder(which.path, **runtime)
 
     with Meter(None, 0) as meter:
         found = gate(load, bundle, reference, tasks=tasks, limits=limits, progress=meter.ran)

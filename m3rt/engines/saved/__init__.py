@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...bundle import Bundle
 from ...errors import M3rtError, OutputError
 from ...host.files import FileRecord, record, replacing_folder
-from ..base import Engine, Heads, Outputs
+from ..base import Engine, Outputs
 
 _MODULES: dict[str, str] = {"onnxruntime": ".onnxruntime", "openvino": ".openvino"}
 _WAY_OUT = "make room, set M3RT_CACHE to a directory elsewhere, or use --no-save-session"
@@ -81,8 +81,7 @@ def _module(engine: str) -> Any:
 
 def _probe(engine: Engine, bundle: Bundle) -> Outputs:
     ids = np.arange(2, 18)[None] % bundle.manifest.architecture.vocab_size
-    m3 = bundle.manifest.kind == "m3"
-    return engine.run(ids, np.ones_like(ids), Heads(True, m3, m3))
+    return engine.run(ids, np.ones_like(ids), bundle.manifest.heads)
 
 
 def _equal(ours: Outputs, theirs: Outputs) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...bundle import Bundle
 from ...host.cpu import has_vnni
-from ..onnxruntime import PREPARED, open_session, save_session
+from ..onnxruntime import SESSION_FILES, open_session, save_session
 
 __all__ = ["GROWTH", "open_session", "supported", "write"]
 
@@ -29,7 +29,7 @@ def supported(bundle: Bundle) -> bool:
 def write(bundle: Bundle, directory: Path, threads: int) -> bool:
     """Write the session, which serves any number of threads; False where its kernels would crash on the weights."""
     save_session(bundle, directory)
-    return _aligned(directory / PREPARED[0])
+    return _aligned(directory / SESSION_FILES[0])
 
 
 def _aligned(graph: Path) -> bool:

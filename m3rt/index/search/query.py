@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...bundle.heads import HEAD_NAMES
 from ...embeddings import Embeddings
 from ...errors import InputError
 from ..store.manifest import Settings
@@ -24,8 +25,6 @@ class View(Protocol):
 
 
 Query = Mapping[str, View]  # by "dense", "sparse", "colbert"
-
-HEADS = {"dense": "return_dense", "sparse": "return_sparse", "colbert": "return_colbert_vecs"}
 
 
 def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> Query:
@@ -57,7 +56,7 @@ _MADE = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}
 
 def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = None) -> NDArray[np.float32]:
     if values is None:
-        raise InputError(f"query {i} has no {view} output, which this search needs; encode it with {HEADS[view]}")
+        raise InputError(f"query {i} has no {view} output, which this search needs; encode it with {HEAD_NAMES[view]}")
     if width is not None and values.shape[-1] != width:
         raise InputError(f"the {view} vectors of query {i} have {values.shape[-1]} components, expected {width}")
     found = np.ascontiguousarray(values, np.float32)

@@ -1,0 +1,81 @@
+"""Outputs of forward passes, which come by length, back in input order."""
+
+from __future__ import annotations
+
+import numpy as np
+from m3rt_kernels import scatter_max
+from numpy.typing import NDArray
+
+from ..bundle.heads import Heads
+from ..bundle.manifest import Manifest
+from ..embeddings import Embeddings, MultiVectors, SparseVectors
+from ..engines import Outputs
+from ..errors import EngineError
+from ..text.tokenizer import TokenIds
+
+
+class Collector:
+    """The embeddings of all texts, filled in pass by pass."""
+
+    def __init__(self, manifest: Manifest, tokens: TokenIds, heads: Heads) -> None:
+        n = len(tokens.truncated)
+        self._tokens = tokens
+        self._unused = manifest.special_tokens.unused
+        self._dense = np.empty((n, manifest.dim), np.float32) if heads.dense else None
+        self._weights = np.empty(len(tokens.ids), np.float32) if heads.sparse else None
+        self._offsets = tokens.offsets - np.arange(n + 1)  # one vector fewer than tokens: <s> has none
+        dim = manifest.architecture.colbert_dim
+        self._colbert = np.empty((int(self._offsets[-1]), dim), np.float32) if heads.colbert else None
+
+    def add(self, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
+        kept = mask.astype(np.bool_)
+        if out.dense is not None:
+            _check_finite("dense", out.dense[:, None], kept[:, :1], rows)
+        if out.token_weights is not None:
+            _check_finite("sparse", out.token_weights[..., None], kept, rows)
+        if out.colbert is not None:
+            _check_finite("colbert", out.colbert, kept[:, 1:], rows)
+        if self._dense is not None and out.dense is not None:
+            self._dense[rows] = out.dense
+        if self._weights is not None and out.token_weights is not None:
+            for row, i in enumerate(rows):
+                start, end = self._tokens.offsets[i : i + 2]
+                self._weights[start:end] = out.token_weights[row, : end - start]
+        if self._colbert is not None and out.colbert is not None:
+            for row, i in enumerate(rows):
+                start, end = self._offsets[i : i + 2]
+                self._colbert[start:end] = out.colbert[row, : end - start]
+
+    def embeddings(self, truncate_dim: int | None) -> Embeddings:
+        tokens = self._tokens
+        sparse = None
+        if self._weights is not None:
+            sparse = SparseVectors(*scatter_max(tokens.ids, self._weights, tokens.offsets, self._unused))
+        multi = None
+        if self._colbert is not None:
+            multi = MultiVectors(truncated_to(self._colbert, truncate_dim), self._offsets)
+        dense = None if self._dense is None else truncated_to(self._dense, truncate_dim)
+        return Embeddings(dense, sparse, multi, tokens.lengths, tokens.truncated)
+
+
+def truncated_to(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
+    if dim is None or dim >= vectors.shape[1]:
+        return vectors
+    cut = vectors[:, :dim]
+    norms = np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+    return np.ascontiguousarray(cut / norms, np.float32)
+
+
+def _check_finite(name: str, array: NDArray[np.float32], kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
+    """Raise EngineError when an output (b, t, dim) of texts `rows` is not finite where `kept` (b, t)."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    bad = rows[(~finite.all(axis=2) & kept).any(axis=1)]
+    if len(bad):  # else padding only, which an engine may fill with anything
+        raise EngineError(f"the {name} output is not finite for text {_some(bad)}; nothing returned")
+
+
+def _some(rows: NDArray[np.int64]) -> str:
+    shown = ", ".join(map(str, rows[:8]))
+    return shown + (f", ... ({len(rows)} in all)" if len(rows) > 8 else "")
