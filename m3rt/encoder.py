@@ -16,14 +16,14 @@ from .bundle import DEFAULT, Bundle, open_bundle, portable
 from .bundle.manifest import Manifest
 from .embeddings import Embeddings
 from .engines import Engine, Heads, checked, load_engine
+from .engines.profile import choose
 from .errors import EngineError, InputError
 from .scoring import check_weights, mappings, pair_scores
 from .text.tokenizer import TokenIds, Tokenizer
-from .tuning.profile import choose
 from .values.arguments import flag, whole_number
 from .values.listing import items, listed
-from .values.pairs import pairs_of
 from .values.shown import kind
+from .values.texts import pairs_of
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 

@@ -11,7 +11,11 @@ M3rtError
     +-- DeviceMissing     the device asked for is not usable here
 """
 
-from .values.shown import one_line
+import re
+
+_MESSAGE = 399  # characters of a whole message
+_ELLIPSIS = " ... "
+_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
 
 
 class M3rtError(Exception):
@@ -51,3 +55,16 @@ class EngineMissing(EngineError, ImportError):
 
 class DeviceMissing(EngineError):
     """The device asked for is not usable here."""
+
+
+def one_line(text: str, limit: int = _MESSAGE) -> str:
+    """`text` on one line: what does not print is a space, a long middle is left out."""
+    if len(text) > 4 * limit:  # a hundred megabytes need not be read to show their ends
+        text = text[: 2 * limit] + text[-2 * limit :]
+    line = _LINE_BREAK.sub(" ", text)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else " " for c in line)
+    if len(line) <= limit:
+        return line
+    tail = (limit - len(_ELLIPSIS)) // 2
+    return line[: limit - len(_ELLIPSIS) - tail] + _ELLIPSIS + line[-tail:]

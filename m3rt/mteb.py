@@ -22,11 +22,11 @@ from .evaluation.dataset import Dataset, Texts
 from .evaluation.modes import MODES, WEIGHTS
 from .evaluation.pools import Task
 from .evaluation.views import embed
-from .text.tokenizer import check_texts
 from .values.arguments import choice_of, mapping_of, whole_number
 from .values.floats import numbers
 from .values.listing import items, listed
 from .values.shown import kind, shown
+from .values.texts import check_texts
 
 _BATCHES = "batches, each a mapping with text"
 

@@ -35,7 +35,7 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
     """
     from ..encoder import M3Encoder
     from ..host.machine import conditions
-    from ..tuning import speed as measure
+    from ..tuning import speed
 
     options = [f"--{name.replace('_', '-')}={value}" for name, value in runtime.items() if value is not None]
     encoder = M3Encoder(model, **runtime)
@@ -51,15 +51,15 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
     }
     emit_text(*(f"{name:<14}{_flat(value)}" for name, value in regime.items()), "")
     encoder.encode("What is BGE M3?")
-    loaded = measure.memory()
+    loaded = speed.memory()
     with bar(total=len(LATENCY) + 3) as progress:
         budget = _QUICK if quick else _FULL
         result: dict[str, Any] = {"conditions": regime, "quick": quick}
         result["latency_ms"] = _each(progress, _latencies(encoder, budget["latency"]))
         result["tokens_per_s"] = _each(progress, _speeds(encoder, budget["speed"]))
-        result["memory"] = {**loaded, "peak": measure.memory()["peak"]}
+        result["memory"] = {**loaded, "peak": speed.memory()["peak"]}
         progress.set_description_str("cold start")
-        result["cold_start_s"] = measure.cold_start(model, options)
+        result["cold_start_s"] = speed.cold_start(model, options)
         progress.update()
     emit_text(*_table(result))
     emit_json(result)

@@ -30,8 +30,8 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     from dataclasses import replace
 
     from ..bundle import open_bundle
+    from ..engines import profile as tuning
     from ..engines import saved
-    from ..tuning import profile as tuning
     from ..tuning.tuner import tune
 
     bundle = open_bundle(model)

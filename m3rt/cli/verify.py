@@ -52,7 +52,7 @@ def command(
     from ..bundle import check_hashes, open_bundle
     from ..bundle.golden import check
     from ..encoder import M3Encoder
-    from ..tuning.profile import check_saved
+    from ..engines.profile import check_saved
 
     if (data or limits) and not against:
         raise InputError("--data and --limit compare with another bundle; name it with --against")

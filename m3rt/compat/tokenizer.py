@@ -9,10 +9,10 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..bundle.manifest import TOKENIZER
-from ..text.tokenizer import check_texts
 from ..text.unigram import fast_tokenizer
 from ..values.arguments import flag, whole_number
 from ..values.listing import listed
+from ..values.texts import check_texts
 
 
 class CompatTokenizer:

@@ -15,10 +15,10 @@ from ..bundle.heads import HEAD_NAMES, Heads
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host import forks
-from ..text.tokenizer import check_texts
 from ..values.arguments import flag, path_of, whole_number
 from ..values.listing import listed
 from ..values.shown import shown
+from ..values.texts import check_texts
 from . import models
 from .checks import check_embeddings, check_note
 from .incoming import Added, Incoming

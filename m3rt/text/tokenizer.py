@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..bundle.manifest import TOKENIZER, SpecialTokens
-from ..errors import BundleError, InputError
+from ..errors import BundleError
 from ..host.forks import native
-from ..values.listing import is_missing
-from ..values.schema import SURROGATE
-from ..values.shown import kind, shown
+from ..values.texts import check_texts
 from .rust import in_one_line
 from .tries import checked
 from .unigram import FILES, PIPELINE, Unigram, fast_tokenizer
@@ -135,17 +133,3 @@ def _head(text: str, limit: int) -> str:
     """The text up to the last space before `limit`: words never join across a space, so its ids are a prefix."""
     cut = text.rfind(" ", 0, limit)
     return text if cut <= 0 else text[:cut].rstrip()
-
-
-def check_texts(texts: Sequence[object], what: str = "text") -> None:
-    """Raise InputError, with the index, for the first item that is not a str of valid Unicode."""
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            if text is not None and is_missing(text):
-                raise InputError(f"{what} {i} is {shown(text)}, a missing value, expected str; fill it or leave it out")
-            raise InputError(f"{what} {i} is a {kind(text)}, expected str")
-        if not text.isascii() and (found := SURROGATE.search(text)):
-            raise InputError(
-                f"{what} {i} holds a lone surrogate U+{ord(found[0]):04X} at character {found.start()}: not valid "
-                "Unicode; repair it with text.encode('utf-8', 'replace').decode()"
-            )

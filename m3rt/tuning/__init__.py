@@ -1,1 +1,1 @@
-"""How fast a bundle runs here, which settings run fastest, and the profile that keeps them."""
+"""How fast a bundle runs here, and which settings run fastest; engines/profile.py keeps what was measured."""

@@ -13,10 +13,10 @@ from typing import Any
 from .. import engines
 from ..bundle import Bundle
 from ..encoder import M3Encoder
+from ..engines.profile import Profile, Setting
 from ..errors import BundleError, EngineError
 from ..host.threads import available_cpus
-from . import speed as measure
-from .profile import Profile, Setting
+from . import speed
 
 Progress = Callable[[float, str], object]  # the part that is done, 0..1, and what runs
 
@@ -133,15 +133,15 @@ def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float
 
 
 def _visit(encoder: M3Encoder, trial: Trial) -> None:
-    query = measure.text_of(encoder, _query_tokens(encoder), 0)
-    texts = measure.mixed_texts(encoder, _TEXTS, _longest(encoder))
+    query = speed.text_of(encoder, _query_tokens(encoder), 0)
+    texts = speed.mixed_texts(encoder, _TEXTS, _longest(encoder))
     once: Mapping[str, Any] = {"runs": 1, "seconds": 0, "least": 1}
     encoder.encode(query, max_length=_query_tokens(encoder))
-    taken = measure.timed(
+    taken = speed.timed(
         lambda i: encoder.encode(query, max_length=_query_tokens(encoder)), runs=_QUERIES, seconds=0, least=_QUERIES
     )
     trial.query.append(statistics.median(taken))
-    trial.speed.append(measure.throughput(encoder, texts, _longest(encoder), **once)["median"])
+    trial.speed.append(speed.throughput(encoder, texts, _longest(encoder), **once)["median"])
 
 
 def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
@@ -152,7 +152,7 @@ def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
     encoders = [M3Encoder.with_engine(bundle, engine, batch_tokens=t.batch_tokens) for t in trials]
     # Enough texts to fill the largest budget, fewer where a pass over them would take long.
     count = max(_TEXTS, min(64, int(statistics.median(winner.speed) * 3 / 64)))
-    texts = measure.mixed_texts(encoders[0], count, _longest(encoders[0]))
+    texts = speed.mixed_texts(encoders[0], count, _longest(encoders[0]))
     while clock.passed() < 1 or not all(t.speed for t in trials[:1]):
         for trial, encoder in zip(trials, encoders, strict=True):
             if clock.passed(f"{trial.engine}, batches of {trial.batch_tokens or engine.batch_tokens}") >= 1 and (

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 
-MESSAGE = 399  # characters of a whole message
-_VALUE = 60
+from ..errors import one_line
+
+_VALUE = 60  # characters of a value
 _INTEGER_BITS = 200  # more digits tell nothing, and Python refuses to print 4300 of them
-_ELLIPSIS = " ... "
-_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
-
-
-def one_line(text: str, limit: int = MESSAGE) -> str:
-    """`text` on one line: what does not print is a space, a long middle is left out."""
-    if len(text) > 4 * limit:  # a hundred megabytes need not be read to show their ends
-        text = text[: 2 * limit] + text[-2 * limit :]
-    line = _LINE_BREAK.sub(" ", text)
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else " " for c in line)
-    if len(line) <= limit:
-        return line
-    tail = (limit - len(_ELLIPSIS)) // 2
-    return line[: limit - len(_ELLIPSIS) - tail] + _ELLIPSIS + line[-tail:]
 
 
 def shown(value: object, limit: int = _VALUE) -> str:

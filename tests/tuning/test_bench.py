@@ -9,7 +9,7 @@ import pytest
 
 from m3rt import M3Encoder
 from m3rt.cli import main
-from m3rt.tuning import speed as measure
+from m3rt.tuning import speed
 
 Captured = pytest.CaptureFixture[str]
 
@@ -42,14 +42,14 @@ def test_bad_input_is_one_line_and_status_2(bundle_int8: Path, arguments: list[s
 
 @pytest.mark.parametrize("tokens", [3, 8, 16, 64, 128])
 def test_a_text_is_cut_to_exactly_its_tokens(int8: M3Encoder, tokens: int) -> None:
-    texts = [measure.text_of(int8, tokens, seed) for seed in range(4)]
+    texts = [speed.text_of(int8, tokens, seed) for seed in range(4)]
     assert len(set(texts)) == 4
     assert int8.encode(texts, max_length=tokens).n_tokens.tolist() == [tokens] * 4
 
 
 def test_mixed_lengths_are_the_same_each_time_and_in_range() -> None:
-    lengths = measure.mixed_lengths(1000, 512)
-    assert lengths == measure.mixed_lengths(1000, 512)
+    lengths = speed.mixed_lengths(1000, 512)
+    assert lengths == speed.mixed_lengths(1000, 512)
     assert (min(lengths), max(lengths)) == (8, 512)
     assert 50 < np.median(lengths) < 80
 
@@ -57,7 +57,7 @@ def test_mixed_lengths_are_the_same_each_time_and_in_range() -> None:
 @pytest.mark.parametrize("runs", [1, 19, 20, 99, 100, 1000])
 def test_percentiles_are_numpys_or_left_out_where_runs_are_few(runs: int) -> None:
     seconds = np.random.default_rng(0).random(runs).tolist()
-    found = measure.percentiles(seconds)
+    found = speed.percentiles(seconds)
     assert found["runs"] == runs
     for name, percent, enough in (("p50", 50, 1), ("p95", 95, 20), ("p99", 99, 100)):
         expected = 1e3 * float(np.percentile(seconds, percent, method="inverted_cdf"))
@@ -67,17 +67,17 @@ def test_percentiles_are_numpys_or_left_out_where_runs_are_few(runs: int) -> Non
 
 
 def test_memory_counts_what_is_held() -> None:
-    before = measure.memory()["private_anonymous"]
+    before = speed.memory()["private_anonymous"]
     if before is None:
         pytest.skip("the system does not tell")
     held = np.ones(32 << 20, np.uint8)
-    after = measure.memory()["private_anonymous"]
+    after = speed.memory()["private_anonymous"]
     assert after is not None
     assert after - before > 0.9 * held.nbytes
 
 
 def test_runs_end_at_their_number_and_have_a_least() -> None:
     calls: list[int] = []
-    assert len(measure.timed(calls.append, runs=4, seconds=1e9, least=1)) == 4
-    assert len(measure.timed(calls.append, runs=9, seconds=0, least=3)) == 3
+    assert len(speed.timed(calls.append, runs=4, seconds=1e9, least=1)) == 4
+    assert len(speed.timed(calls.append, runs=9, seconds=0, least=3)) == 3
     assert calls == [0, 1, 2, 3, 0, 1, 2]

@@ -20,12 +20,12 @@ from m3rt import BundleError, EngineError, M3Encoder, M3rtError, OutputError
 from m3rt.bundle import Bundle, open_bundle
 from m3rt.cli import main
 from m3rt.engines import load_engine, onnxruntime, openvino, saved
+from m3rt.engines import profile as profiles
+from m3rt.engines.profile import Choice, Profile, Setting
 from m3rt.host import cpu, machine
 from m3rt.host.cpu import has_vnni
 from m3rt.host.files import record
-from m3rt.tuning import profile as tuning
-from m3rt.tuning import tuner as trials
-from m3rt.tuning.profile import Choice, Profile, Setting
+from m3rt.tuning import tuner
 from m3rt.tuning.tuner import Trial, pick, pick_budget, thread_counts
 
 NAME = "onnxruntime"
@@ -68,7 +68,7 @@ def edit(path: Path, **changes: Any) -> None:
 def refused(bundle: Bundle, words: str) -> None:
     """The profile is ignored with one line that has `words` and the next step."""
     with pytest.warns(UserWarning, match=re.escape(words)) as caught:
-        assert tuning.load(bundle) is None
+        assert profiles.load(bundle) is None
     (warning,) = caught
     assert "\n" not in str(warning.message)
     assert str(warning.message).endswith(f"run: m3rt tune {bundle.path}")
@@ -78,16 +78,16 @@ def refused(bundle: Bundle, words: str) -> None:
 
 
 def test_a_saved_profile_is_loaded_as_it_was(bundle: Bundle) -> None:
-    tuning.save(bundle, PROFILE)
-    assert tuning.load(bundle) == PROFILE
+    profiles.save(bundle, PROFILE)
+    assert profiles.load(bundle) == PROFILE
 
 
 def test_without_a_profile_nothing_is_chosen_and_nothing_said(bundle: Bundle) -> None:
-    assert tuning.choose(bundle, threads=1) == Choice("auto", "auto", 1)
+    assert profiles.choose(bundle, threads=1) == Choice("auto", "auto", 1)
 
 
 def test_the_folder_is_for_its_user_only_and_holds_no_leftover(bundle: Bundle, cache: Path) -> None:
-    path = tuning.save(bundle, PROFILE)
+    path = profiles.save(bundle, PROFILE)
     assert [p.name for p in path.parent.iterdir()] == ["profile.json"]
     assert all(p.stat().st_mode & 0o777 == 0o700 for p in (cache, path.parent))
 
@@ -100,7 +100,7 @@ def test_the_cache_is_where_the_environment_says(
 ) -> None:
     for name, value in (("M3RT_CACHE", own), ("XDG_CACHE_HOME", xdg), ("HOME", "/home/u")):
         monkeypatch.setenv(name, value)
-    assert tuning.folder(bundle).parent == Path(expected)
+    assert profiles.folder(bundle).parent == Path(expected)
 
 
 @pytest.mark.parametrize(("key", "words"), [
@@ -113,27 +113,27 @@ def test_the_cache_is_where_the_environment_says(
     ("format", "has format 'X', this m3rt reads 3"),
 ])  # fmt: skip
 def test_a_profile_of_other_conditions_is_ignored_and_says_which(bundle: Bundle, key: str, words: str) -> None:
-    edit(tuning.save(bundle, PROFILE), **{key: "X"})
+    edit(profiles.save(bundle, PROFILE), **{key: "X"})
     refused(bundle, words)
 
 
 def test_a_profile_goes_stale_when_its_bundle_is_exported_again(bundle: Bundle, tmp_path: Path) -> None:
-    tuning.save(bundle, PROFILE)
+    profiles.save(bundle, PROFILE)
     other = shutil.copytree(bundle.path, tmp_path / "other")
     edit(other / "m3rt.json", source__id="another")
-    assert tuning.load(open_bundle(other)) is None
+    assert profiles.load(open_bundle(other)) is None
 
 
 def test_a_profile_outlives_what_verify_notes_in_the_manifest(bundle: Bundle, tmp_path: Path) -> None:
-    tuning.save(bundle, PROFILE)
+    profiles.save(bundle, PROFILE)
     other = shutil.copytree(bundle.path, tmp_path / "other")
     edit(other / "m3rt.json", fidelity={"onnxruntime": {"passed": True}})
-    assert tuning.load(open_bundle(other)) == PROFILE
+    assert profiles.load(open_bundle(other)) == PROFILE
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 3}', "[" * 100_000, "\ud800"])
 def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
-    tuning.save(bundle, PROFILE).write_bytes(text.encode("utf-8", "surrogatepass"))
+    profiles.save(bundle, PROFILE).write_bytes(text.encode("utf-8", "surrogatepass"))
     refused(bundle, "cannot be read" if text == "\ud800" else "is damaged")
 
 
@@ -148,21 +148,21 @@ def test_a_damaged_profile_is_ignored(bundle: Bundle, text: str) -> None:
     ("settings__onnxruntime__more", 1), ("settings__torch", {"threads": 1, "batch_tokens": None}),
 ])  # fmt: skip
 def test_a_profile_with_an_impossible_value_is_ignored(bundle: Bundle, key: str, value: object) -> None:
-    edit(tuning.save(bundle, PROFILE), **{key: value})
+    edit(profiles.save(bundle, PROFILE), **{key: value})
     refused(bundle, "is damaged")
 
 
 def test_a_cache_that_cannot_be_read_is_one_line(bundle: Bundle) -> None:
-    path = tuning.save(bundle, PROFILE)
+    path = profiles.save(bundle, PROFILE)
     path.unlink()
     path.mkdir()
     refused(bundle, "cannot be read")
 
 
 def test_the_switch_ignores_a_profile(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    edit(tuning.save(bundle, PROFILE), format=2)
+    edit(profiles.save(bundle, PROFILE), format=2)
     monkeypatch.setenv("M3RT_TUNE", "0")
-    assert tuning.load(bundle) is None
+    assert profiles.load(bundle) is None
 
 
 def other(path: Path) -> None:
@@ -183,7 +183,7 @@ def open_to_the_group(path: Path) -> None:
 def test_a_profile_that_another_user_may_have_written_is_ignored(
     bundle: Bundle, change: Callable[[Path], None], level: int
 ) -> None:
-    path = tuning.save(bundle, PROFILE)
+    path = profiles.save(bundle, PROFILE)
     try:
         change([path, *path.parents][level])
     except PermissionError:
@@ -206,8 +206,8 @@ def test_a_cache_that_others_may_write_is_refused_before_any_work(
 def test_what_the_cache_holds_is_its_users_only_whatever_the_umask(bundle: Bundle) -> None:
     before = os.umask(0)
     try:
-        files = saved.save(bundle, NAME, tuning.make_folder(bundle) / "x", 1)
-        path = tuning.save(bundle, PROFILE)
+        files = saved.save(bundle, NAME, profiles.make_folder(bundle) / "x", 1)
+        path = profiles.save(bundle, PROFILE)
     finally:
         os.umask(before)
     assert files
@@ -226,8 +226,8 @@ def test_what_the_cache_holds_is_its_users_only_whatever_the_umask(bundle: Bundl
     ({"device": "cuda"}, Choice("auto", "cuda", None)),
 ])  # fmt: skip
 def test_explicit_arguments_beat_the_profile(bundle: Bundle, asked: dict[str, Any], expected: Choice) -> None:
-    tuning.save(bundle, PROFILE)
-    assert tuning.choose(bundle, **{"device": "cpu", **asked}) == expected
+    profiles.save(bundle, PROFILE)
+    assert profiles.choose(bundle, **{"device": "cpu", **asked}) == expected
 
 
 def test_versions_are_those_that_importlib_finds() -> None:
@@ -287,15 +287,15 @@ def kept(request: pytest.FixtureRequest) -> tuple[Bundle, Choice]:
     bundle = open_bundle(request.getfixturevalue(name))
     if bundle.manifest.precision == "int8" and not has_vnni():
         pytest.skip("int8 without VNNI is not saved")
-    tuning.make_folder(bundle)
-    files = saved.save(bundle, engine, tuning.session_folder(bundle, engine), 1)
-    tuning.save(bundle, Profile(engine, {engine: Setting(1, None, files)}, ()))
-    return bundle, tuning.choose(bundle, device="cpu")
+    profiles.make_folder(bundle)
+    files = saved.save(bundle, engine, profiles.session_folder(bundle, engine), 1)
+    profiles.save(bundle, Profile(engine, {engine: Setting(1, None, files)}, ()))
+    return bundle, profiles.choose(bundle, device="cpu")
 
 
 def test_a_saved_session_gives_the_same_bits(kept: tuple[Bundle, Choice]) -> None:
     bundle, choice = kept
-    assert choice.saved_session == tuning.session_folder(bundle, choice.engine)
+    assert choice.saved_session == profiles.session_folder(bundle, choice.engine)
     plain, fast = (
         M3Encoder.with_engine(bundle, load_engine(bundle, **options)).encode(
             sentences(), return_sparse=True, return_colbert_vecs=True
@@ -321,7 +321,7 @@ def test_a_truncated_session_is_ignored_with_one_line(kept: tuple[Bundle, Choice
     path = next(p for p in choice.saved_session.iterdir() if p.suffix in (".bin", ".blob"))
     os.truncate(path, path.stat().st_size - 1)
     with pytest.warns(UserWarning, match=r" has \d+ bytes, expected \d+; .* run: m3rt tune") as caught:
-        assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, "cpu", 1)
+        assert profiles.choose(bundle, device="cpu") == Choice(choice.engine, "cpu", 1)
     assert len(caught) == 1
 
 
@@ -347,7 +347,7 @@ def test_a_session_that_another_user_may_have_written_is_ignored(kept: tuple[Bun
     for path in (next(choice.saved_session.iterdir()), choice.saved_session):
         path.chmod(0o777)
         with pytest.warns(UserWarning, match=r"may be written by others .* run: m3rt tune") as caught:
-            assert tuning.choose(bundle, device="cpu") == Choice(choice.engine, "cpu", 1)
+            assert profiles.choose(bundle, device="cpu") == Choice(choice.engine, "cpu", 1)
         assert len(caught) == 1
         path.chmod(0o700)
 
@@ -359,7 +359,7 @@ def test_a_session_that_does_not_load_is_ignored(kept: tuple[Bundle, Choice], re
         if path.name != "prepacked.bin":
             path.chmod(0o600)
             path.write_bytes(b"\xff" * path.stat().st_size)
-    engine = load_engine(bundle, **tuning.choose(bundle, device="cpu").options)
+    engine = load_engine(bundle, **profiles.choose(bundle, device="cpu").options)
     told = [str(w.message) for w in recwarn]
     assert all("cannot be loaded: " in t and "loading without it; run: m3rt tune" in t for t in told)
     assert len(told) == (choice.engine == "onnxruntime")  # OpenVINO compiles anew without a word
@@ -372,7 +372,7 @@ def test_a_compiled_model_is_used_for_its_own_threads_and_place_only(
     bundle_int8: Path, tmp_path: Path, threads: int
 ) -> None:
     bundle = open_bundle(bundle_int8)
-    folder = tuning.make_folder(bundle) / "openvino-x"
+    folder = profiles.make_folder(bundle) / "openvino-x"
     files = saved.save(bundle, "openvino", folder, 1)
     assert sorted(Path(name).suffix for name in files) == [".blob", ".json"]
     shutil.copytree(bundle_int8, tmp_path / "moved")
@@ -385,7 +385,7 @@ def test_a_compiled_model_is_used_for_its_own_threads_and_place_only(
 
 def test_weights_that_would_crash_a_kernel_are_not_saved(bundle_int8: Path) -> None:
     bundle = open_bundle(bundle_int8)
-    folder = tuning.make_folder(bundle)
+    folder = profiles.make_folder(bundle)
     files = saved.save(bundle, "onnxruntime", folder / "onnxruntime-x", 1)
     assert bool(files) == (folder / "onnxruntime-x").exists()
     assert not list(folder.glob(".*"))
@@ -393,7 +393,7 @@ def test_weights_that_would_crash_a_kernel_are_not_saved(bundle_int8: Path) -> N
 
 @pytest.mark.parametrize("engine", MODULES)
 def test_a_session_that_cannot_be_written_leaves_nothing(bundle: Bundle, engine: str) -> None:
-    folder = tuning.make_folder(bundle)
+    folder = profiles.make_folder(bundle)
     blocked = folder / f"{engine}-x"
     blocked.write_bytes(b"")  # a file where the directory must go
     with pytest.raises(OutputError, match="--no-save-session"):
@@ -429,23 +429,23 @@ def test_threads_worth_trying_fit_the_machine(cpus: int, counts: list[int]) -> N
 
 
 def test_the_command_leaves_a_profile_that_holds(bundle: Bundle, capsys: Captured) -> None:
-    tuning.save(bundle, PROFILE)
-    edit(tuning.folder(bundle) / "profile.json", conditions__cpu="another")
+    profiles.save(bundle, PROFILE)
+    edit(profiles.folder(bundle) / "profile.json", conditions__cpu="another")
     assert main(["tune", str(bundle.path), "--seconds", "1"]) == 0
     out, err = capsys.readouterr()
-    profile = tuning.load(bundle)
+    profile = profiles.load(bundle)
     assert profile
-    assert out.splitlines()[-1] == str(tuning.folder(bundle) / "profile.json")
+    assert out.splitlines()[-1] == str(profiles.folder(bundle) / "profile.json")
     assert "another" not in err
     assert {row["engine"] for row in profile.measured} >= {profile.engine}
     files = profile.settings[profile.engine].saved_session
-    assert files.keys() == {p.name for p in tuning.session_folder(bundle, profile.engine).iterdir()} != set()
+    assert files.keys() == {p.name for p in profiles.session_folder(bundle, profile.engine).iterdir()} != set()
     assert f"of {profile.engine}'s session saved; --no-save-session does without" in err
 
 
 def test_a_session_is_not_saved_if_not_wanted(bundle: Bundle, capsys: Captured) -> None:
     assert main(["tune", str(bundle.path), "--seconds", "1", "--no-save-session"]) == 0
-    assert [p.name for p in tuning.folder(bundle).iterdir()] == ["profile.json"]
+    assert [p.name for p in profiles.folder(bundle).iterdir()] == ["profile.json"]
     assert "saved" not in capsys.readouterr().err
 
 
@@ -467,7 +467,7 @@ def test_bad_input_is_one_line_and_status_2(bundle: Bundle, arguments: list[str]
 
 def test_an_encoder_loads_as_tuned_and_an_argument_wins(bundle: Bundle) -> None:
     settings = {"openvino": Setting(1, 128), "onnxruntime": Setting(1, 256)}
-    tuning.save(bundle, Profile("openvino", settings, ()))
+    profiles.save(bundle, Profile("openvino", settings, ()))
     tuned, asked = M3Encoder(bundle.path), M3Encoder(bundle.path, engine="onnxruntime", batch_tokens=64)
     assert (tuned.engine.name, tuned.batch_tokens) == ("openvino", 128)
     assert (asked.engine.name, asked.engine.batch_tokens, asked.batch_tokens) == ("onnxruntime", 256, 64)
@@ -481,14 +481,14 @@ def test_tuning_goes_on_without_an_engine_that_fails(
         raise kind("can't protect")
 
     monkeypatch.setattr("m3rt.engines.openvino.load", fail)
-    assert trials.tune(bundle, 1).engine == "onnxruntime"
+    assert tuner.tune(bundle, 1).engine == "onnxruntime"
     with pytest.raises(EngineError, match=r"no engine runs .*: can't protect"):
-        trials.tune(bundle, 1, names=["openvino"])
+        tuner.tune(bundle, 1, names=["openvino"])
 
 
 def test_tuning_again_does_not_take_the_old_profile_for_the_engines_own(bundle: Bundle) -> None:
     own = load_engine(bundle, engine="onnxruntime", threads=1).batch_tokens
-    tuning.save(bundle, Profile("onnxruntime", {"onnxruntime": Setting(1, own + 1)}, ()))
+    profiles.save(bundle, Profile("onnxruntime", {"onnxruntime": Setting(1, own + 1)}, ()))
     assert M3Encoder(bundle.path, engine="onnxruntime", threads=1, device="cpu").batch_tokens == own + 1
-    with trials._encoder(bundle, Trial("onnxruntime", 1)) as encoder:
+    with tuner._encoder(bundle, Trial("onnxruntime", 1)) as encoder:
         assert encoder.batch_tokens == own
