@@ -37,37 +37,37 @@ def build(kind: type[T], raw: Any) -> T:
     Only the shape is made here; its `__post_init__`, or conforms(), says whether the values are right.
     Raises ValueError for a missing or an unknown key and for what is no object or list where one must be.
     """
-    built: T = _build(kind, raw)
+    built: T = _build(kind, raw, "it")
     return built
 
 
-def _build(kind: Any, raw: Any) -> Any:
+def _build(kind: Any, raw: Any, name: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if origin is UnionType:
         if raw is None and NoneType in args:
             return None
-        return _build(next(arg for arg in args if arg is not NoneType), raw)
+        return _build(next(arg for arg in args if arg is not NoneType), raw, name)
     if origin is tuple:
-        return tuple(_build(args[0], item) for item in _of(list, raw))
+        return tuple(_build(args[0], item, f"{name}[{i}]") for i, item in enumerate(_of(list, raw, name)))
     if origin is Mapping:
-        return {key: _build(args[1], item) for key, item in _of(dict, raw).items()}
+        return {key: _build(args[1], item, f"{name}.{key}") for key, item in _of(dict, raw, name).items()}
     if not is_dataclass(kind):
         return raw
-    return _record(kind, raw)
+    return _record(kind, raw, name)
 
 
-def _record(kind: Any, raw: Any) -> Any:
+def _record(kind: Any, raw: Any, name: str) -> Any:
     hints, optional = _hints(kind), _optional(kind)
-    if unknown := sorted(_of(dict, raw).keys() - hints.keys()):
-        raise ValueError(f"unknown keys: {', '.join(unknown)!s:.200}")
+    if unknown := sorted(_of(dict, raw, name).keys() - hints.keys()):
+        raise ValueError(f"{name} has unknown keys: {', '.join(unknown)!s:.200}")
     if missing := sorted(hints.keys() - raw.keys() - optional):
-        raise ValueError(f"missing keys: {', '.join(missing)}")
-    return kind(**{name: _build(hints[name], item) for name, item in raw.items()})
+        raise ValueError(f"{name} has no {', '.join(missing)}")
+    return kind(**{key: _build(hints[key], item, key) for key, item in raw.items()})
 
 
-def _of(kind: type, raw: Any) -> Any:
+def _of(kind: type, raw: Any, name: str) -> Any:
     if not isinstance(raw, kind):
-        raise ValueError(f"{raw!r:.80} is no JSON {'object' if kind is dict else 'list'}")
+        raise ValueError(f"{name} is {raw!r:.80}, expected {'an object' if kind is dict else 'a list'}")
     return raw
 
 
