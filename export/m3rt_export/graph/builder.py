@@ -44,6 +44,12 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
         return output
 
+    def cast(self, value: str, dtype: Any) -> str:
+        """Convert a value to a numpy dtype."""
+        from onnx import helper
+
+        return self.op("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
     def constant(self, value: Any, dtype: Any) -> str:
         """A small constant; equal ones are shared."""
         from onnx import numpy_helper

@@ -14,7 +14,8 @@ from ..checkpoint.config import Config
 from ..tensors.reader import open_tensors
 from .batch import Batch, Picked, first_tokens
 from .builder import GraphBuilder
-from .linear import Dense, Linear
+from .linear import Dense
+from .operators import Leave
 
 FILES = {"sparse": "sparse_linear.pt", "colbert": "colbert_linear.pt"}
 _TINY = 1e-12  # torch.nn.functional.normalize's eps
@@ -70,21 +71,21 @@ def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: HeadTensors | 
 
 
 def write_heads(
-    g: GraphBuilder, linear: Linear, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None
+    g: GraphBuilder, leave: Leave, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None
 ) -> None:
     """Outputs from the wanted rows of the last hidden state, (rows, hidden), computed in float32.
 
     dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of
     the ColBERT map of every token but <s>. A head that is not asked for gets no rows, so that it costs nothing.
     """
-    states = g.op("Reshape", g.op("Cast", hidden, to=1), wanted.shape)  # (b, s or 1, hidden)
+    states = g.op("Reshape", g.cast(hidden, np.float32), wanted.shape)  # (b, s or 1, hidden)
     if heads is None:
-        write_dense(g, config, states, linear)
+        write_dense(g, config, states, leave)
         return
     with g.scope("dense_vecs"):
         zero = g.constant([0], np.int64)
         end = g.op("Where", "return_dense", g.constant([np.iinfo(np.int32).max], np.int64), zero)
-        g.output(g.op("Slice", _dense(g, config, states, linear), zero, end, zero), "dense_vecs")
+        g.output(g.op("Slice", _dense(g, config, states, leave), zero, end, zero), "dense_vecs")
     with g.scope("token_weights"):
         g.output(_token_weights(g, _tokens(g, states, "return_sparse", 0), heads.sparse), "token_weights")
     with g.scope("colbert_vecs"):
@@ -98,20 +99,20 @@ def _tokens(g: GraphBuilder, states: str, switch: str, first: int) -> str:
     return g.op("Slice", states, start, end, one)
 
 
-def write_dense(g: GraphBuilder, config: Config, states: str, linear: Linear) -> None:
+def write_dense(g: GraphBuilder, config: Config, states: str, leave: Leave) -> None:
     """The only output of a dense model, from hidden states (b, s, hidden)."""
-    g.output(_dense(g, config, states, linear), "dense_vecs")
+    g.output(_dense(g, config, states, leave), "dense_vecs")
 
 
-def _dense(g: GraphBuilder, config: Config, states: str, linear: Linear) -> str:
+def _dense(g: GraphBuilder, config: Config, states: str, leave: Leave) -> str:
     hidden = config.architecture.hidden_size
     if config.pooling == "cls":
-        return _unit(g, linear.same(g, g.op("Gather", states, g.constant(0, np.int64), axis=1), hidden))
+        return _unit(g, leave(g, g.op("Gather", states, g.constant(0, np.int64), axis=1), hidden))
     one = g.constant([1], np.int64)
-    mask = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=1), g.constant([2], np.int64))
+    mask = g.op("Unsqueeze", g.cast("attention_mask", np.float32), g.constant([2], np.int64))
     total = g.op("ReduceSum", g.op("Mul", states, mask), one, keepdims=0)
     mean = g.op("Div", total, g.op("ReduceSum", mask, one, keepdims=0))
-    return _unit(g, linear.same(g, mean, hidden))
+    return _unit(g, leave(g, mean, hidden))
 
 
 def _token_weights(g: GraphBuilder, states: str, sparse: Dense) -> str:
