@@ -18,13 +18,12 @@ from m3rt.errors import BundleError, CheckpointError, InputError, OutputError
 from m3rt.host.files import Busy, FileRecord, locked, record, replacing_folder
 from m3rt.text.unigram import FILES as UNIGRAM_FILES
 
+from .checkpoint import layout
 from .checkpoint.config import Config, read_config
-from .checkpoint.json_file import MAX_JSON_BYTES
-from .checkpoint.source import Source as Checkpoint
-from .checkpoint.source import resolve
+from .checkpoint.json_file import json_files
+from .checkpoint.source import Checkpoint, resolve
 from .golden import write_golden
 from .graph.build import OPERATORS, WEIGHTS, build
-from .graph.heads import FILES as HEAD_FILES
 from .graph.heads import read_heads
 from .graph.trace import trace
 from .memory import refuse_little_room
@@ -72,7 +71,7 @@ def export(
             _write_manifest(directory, manifest)
             write_golden(directory)
         except BundleError as error:  # of a bundle that is gone when the message is read
-            tokenizer = str(config.tokenizer.path / TOKENIZER)
+            tokenizer = str(config.tokenizer.path / layout.TOKENIZER)
             reason = str(error).replace(str(directory / TOKENIZER), tokenizer).replace(str(directory), str(target))
             raise CheckpointError(reason) from error
         files = {**manifest.files, GOLDEN: record(directory / GOLDEN)}
@@ -95,7 +94,7 @@ def _fill(
         tensors = open_tensors(folder)
         heads = None if dense_only else read_heads(checkpoint.path, config)
         graph = build(tensors.require, config, heads, precision, engines, directory, progress)
-        read = [*tensors.files, *(checkpoint.path / name for name in HEAD_FILES.values() if heads)]
+        read = [*tensors.files, *(checkpoint.path / name for name in layout.HEADS.values() if heads)]
         if heads:
             architecture = replace(architecture, colbert_dim=len(heads.colbert.weight))
     else:
@@ -103,14 +102,13 @@ def _fill(
         heads, read = None, open_tensors(folder).files
     progress("hashing")
     folders = (checkpoint.path, folder, checkpoint.path / config.modules.pooling)
-    configs = [path for folder in folders for path in folder.glob("*.json") if _is_config(path)]
     return Manifest(
         kind="m3" if heads else "dense",
         precision=precision,
         source=Source(
             id=checkpoint.model_id,
             revision=checkpoint.revision,
-            files=_records(checkpoint.path, sorted({*read, *configs})),
+            files=_records(checkpoint.path, sorted({*read, *json_files(folders)})),
         ),
         architecture=architecture,
         pooling=config.pooling,
@@ -124,10 +122,6 @@ def _fill(
         matryoshka_dims=config.matryoshka_dims,
         sessions=sessions(graph.files, precision),
     )
-
-
-def _is_config(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size <= MAX_JSON_BYTES
 
 
 def _records(directory: Path, files: list[Path]) -> dict[str, FileRecord]:

@@ -15,6 +15,7 @@ from m3rt.bundle.manifest import TOKENIZER
 from m3rt.errors import CheckpointError
 from m3rt.text.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram
 
+from .checkpoint import layout
 from .checkpoint.config import Config
 from .checkpoint.json_file import understood
 from .checkpoint.panics import one_line
@@ -30,7 +31,7 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
 
     `source` is the checkpoint. Raises CheckpointError when its tokenizer cannot be used or has more ids than the model.
     """
-    path = source / config.modules.folder / TOKENIZER
+    path = source / config.modules.folder / layout.TOKENIZER
     with understood(path):
         tokenizer = read_tokenizer(config.tokenizer)
         data = _json(tokenizer)

@@ -10,6 +10,7 @@ from pathlib import Path
 from m3rt.bundle.manifest import Architecture, Pooling, SpecialTokens
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import Fields, read_fields, understood
 from .sentence_transformers import Modules, read_modules, read_pooling, read_prompts, read_settings
 from .tokenizer_config import TokenizerConfig
@@ -72,7 +73,7 @@ def read_config(directory: Path, model_id: str) -> Config:
 
 
 def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str) -> Config:
-    fields = read_fields(folder / "config.json", required=True)
+    fields = read_fields(folder / layout.CONFIG, required=True)
     if not (model_type := fields.text("model_type")):
         fields.fail("model_type", "a name; is this a model's config?")
     _refuse(fields, _NOT_READ)

@@ -14,14 +14,11 @@ from typing import Any
 from m3rt.bundle.manifest import Pooling
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import Fields, read_fields, read_json
 
 _ORDERS = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
 _SUPPORTED = "Transformer, Pooling, Normalize in this order"
-# The first of these files that is there is read.
-SETTINGS = tuple(
-    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta")
-)
 # Settings that choose how the same numbers are computed, or what they are by default.
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "transformer_task": ("feature-extraction",),
@@ -43,14 +40,14 @@ class Modules:
     """The encoder's folder inside the checkpoint, the pooling's config, and whether modules.json lists them."""
 
     folder: str = ""
-    pooling: str = "1_Pooling"
+    pooling: str = layout.POOLING_FOLDER
     listed: bool = False
     normalized: bool = True
 
 
 def read_modules(directory: Path) -> Modules:
     """Read modules.json; without one the checkpoint is FlagEmbedding's, which normalises."""
-    path = directory / "modules.json"
+    path = directory / layout.MODULES
     if not path.exists() and not path.is_symlink():
         return Modules()
     entries = read_json(path)
@@ -85,7 +82,7 @@ def _folder(module: Fields) -> str:
 
 def read_pooling(directory: Path, modules: Modules, hidden: int) -> tuple[Pooling, bool]:
     """How tokens become one vector, and whether the prompt's tokens take part."""
-    path = directory / modules.pooling / "config.json"
+    path = directory / modules.pooling / layout.CONFIG
     found = read_fields(path, required=modules.listed)
     if not modules.listed and not path.exists():
         return "cls", True  # FlagEmbedding's default
@@ -118,8 +115,8 @@ def _chosen(found: Fields) -> list[str]:
 
 def read_settings(folder: Path) -> tuple[int | None, bool]:
     """The longest text in tokens, None for no limit, and whether texts are lower-cased first."""
-    path = next((folder / name for name in SETTINGS if (folder / name).exists()), folder / SETTINGS[0])
-    found = read_fields(path)
+    names = [name for name in layout.SETTINGS if (folder / name).exists()]
+    found = read_fields(folder / (names or layout.SETTINGS)[0])
     for key in _ARGUMENTS:
         found.object(key).refuse_others(_HARMLESS_ARGUMENTS)
     for key, values in _HARMLESS.items():
@@ -132,7 +129,7 @@ def read_settings(folder: Path) -> tuple[int | None, bool]:
 
 def read_prompts(directory: Path, normalized: bool) -> dict[str, str]:
     """What is put before queries and passages, of config_sentence_transformers.json."""
-    found = read_fields(directory / "config_sentence_transformers.json")
+    found = read_fields(directory / layout.PROMPTS)
     known = {"__version__", "prompts", "default_prompt_name", "similarity_fn_name", "model_type"}
     found.refuse_others(known)
     if found.text("model_type") not in ("", "SentenceTransformer"):

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import Fields, read_fields
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -33,7 +34,7 @@ _OF_MODEL = {"bert": "Bert", "xlm-roberta": "XLMRoberta", "roberta": "Roberta", 
 _NORMALIZER = {
     "do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "handle_chinese_chars",
 }  # fmt: skip
-_LONGEST = 2**20  # tokenizers without a limit say 10**30
+_LARGEST_LIMIT_TOKENS = 2**20  # tokenizers without a limit write 10**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,12 @@ class TokenizerConfig:
     @classmethod
     def read(cls, folder: Path, model: Fields, *, lowercase: bool, strict: bool) -> Self:
         """Read the files of a checkpoint's folder; `strict` refuses kinds of tokenizers that are not known here."""
-        fields = read_fields(folder / "tokenizer_config.json")
+        fields = read_fields(folder / layout.TOKENIZER_CONFIG)
         kind = _kind(fields, model, strict)
         _refuse(fields)
         legacy = "added_tokens_decoder" not in fields.raw  # else transformers reads no other file
-        named = _roles(fields, read_fields(folder / "special_tokens_map.json"), legacy)
-        added = _added(read_fields(folder / "added_tokens.json"), named) if legacy else _decoder(fields, named)
+        named = _roles(fields, read_fields(folder / layout.SPECIAL_TOKENS), legacy)
+        added = _added(read_fields(folder / layout.ADDED_TOKENS), named) if legacy else _decoder(fields, named)
         return cls(
             path=folder,
             named=named,
@@ -99,7 +100,7 @@ def _limit(fields: Fields) -> int | None:
     value = fields.get("model_max_length", (int, float), "a whole number")
     if value is not None and value < 1:
         fields.fail("model_max_length", "a whole number above 0")
-    return int(value) if value is not None and value < _LONGEST else None
+    return int(value) if value is not None and value < _LARGEST_LIMIT_TOKENS else None
 
 
 def _normalizer(fields: Fields) -> dict[str, bool | None]:

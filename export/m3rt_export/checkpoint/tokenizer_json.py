@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from m3rt.bundle.manifest import TOKENIZER, SpecialTokens
+from m3rt.bundle.manifest import SpecialTokens
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import read_fields
 from .tokenizer_config import TokenizerConfig, plain_token
-
-_SOURCES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt", "vocab.json")
 
 
 def read_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
     """The tokenizer.json of a checkpoint's folder, changed by its settings. Raises CheckpointError."""
-    path = config.path / TOKENIZER
+    path = config.path / layout.TOKENIZER
     if not path.exists():
         _fail_without(config.path)
     tokenizer = dict(read_fields(path, required=True).raw)
@@ -54,11 +53,11 @@ def special_tokens(tokenizer: Mapping[str, Any], config: TokenizerConfig) -> Spe
 
 
 def _fail_without(folder: Path) -> NoReturn:
-    found = [name for name in _SOURCES if (folder / name).exists()]
-    if not found:
+    slow = [name for name in layout.SLOW_TOKENIZERS if (folder / name).exists()]
+    if not slow:
         raise CheckpointError(f"{folder} has no tokenizer.json, expected a fast tokenizer; fetch the whole checkpoint")
     raise CheckpointError(
-        f"{folder} has no tokenizer.json but only {' and '.join(found)}; make it with transformers: "
+        f"{folder} has no tokenizer.json but only {' and '.join(slow)}; make it with transformers: "
         f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
     )
 
@@ -99,7 +98,7 @@ def _with_added(
 def _normalizer(normalizer: Any, config: TokenizerConfig) -> Any:
     if config.normalizer and not normalizer:
         raise CheckpointError(
-            f"{config.path / TOKENIZER} has no normalizer, expected BertNormalizer as tokenizer_class says; "
+            f"{config.path / layout.TOKENIZER} has no normalizer, expected BertNormalizer as tokenizer_class says; "
             "save the tokenizer again with transformers"
         )
     if config.normalizer and normalizer["type"] == "BertNormalizer":

@@ -10,6 +10,7 @@ import numpy as np
 from m3rt.bundle.manifest import Port
 from m3rt.errors import CheckpointError
 
+from ..checkpoint import layout
 from ..checkpoint.config import Config
 from ..tensors.reader import open_tensors
 from .batch import Batch, Picked, first_tokens
@@ -17,7 +18,6 @@ from .builder import GraphBuilder
 from .linear import Dense
 from .operators import Leave
 
-FILES = {"sparse": "sparse_linear.pt", "colbert": "colbert_linear.pt"}
 _TINY = 1e-12  # torch.nn.functional.normalize's eps
 
 
@@ -37,14 +37,14 @@ _SWITCHES = tuple(Port(name, "bool", ()) for name in ("return_dense", "return_sp
 
 def read_heads(directory: Path, config: Config) -> HeadTensors:
     """Read both head files; CheckpointError when one is missing (FlagEmbedding would keep random weights)."""
-    missing = [name for name in FILES.values() if not (directory / name).is_file()]
+    missing = [name for name in layout.HEADS.values() if not (directory / name).is_file()]
     if missing:
         raise CheckpointError(
             f"{directory} has no {' and no '.join(missing)}, expected BGE-M3's heads; for a model that is dense only "
             "add --dense-only"
         )
     hidden = config.architecture.hidden_size
-    sparse, colbert = (open_tensors(directory / name) for name in FILES.values())
+    sparse, colbert = (open_tensors(directory / name) for name in layout.HEADS.values())
     dim = colbert["weight"].shape[0] if "weight" in colbert and colbert["weight"].ndim else hidden
     return HeadTensors(
         Dense(sparse.require("weight", (1, hidden)), sparse.require("bias", (1,))),

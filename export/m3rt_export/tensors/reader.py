@@ -9,19 +9,13 @@ import numpy.typing as npt
 
 from m3rt.errors import CheckpointError
 
+from ..checkpoint import layout
 from ..checkpoint.foreign import beside
 from ..checkpoint.json_file import read_fields
 from .dtypes import Array, is_float, to_float32
 from .safetensors_file import read_safetensors
 from .torch_file import read_torch_file
 
-# In order of preference; an index names its shards.
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 READERS: dict[str, Callable[[Path], dict[str, Array]]] = {
     ".safetensors": read_safetensors,
     ".bin": read_torch_file,
@@ -120,7 +114,7 @@ def open_tensors(source: Path) -> TensorStore:
     """Map the weights of a checkpoint directory, or of one weight file.
 
     Args:
-        source: a directory with one of `WEIGHT_FILES`, or a .safetensors, .bin or .pt file.
+        source: a directory with a file of `layout.WEIGHTS`, or a .safetensors, .bin or .pt file.
 
     Raises:
         CheckpointError: no weights there, a damaged or unsafe file, or an index that its shards contradict.
@@ -130,12 +124,13 @@ def open_tensors(source: Path) -> TensorStore:
     >>> len(open_tensors(Path("bge-m3")))  # doctest: +SKIP
     391
     """
-    paths = [source / name for name in WEIGHT_FILES] if source.is_dir() else [source]
+    names = [weights.file for weights in layout.WEIGHTS]
+    paths = [source / name for name in names] if source.is_dir() else [source]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise CheckpointError(
             f"{source}: no weights there{beside(source)}, expected a file or a directory with "
-            f"{' or '.join(WEIGHT_FILES)}; fetch the whole checkpoint"
+            f"{' or '.join(names)}; fetch the whole checkpoint"
         )
     if path.name.endswith(".index.json"):
         return _open_shards(path)
