@@ -1,4 +1,4 @@
-"""tokenizer.json as transformers and Sentence Transformers use it: changed by the settings beside it."""
+"""tokenizer.json as transformers and Sentence Transformers use it, with the settings beside it applied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tokenizer_config import TokenizerConfig, plain_token
 
 
 def read_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
-    """The tokenizer.json of a checkpoint's folder, changed by its settings. Raises CheckpointError."""
+    """Read the tokenizer.json of the encoder's folder and apply the settings. Raises CheckpointError."""
     path = config.path / layout.TOKENIZER
     if not path.exists():
         _fail_without(config.path)
@@ -35,7 +35,7 @@ def read_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
 
 
 def special_tokens(tokenizer: Mapping[str, Any], config: TokenizerConfig) -> SpecialTokens:
-    """The ids of the tokens that have a role."""
+    """Look up the ids of the tokens that have a role."""
     ids = {token["content"]: int(token["id"]) for token in tokenizer.get("added_tokens") or ()}
 
     def find(*roles: str) -> int:
@@ -70,7 +70,7 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
 def _with_added(
     tokens: Mapping[str, dict[str, Any]], vocabulary: Mapping[str, int], config: TokenizerConfig
 ) -> dict[str, dict[str, Any]]:
-    """tokenizer.json's added tokens and those that transformers adds, by their text."""
+    """The added tokens of tokenizer.json together with the tokens that transformers adds, by text."""
     result = dict(tokens)
     for token in config.added:
         content = token["content"]
@@ -105,7 +105,7 @@ def _normalizer(normalizer: Any, config: TokenizerConfig) -> Any:
         normalizer = {**normalizer, **config.normalizer}
     if not config.lowercase or _lowers(normalizer):
         return normalizer
-    # Not exactly str.lower(), whose final sigma is another letter, but what Sentence Transformers does.
+    # Sentence Transformers puts Lowercase first too. It differs from str.lower(), which knows the final sigma.
     others = normalizer["normalizers"] if normalizer and normalizer["type"] == "Sequence" else [normalizer]
     return {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *filter(None, others)]}
 

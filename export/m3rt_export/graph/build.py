@@ -1,4 +1,4 @@
-"""The whole model as ONNX graphs, one for each engine, written straight from the checkpoint's tensors (no tracing)."""
+"""The whole model as ONNX graphs, one for each engine, written from the checkpoint's tensors without tracing."""
 
 from __future__ import annotations
 

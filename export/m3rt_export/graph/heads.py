@@ -1,4 +1,4 @@
-"""The three output heads, each with a boolean input of its own."""
+"""The three output heads; a boolean input switches each of them on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .builder import GraphBuilder
 from .linear import Dense
 from .operators import Leave
 
-_TINY = 1e-12  # torch.nn.functional.normalize's eps
+_MIN_NORM = 1e-12  # the eps of torch.nn.functional.normalize
 
 
 class HeadTensors(NamedTuple):
@@ -36,7 +36,7 @@ _SWITCHES = tuple(Port(name, "bool", ()) for name in ("return_dense", "return_sp
 
 
 def read_heads(directory: Path, config: Config) -> HeadTensors:
-    """Read both head files; CheckpointError when one is missing (FlagEmbedding would keep random weights)."""
+    """Read both head files; CheckpointError if one is missing (FlagEmbedding would keep random weights)."""
     missing = [name for name in layout.HEADS.values() if not (directory / name).is_file()]
     if missing:
         raise CheckpointError(
@@ -63,7 +63,7 @@ def ports(config: Config, heads: HeadTensors | None) -> tuple[tuple[Port, ...], 
 
 
 def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: HeadTensors | None) -> Picked:
-    """The rows of the last layer that the heads read: with CLS pooling, dense alone needs only <s>."""
+    """The rows of the last layer that the heads read: the dense head with CLS pooling reads only <s>."""
     if config.pooling != "cls":
         return b.all
     every_token = None if heads is None else g.op("Or", "return_sparse", "return_colbert_vecs")
@@ -73,10 +73,11 @@ def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: HeadTensors | 
 def write_heads(
     g: GraphBuilder, leave: Leave, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None
 ) -> None:
-    """Outputs from the wanted rows of the last hidden state, (rows, hidden), computed in float32.
+    """Write the outputs, in float32, from the wanted rows of the last hidden state (rows, hidden).
 
-    dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of
-    the ColBERT map of every token but <s>. A head that is not asked for gets no rows, so that it costs nothing.
+    dense_vecs: <s> or the mean, normalised. token_weights: relu of the sparse map, one number for each token.
+    colbert_vecs: the ColBERT map of every token but <s>, normalised. A head that is switched off gets no rows, so that
+    it costs nothing.
     """
     states = g.op("Reshape", g.cast(hidden, np.float32), wanted.shape)  # (b, s or 1, hidden)
     if heads is None:
@@ -93,14 +94,14 @@ def write_heads(
 
 
 def _tokens(g: GraphBuilder, states: str, switch: str, first: int) -> str:
-    """The tokens from `first` on where the boolean `switch` holds, or none: (b, t, hidden)."""
+    """The tokens from number `first` on if the boolean `switch` holds, else none: (b, t, hidden)."""
     start, one = g.constant([first], np.int64), g.constant([1], np.int64)
     end = g.op("Where", switch, g.constant([np.iinfo(np.int32).max], np.int64), start)
     return g.op("Slice", states, start, end, one)
 
 
 def write_dense(g: GraphBuilder, config: Config, states: str, leave: Leave) -> None:
-    """The only output of a dense model, from hidden states (b, s, hidden)."""
+    """Write the only output of a dense model, from hidden states (b, s, hidden)."""
     g.output(_dense(g, config, states, leave), "dense_vecs")
 
 
@@ -132,4 +133,4 @@ def _map(g: GraphBuilder, x: str, dense: Dense) -> str:
 
 def _unit(g: GraphBuilder, x: str) -> str:
     norm = g.op("ReduceL2", x, g.constant([-1], np.int64), keepdims=1)
-    return g.op("Div", x, g.op("Max", norm, g.constant(_TINY, np.float32)))
+    return g.op("Div", x, g.op("Max", norm, g.constant(_MIN_NORM, np.float32)))

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint directory, whatever files and name prefixes it uses."""
+"""The tensors of a checkpoint directory, for every kind of weight file and every name prefix in use."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -26,14 +26,14 @@ RENAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
 )
-_CHECK_ELEMENTS = 1 << 20
+_ELEMENTS_AT_A_TIME = 1 << 20  # checked for NaN and infinity
 
 
 class TensorStore(Mapping[str, Array]):
     """Read-only map from plain names, such as "encoder.layer.0.output.dense.weight", to stored arrays.
 
-    Values are read-only views in the stored dtype, mostly of mapped files; `require` checks and converts.
-    `files` lists the paths read, an index included.
+    Values are read-only views in the stored dtype, mostly of mapped files; `require` checks and converts them.
+    files: the paths that were read, an index included.
     """
 
     def __init__(self, files: list[Path], tensors: Mapping[str, Array]) -> None:
@@ -61,15 +61,15 @@ class TensorStore(Mapping[str, Array]):
         return ", ".join(str(path) for path in self.files)
 
     def require(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """One tensor as float32, checked.
+        """Check one tensor and return it as float32.
 
         Args:
             name: the plain name.
             shape: the shape that the configuration implies.
 
         Returns:
-            A C-contiguous float32 array of that shape: a read-only view of the mapped file where the file
-            stores just that, else a fresh copy.
+            A C-contiguous float32 array of that shape: a read-only view of the mapped file if the file stores
+            float32, else a fresh copy.
 
         Raises:
             CheckpointError: the tensor is missing, has another shape, is no float, or holds NaN or infinity.
@@ -106,7 +106,7 @@ def plain_name(stored: str) -> str:
 
 def _count_nonfinite(array: npt.NDArray[np.float32]) -> int:
     flat = array.reshape(-1)
-    chunks = (flat[i : i + _CHECK_ELEMENTS] for i in range(0, flat.size, _CHECK_ELEMENTS))
+    chunks = (flat[i : i + _ELEMENTS_AT_A_TIME] for i in range(0, flat.size, _ELEMENTS_AT_A_TIME))
     return sum(chunk.size - int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
 
 
@@ -160,7 +160,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _inside(index: Path, shard: str) -> Path:
-    """The path of a shard beside its index; a link may lead elsewhere only inside the Hub's cache."""
+    """The path of a shard beside its index; only inside the Hub's cache may a link lead to another folder."""
     directory = index.parent.resolve()
     in_cache = directory.parent.name == "snapshots" and directory.parent.parent.name.startswith("models--")
     root = directory.parents[2] if in_cache else directory
