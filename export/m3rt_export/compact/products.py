@@ -16,7 +16,8 @@ class Product(NamedTuple):
     """Two small tables that hold a large one of 1, 0 and -1, which begins with `empty` rows of zeros.
 
     Row i of the large table is left[j % p] * right[j // p] with j = i + p - empty. left (p, k) int8. right (m, k) int8,
-    its first row zeros. which (n,): if rows repeat, the large table holds each once, and row i is its row which[i].
+    its first row zeros. which (n,): if rows repeat, this describes the table of distinct rows instead, and row i of the
+    large table is its row which[i].
     """
 
     left: NDArray[np.int8]

@@ -26,7 +26,7 @@ from .heads import INPUTS
 from .layers import Fetch, LayerTensors, Ranges, embedding_tables, layer
 from .operators import float_operators
 
-_MAX_TOKENS = 64  # read of each calibration text
+_MAX_TOKENS = 64  # longer calibration texts are cut
 
 
 def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]:

@@ -11,7 +11,7 @@ from .builder import GraphBuilder
 from .linear import UNKNOWN, Activation, Dense, Rows
 from .quantize import quantize_columns, smoothing
 
-_MIN_STEP = 1e-12  # of a static scale, so that channels of zeros divide nothing by zero
+_MIN_STEP = 1e-12  # a static scale is not smaller: channels of zeros would make it 0, and it is divided by
 _GELU_MINIMUM = -0.17  # the smallest value of x * Phi(x) is -0.16997
 # Smallest row maximum allowed: 0.17 * 223 / 32 = 1.1847, rounded up to a bf16 value. Below it GELU's minimum -0.17
 # would need more than the 32 codes below zero.
@@ -49,9 +49,7 @@ class Int8Linear:
         if activation.absmax is not None:
             factors = smoothing(activation.absmax, weights)
             weights = [weight * factors for weight in weights]
-            if (
-                activation.static
-            ):  # x is divided by its step too, so that rounding can join the product with the factors
+            if activation.static:  # in steps, so that rounding can join the product with the factors
                 step = np.maximum((activation.absmax / factors).max() / 127, np.float32(_MIN_STEP))
             x = x._replace(value=g.op("Mul", x.value, g.weight(1 / (factors * step))))
         quantized = self._by_tensor(g, x) if activation.static else self._by_row(g, x, activation.gelu)
@@ -63,7 +61,7 @@ class Int8Linear:
         return results
 
     def _by_tensor(self, g: GraphBuilder, x: Rows) -> Quantized:
-        """x in whole steps already, rounded."""
+        """Round x, which is in steps already."""
         one = g.constant(1, np.float32)
         codes = g.op("QuantizeLinear", x.value, one, g.constant(_ZERO_CODE, np.uint8))
         return Quantized(codes, one, _ZERO_CODE, static=True)

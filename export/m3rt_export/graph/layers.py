@@ -33,7 +33,7 @@ class Norm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LayerTensors:
-    """The tensors of one layer, biases simplified.
+    """The tensors of one layer, with fewer biases.
 
     The key bias adds the same to every score of a query, which softmax cancels. The value bias passes through
     attention unchanged, since its weights sum to 1, and is folded into the output map's bias. Both are exact. The

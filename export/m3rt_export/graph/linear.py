@@ -41,6 +41,10 @@ class Activation:
     static: bool = False
     gelu: bool = False
 
+    def __post_init__(self) -> None:
+        if self.static and self.absmax is None:
+            raise ValueError("a static activation without absmax, expected its range in calibration")
+
 
 UNKNOWN = Activation()
 

@@ -13,7 +13,7 @@ from .builder import GraphBuilder
 from .linear import FloatLinear, Linear
 from .lookup import Lookup, float_lookup
 
-Leave = Callable[[GraphBuilder, str, int], str]  # x (rows, width) of that width, unchanged, on its way out
+Leave = Callable[[GraphBuilder, str, int], str]  # takes x (rows, width) and its width, returns the same values
 
 
 class Operators(NamedTuple):
@@ -26,7 +26,7 @@ class Operators(NamedTuple):
 
 
 def leave_directly(g: GraphBuilder, x: str, width: int) -> str:
-    """Pass x on."""
+    """Pass x on as it is."""
     return x
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ALPHA = 0.5  # SmoothQuant's exponent: the share of the range that moves into the weights; .4 to .6 measured alike
-_ROWS_AT_A_TIME = 8192  # of a table, so that its float copy stays small
+_ROWS_AT_A_TIME = 8192  # quantize_rows converts no more at once, so that its float copies stay small
 
 
 def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -41,7 +41,7 @@ def smoothing(absmax: NDArray[np.float32], weights: Sequence[NDArray[np.float32]
 
 
 def _scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    # A row of zeros gets scale 1: a scale of 0 would be divided by.
+    # A row of zeros gets scale 1, because values are divided by their scale.
     largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 

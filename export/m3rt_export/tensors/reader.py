@@ -26,7 +26,7 @@ RENAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
 )
-_ELEMENTS_AT_A_TIME = 1 << 20  # checked for NaN and infinity
+_ELEMENTS_AT_A_TIME = 1 << 20  # no more are checked for NaN and infinity at once, to keep memory low
 
 
 class TensorStore(Mapping[str, Array]):
