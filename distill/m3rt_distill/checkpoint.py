@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from m3rt_export.checkpoint import layout
 from m3rt_export.checkpoint.config import read_config
-from m3rt_export.graph.heads import FILES
 from m3rt_export.tensors.reader import open_tensors
 
 from m3rt.errors import CheckpointError
@@ -42,8 +42,8 @@ def save(student: Student, tokenizer_json: Mapping[str, Any], directory: Path) -
 
 def _write(student: Student, tokenizer_json: Mapping[str, Any], aside: Path) -> None:
     torch.save(_tensors(student.backbone), aside / WEIGHTS)
-    torch.save(_tensors(student.sparse_linear), aside / FILES["sparse"])
-    torch.save(_tensors(student.colbert_linear), aside / FILES["colbert"])
+    torch.save(_tensors(student.sparse_linear), aside / layout.HEADS["sparse"])
+    torch.save(_tensors(student.colbert_linear), aside / layout.HEADS["colbert"])
     shape = student.shape
     files = {
         "config.json": _config(shape),
@@ -70,7 +70,7 @@ def load(directory: Path) -> Student:
         raise CheckpointError(
             f"{directory} is {a.model_type} with {config.pooling} pooling, expected xlm-roberta with cls pooling"
         )
-    files = {name: open_tensors(path) for name, file in FILES.items() if (path := directory / file).is_file()}
+    files = {name: open_tensors(path) for name, file in layout.HEADS.items() if (path := directory / file).is_file()}
     shape = Shape(
         a.vocab_size, a.hidden_size, a.layers, a.heads, a.intermediate_size, config.positions, config.epsilon,
         len(files["colbert"]["weight"]) if "colbert" in files else None,

@@ -1,4 +1,4 @@
-"""Turns a checkpoint into a m3rt bundle."""
+"""Turns a checkpoint into an m3rt bundle."""
 
 from typing import TYPE_CHECKING
 

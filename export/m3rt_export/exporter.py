@@ -1,12 +1,8 @@
-"""export(): a checkpoint becomes a bundle, whole or not at all."""
+"""export(): turns a checkpoint into a bundle."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -14,20 +10,20 @@ from typing import get_args
 from m3rt.bundle import Bundle, open_bundle
 from m3rt.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, Manifest, Precision, Source
 from m3rt.bundle.sessions import sessions
-from m3rt.errors import BundleError, CheckpointError, InputError, OutputError
-from m3rt.host.files import Busy, FileRecord, locked, record, replacing_folder
+from m3rt.errors import BundleError, CheckpointError, InputError
+from m3rt.host.files import FileRecord, record
 from m3rt.text.unigram import FILES as UNIGRAM_FILES
 
+from .checkpoint import layout
 from .checkpoint.config import Config, read_config
-from .checkpoint.json_file import MAX_JSON_BYTES
-from .checkpoint.source import Source as Checkpoint
-from .checkpoint.source import resolve
+from .checkpoint.json_file import json_files
+from .checkpoint.source import Checkpoint, resolve
 from .golden import write_golden
 from .graph.build import OPERATORS, WEIGHTS, build
-from .graph.heads import FILES as HEAD_FILES
 from .graph.heads import read_heads
 from .graph.trace import trace
 from .memory import refuse_little_room
+from .target import written_aside
 from .tensors.reader import open_tensors
 from .tokenizer_files import write_tokenizer
 
@@ -47,8 +43,8 @@ def export(
     source: a local directory in Hugging Face's layout, or a Hub id. engine: write the graph of this engine only;
     by default every engine that runs the precision gets one, as they share the weights. revision: branch, tag
     or commit of a Hub id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. progress:
-    called with each step's name. Returns the opened bundle. Raises InputError, CheckpointError or OutputError, and
-    leaves nothing behind then.
+    called with each step's name. Returns the opened bundle. Raises InputError, CheckpointError or OutputError, and then
+    leaves nothing behind.
 
     >>> export("BAAI/bge-m3", "bge-m3-int8", precision="int8")  # doctest: +SKIP
     """
@@ -59,7 +55,7 @@ def export(
         raise InputError(f"engine is {engine!r}, expected one of {', '.join(engines)} for {precision}")
     refuse_little_room()
     target = Path(out)
-    with _written_aside(target) as directory:
+    with written_aside(target) as directory:
         progress("reading the checkpoint")
         checkpoint = resolve(str(source), revision=revision, dense_only=dense_only)
         config = read_config(checkpoint.path, checkpoint.model_id)
@@ -71,8 +67,8 @@ def export(
             progress("golden vectors")
             _write_manifest(directory, manifest)
             write_golden(directory)
-        except BundleError as error:  # of a bundle that is gone when the message is read
-            tokenizer = str(config.tokenizer.path / TOKENIZER)
+        except BundleError as error:  # name the checkpoint and the target: `directory` is gone when the message is read
+            tokenizer = str(config.tokenizer.path / layout.TOKENIZER)
             reason = str(error).replace(str(directory / TOKENIZER), tokenizer).replace(str(directory), str(target))
             raise CheckpointError(reason) from error
         files = {**manifest.files, GOLDEN: record(directory / GOLDEN)}
@@ -89,13 +85,13 @@ def _fill(
     dense_only: bool,
     progress: Callable[[str], object],
 ) -> Manifest:
-    """Write graph and weights and describe them."""
+    """Write the graphs and the weights into `directory`, and describe them."""
     architecture, folder = config.architecture, checkpoint.path / config.modules.folder
     if config.supported:
         tensors = open_tensors(folder)
         heads = None if dense_only else read_heads(checkpoint.path, config)
         graph = build(tensors.require, config, heads, precision, engines, directory, progress)
-        read = [*tensors.files, *(checkpoint.path / name for name in HEAD_FILES.values() if heads)]
+        read = [*tensors.files, *(checkpoint.path / name for name in layout.HEADS.values() if heads)]
         if heads:
             architecture = replace(architecture, colbert_dim=len(heads.colbert.weight))
     else:
@@ -103,14 +99,13 @@ def _fill(
         heads, read = None, open_tensors(folder).files
     progress("hashing")
     folders = (checkpoint.path, folder, checkpoint.path / config.modules.pooling)
-    configs = [path for folder in folders for path in folder.glob("*.json") if _is_config(path)]
     return Manifest(
         kind="m3" if heads else "dense",
         precision=precision,
         source=Source(
             id=checkpoint.model_id,
             revision=checkpoint.revision,
-            files=_records(checkpoint.path, sorted({*read, *configs})),
+            files=_records(checkpoint.path, sorted({*read, *json_files(folders)})),
         ),
         architecture=architecture,
         pooling=config.pooling,
@@ -126,68 +121,9 @@ def _fill(
     )
 
 
-def _is_config(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size <= MAX_JSON_BYTES
-
-
 def _records(directory: Path, files: list[Path]) -> dict[str, FileRecord]:
     return {path.relative_to(directory).as_posix(): record(path) for path in files if path.is_file()}
 
 
 def _write_manifest(directory: Path, manifest: Manifest) -> None:
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-
-
-@contextmanager
-def _written_aside(target: Path) -> Iterator[Path]:
-    """A hidden sibling of `target` that takes its name when all went well and vanishes otherwise."""
-    target = target.resolve()  # a link's or a dot's real name can be taken, theirs cannot
-    aside = target.with_name(f".{target.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise OutputError(f"{target} exists and is not empty; choose another name or remove it first")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
-            _remove_stale(target)
-            with replacing_folder(target, aside):
-                yield aside
-    except OSError as error:
-        # Reading errors are CheckpointErrors by now: what is left is a full disk, permissions, a lost mount.
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}; nothing was kept") from error
-    except MemoryError as error:
-        raise OutputError(f"{target} cannot be written: out of memory; nothing was kept") from error
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Refuse a second export to the same place while the first one runs."""
-    lock = target.with_name(f".{target.name}.lock")
-    try:
-        with locked(lock):
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-    except Busy:
-        raise OutputError(
-            f"{target} is being written by another export; wait for it or choose another name, nothing was changed"
-        ) from None
-
-
-def _remove_stale(target: Path) -> None:
-    """Remove what a killed export of the same target left behind."""
-    prefix = f".{target.name}.partial-"
-    for path in target.parent.iterdir():
-        pid = path.name.removeprefix(prefix).partition("-")[0]
-        if path.name.startswith(prefix) and pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,4 +1,4 @@
-"""Writes golden.json: texts, their ids and this bundle's outputs, so that any runtime can prove parity."""
+"""Writes golden.json: texts, their token ids and the bundle's outputs, so that any runtime can prove parity."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Texts that ship with the exporter: golden texts that prove parity, and text to calibrate int8 with."""
+"""Texts that ship with the exporter: golden texts that prove parity, and texts that calibrate int8."""
 
 from importlib.resources import files
 
-# Short, in several scripts, with the cases a tokenizer gets wrong: emoji, digits, combining marks, nothing.
+# Short texts in several scripts, with cases that tokenizers get wrong: emoji, digits, combining marks, the empty text.
 GOLDEN_TEXTS = (
     "What is BGE M3?",
     "Die Straße nach Köln ist 37 km lang.",
@@ -18,5 +18,5 @@ GOLDEN_TEXTS = (
 
 
 def calibration_texts() -> list[str]:
-    """One text a line, in about thirty languages and some code."""
+    """Read the calibration texts: about thirty languages and some code, one text on each line."""
     return (files(__package__) / "calibration.txt").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The tokenizer's files of a bundle: tokenizer.json, and for a Unigram vocabulary the files that open at once."""
+"""A bundle's tokenizer files: tokenizer.json, and for a Unigram vocabulary the fast files that need no parsing."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from m3rt.bundle.manifest import TOKENIZER
 from m3rt.errors import CheckpointError
 from m3rt.text.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram
 
+from .checkpoint import layout
 from .checkpoint.config import Config
 from .checkpoint.json_file import understood
 from .checkpoint.panics import one_line
 from .checkpoint.tokenizer_json import read_tokenizer
 from .texts import GOLDEN_TEXTS, calibration_texts
 
-_MODEL_KEYS = {"type", "unk_id", "vocab", "byte_fallback"}  # any other would change the ids in a way unknown here
-_UNKNOWN = "\U0010fffd"  # a character that no vocabulary has
+_MODEL_KEYS = {"type", "unk_id", "vocab", "byte_fallback"}  # any other key may change the ids in an unknown way
+_UNKNOWN_CHARACTER = "\U0010fffd"  # no vocabulary has it
 
 
 def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
-    """Write tokenizer.json without its indentation, which is half of XLM-R's file, and what m3rt.text.unigram reads.
+    """Write tokenizer.json without its indentation, which is half of XLM-R's file, and the files of m3rt.text.unigram.
 
-    `source` is the checkpoint. Raises CheckpointError when its tokenizer cannot be used or has more ids than the model.
+    source: the checkpoint's folder. Raises CheckpointError if the tokenizer cannot be used, or has ids that the model
+    lacks.
     """
-    path = source / config.modules.folder / TOKENIZER
+    path = source / config.modules.folder / layout.TOKENIZER
     with understood(path):
         tokenizer = read_tokenizer(config.tokenizer)
         data = _json(tokenizer)
@@ -39,8 +41,8 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
         fast = Tokenizer.from_buffer(data)
         fast.no_truncation()
         fast.no_padding()
-        texts = [*calibration_texts(), *GOLDEN_TEXTS, _UNKNOWN]
-        rows = [fast.encode(text).ids for text in texts]  # one by one: each may take its time before it fails
+        texts = [*calibration_texts(), *GOLDEN_TEXTS, _UNKNOWN_CHARACTER]
+        expected = [fast.encode(text).ids for text in texts]  # one by one, so that the first failure ends it
         ids = {token["content"]: fast.token_to_id(token["content"]) for token in tokenizer.get("added_tokens") or ()}
     with understood(path):
         _check_ids(path, tokenizer, ids, config)
@@ -48,13 +50,13 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
     if plain:
         with one_line(path):
             _write_unigram(directory, tokenizer)
-            # Whatever a tokenizer may hold that was not thought of here: then the bundle goes without.
-            if Unigram(directory, (directory / TRIE).read_bytes()).ids(texts) != rows:
+            # Safety net: if ids differ for any calibration text, ship without the fast files.
+            if Unigram(directory, (directory / TRIE).read_bytes()).ids(texts) != expected:
                 shutil.rmtree(directory / FOLDER)
 
 
 def _check_ids(path: Path, tokenizer: dict[str, Any], ids: dict[str, int | None], config: Config) -> None:
-    """Raise CheckpointError where the ids that the library gives, `ids` of added tokens, are not the model's."""
+    """Raise CheckpointError if an id has no row in the model, or `ids`, the library's for added tokens, differ."""
     vocab = tokenizer["model"].get("vocab") or ()
     pieces = vocab.values() if isinstance(vocab, dict) else [len(vocab) - 1]
     largest = max([*pieces, *(i for i in ids.values() if i is not None)], default=0)
@@ -74,7 +76,7 @@ def _check_ids(path: Path, tokenizer: dict[str, Any], ids: dict[str, int | None]
 
 
 def _is_plain(tokenizer: dict[str, Any]) -> bool:
-    """Whether m3rt.text.unigram gives the same ids as Hugging Face's tokenizers."""
+    """Whether m3rt.text.unigram can give the same ids as Hugging Face's tokenizers."""
     model = tokenizer["model"]
     if model.get("byte_fallback") or {key for key in model if model[key]} - _MODEL_KEYS:
         return False
@@ -85,7 +87,7 @@ def _is_plain(tokenizer: dict[str, Any]) -> bool:
         unknown is not None
         and len(pieces) == len(model["vocab"])
         and all(0 < len(piece) <= LONGEST_PIECE for piece in pieces)
-        # Then no run of unknown characters outscores a piece, and <unk> itself is never split.
+        # With these scores no run of unknown characters outscores a piece, and <unk> itself is never split.
         and all(score <= 0 for _, score in model["vocab"])
         and model["vocab"][unknown][1] == 0
         and len(added) == len(tokenizer.get("added_tokens") or ())

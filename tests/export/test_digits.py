@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from m3rt_export.compact.digits import Digits, on_grid, packed
 from m3rt_export.compact.products import Product, numbered, product, side
 from m3rt_export.graph.builder import GraphBuilder
-from m3rt_export.graph.linear import Int8Linear, Linear, StandardInt8Linear
+from m3rt_export.graph.lookup import Lookup, int8_lookup, standard_int8_lookup
 
 from m3rt.bundle.manifest import Port
 
@@ -111,15 +111,15 @@ def test_a_table_that_digits_would_change_is_left_alone(column: int) -> None:
     assert packed(table(0)) is None
 
 
-@pytest.mark.parametrize(("engine", "linear"), [("onnxruntime", Int8Linear()), ("openvino", StandardInt8Linear())])
+@pytest.mark.parametrize(("engine", "lookup"), [("onnxruntime", int8_lookup), ("openvino", standard_int8_lookup)])
 @pytest.mark.parametrize(
     "grid",
     [mixed(0), on_grid(table(0)), with_signs(), with_shared_signs()],
     ids=["runs", "one run", "signs", "shared signs"],
 )
-def test_engines_read_rows_exactly(engine: str, linear: Linear, grid: Any, tmp_path: Any) -> None:
+def test_engines_read_rows_exactly(engine: str, lookup: Lookup, grid: Any, tmp_path: Any) -> None:
     g = GraphBuilder(None)
-    g.output(linear.rows(g, grid, "ids"), "rows")
+    g.output(lookup(g, grid, "ids"), "rows")
     ports = [Port("ids", "int64", ("batch", "tokens"))], [Port("rows", "float32", ("n", grid.shape[1]))]
     model = g.model(*ports).SerializeToString()
     ids = np.random.default_rng(1).integers(0, 40, (3, 7))

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from checkpoints import write_checkpoint
 from hub import serve
-from m3rt_export.checkpoint.source import Source, needed_files, resolve
-from m3rt_export.tensors.reader import WEIGHT_FILES, open_tensors
+from m3rt_export.checkpoint.layout import WEIGHTS, needed_files
+from m3rt_export.checkpoint.source import Checkpoint, resolve
+from m3rt_export.tensors.reader import open_tensors
 
 from m3rt.errors import CheckpointError, InputError
 
@@ -57,7 +58,7 @@ def published(tmp_path: Path) -> Path:
 
 def test_a_directory_is_used_as_it_is(tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "my-m3", vocab=50)
-    assert resolve(str(directory)) == Source(directory, "my-m3", None)
+    assert resolve(str(directory)) == Checkpoint(directory, "my-m3", None)
 
 
 def test_a_directory_needs_no_hub_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +119,9 @@ def test_an_adapter_on_the_hub_is_named_before_weights_are_fetched(tmp_path: Pat
 
 
 def test_the_hub_and_a_directory_prefer_the_same_weights() -> None:
-    for i, name in enumerate(WEIGHT_FILES):
-        assert needed_files(list(WEIGHT_FILES[i:]), dense_only=False) == [name]
+    names = [weights.file for weights in WEIGHTS]
+    for i, name in enumerate(names):
+        assert needed_files(names[i:], dense_only=False) == [name]
 
 
 def test_heads_are_needed_only_where_they_are_used_and_sentencepiece_never() -> None:

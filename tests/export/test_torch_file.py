@@ -246,7 +246,7 @@ def test_records_that_unpack_to_many_times_the_file_are_refused(
     data_pkl = pickled(dictionary({"w": tensor("0", (1 << 18,))}))
     path = write_archive(tmp_path / "bomb.pt", data_pkl, {"0": bytes(1 << 20)}, deflate=True)
     assert not read_torch_file(path)["w"].any()
-    monkeypatch.setattr(torch_file, "INFLATION_FLOOR", 1 << 10)
+    monkeypatch.setattr(torch_file, "INFLATION_ALLOWANCE_BYTES", 1 << 10)
     assert "unpacks to" in refusal(path)
 
 

@@ -1,1 +1,1 @@
-"""A checkpoint's folder: where it is, what its settings and its tokenizer say. No tensors."""
+"""Finds a checkpoint and reads its settings and its tokenizer, but no tensors."""

@@ -1,4 +1,4 @@
-"""A checkpoint's configuration files, read once and validated: what the graph and the manifest need."""
+"""A checkpoint's configuration, read once and validated: the settings that the graph and the manifest need."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from pathlib import Path
 from m3rt.bundle.manifest import Architecture, Pooling, SpecialTokens
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import Fields, read_fields, understood
 from .sentence_transformers import Modules, read_modules, read_pooling, read_prompts, read_settings
 from .tokenizer_config import TokenizerConfig
 from .tokenizer_json import read_tokenizer, special_tokens
 
-# Encoders that the graph builder knows; both share tensor names and differ in how positions are counted.
+# Encoders that the graph builder knows. Both families share tensor names and differ in how they count positions.
 ROBERTA = ("xlm-roberta", "roberta", "camembert")
 BERT = ("bert",)
 SUPPORTED = (*ROBERTA, *BERT)
 
-# Prompts that model cards ask for and no file of the checkpoint records, by a pattern of the model's name.
+# Prompts that model cards ask for but no file of the checkpoint records, by a pattern of the model's name.
 _PROMPTS = (
     (r"bge-\w+-zh-v1\.5", {"query": "为这个句子生成表示以用于检索相关文章："}),
     (r"bge-\w+-en-v1\.5", {"query": "Represent this sentence for searching relevant passages: "}),
     (r"(^|[-/])e5-(small|base|large)(-v2)?($|[-_ ])", {"query": "query: ", "passage": "passage: "}),
 )
-# Keys that must be empty or false, because no graph here computes what they ask for.
+# Keys that must be empty or false, because no graph here can do that.
 _NOT_BUILT = {
     "is_decoder": "expected an encoder",
     "is_encoder_decoder": "expected an encoder",
@@ -42,7 +43,7 @@ _NOT_READ = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What m3rt needs to know of a checkpoint beside its tensors."""
+    """The settings of a checkpoint that m3rt needs besides its tensors."""
 
     architecture: Architecture
     positions: int
@@ -60,19 +61,19 @@ class Config:
 
     @property
     def supported(self) -> bool:
-        """Whether the graph builder can write this architecture itself."""
+        """Whether the graph builder knows this architecture."""
         return self.architecture.model_type in SUPPORTED
 
 
 def read_config(directory: Path, model_id: str) -> Config:
-    """Read config.json and the files beside it; CheckpointError says what is missing or not supported."""
+    """Read config.json and the files beside it. CheckpointError names a value that is missing or not supported."""
     with understood(directory):
         modules = read_modules(directory)
         return _read_config(directory, directory / modules.folder, modules, model_id)
 
 
 def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str) -> Config:
-    fields = read_fields(folder / "config.json", required=True)
+    fields = read_fields(folder / layout.CONFIG, required=True)
     if not (model_type := fields.text("model_type")):
         fields.fail("model_type", "a name; is this a model's config?")
     _refuse(fields, _NOT_READ)
@@ -84,7 +85,7 @@ def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str)
     limit, lowercase = read_settings(folder)
     settings = TokenizerConfig.read(folder, fields, lowercase=lowercase, strict=model_type in SUPPORTED)
     special = special_tokens(read_tokenizer(settings), settings)
-    if roberta and pad != special.pad:  # from which positions are counted
+    if roberta and pad != special.pad:  # XLM-R counts positions from pad_token_id
         raise CheckpointError(
             f"{directory}: pad_token_id is {pad} in config.json and {special.pad} in the tokenizer, expected one"
         )
@@ -158,8 +159,9 @@ def _matryoshka_dims(fields: Fields, hidden: int) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def _max_tokens(directory: Path, told: int | None, limit: int) -> int:
-    limit = min(told or limit, limit)
+def _max_tokens(directory: Path, stated: int | None, positions: int) -> int:
+    """The smaller of the limit that the files state, if any, and the usable positions."""
+    limit = min(stated or positions, positions)
     if limit < 3:
         raise CheckpointError(f"{directory}: a text may have {limit} tokens, expected at least 3; check config.json")
     return limit

@@ -1,9 +1,9 @@
-"""A checkpoint's JSON files: read with a limit, their values checked when they are asked for."""
+"""A checkpoint's JSON files: read up to a size, with each value checked when it is asked for."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from m3rt.host.files import read_bytes
 from .git_lfs import PREFIX, REASON
 
 MAX_JSON_BYTES = 256 << 20  # XLM-R's tokenizer.json takes 17 MB
-_LARGEST = 2**31 - 1  # of a size; what is larger is no size
+_LARGEST_NUMBER = 2**31 - 1  # sizes and ids stay below 2**31 in every checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Fields:
         raise CheckpointError(f"{self.path}: {name:.60} is {self.raw.get(key)!r:.80}, expected {expected}")
 
     def get(self, key: str, kinds: tuple[type, ...], expected: str) -> Any:
-        """The value if it is of one of the types, None if it is absent; a bool is no int."""
+        """The value under a key, None if it is absent. Fails for a type not in `kinds`; a bool is no int."""
         value = self.raw.get(key)
         if value is not None and type(value) not in kinds:
             self.fail(key, expected)
@@ -46,16 +46,16 @@ class Fields:
     def number(self, *keys: str, low: int = 1, default: int | None = None) -> int:
         key = next((k for k in keys if self.raw.get(k) is not None), keys[0])
         value = self.get(key, (int,), "a whole number") if self.raw.get(key) is not None else default
-        if value is None or not low <= value <= _LARGEST:
-            self.fail(key, f"a whole number from {low} to {_LARGEST}")
+        if value is None or not low <= value <= _LARGEST_NUMBER:
+            self.fail(key, f"a whole number from {low} to {_LARGEST_NUMBER}")
         return int(value)
 
     def object(self, key: str) -> Fields:
-        """The object under a key, empty if it is absent."""
+        """The object under a key, an empty one if it is absent."""
         return Fields(self.path, self.get(key, (dict,), "an object") or {})
 
     def refuse_others(self, known: set[str]) -> None:
-        """Raise CheckpointError for the first key that is not known and holds something."""
+        """Raise CheckpointError for the first key that is not known and has a value."""
         for key in self.raw:
             if key not in known and self.raw[key] not in (None, {}, []):
                 raise CheckpointError(
@@ -65,7 +65,7 @@ class Fields:
 
 
 def read_fields(path: Path, *, required: bool = False) -> Fields:
-    """The object that a JSON file holds; a missing file is an empty one unless it is required."""
+    """Read the object of a JSON file; a missing file counts as an empty object unless it is required."""
     if not required and not path.exists() and not path.is_symlink():
         return Fields(path, {})
     raw = read_json(path)
@@ -75,9 +75,9 @@ def read_fields(path: Path, *, required: bool = False) -> Fields:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises CheckpointError for a missing, large or damaged file."""
+    """Read the value of a JSON file. Raises CheckpointError for a missing, large or damaged file."""
     try:
-        # Not more than its size, because so much memory is taken at once.
+        # Ask for the file's size at most: read_bytes takes that much memory at once.
         data = read_bytes(path, min(MAX_JSON_BYTES, path.stat().st_size))
     except FileNotFoundError:
         raise CheckpointError(
@@ -93,9 +93,18 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error!s:.160}; fetch it again") from None
 
 
+def json_files(folders: Iterable[Path]) -> list[Path]:
+    """List the JSON files of these folders that are not too large to be read.
+
+    A manifest records them all, also those that an export does not read: any may say more about the source.
+    """
+    files = [path for folder in folders for path in folder.glob("*.json")]
+    return [path for path in files if path.is_file() and path.stat().st_size <= MAX_JSON_BYTES]
+
+
 @contextmanager
 def understood(where: Path) -> Iterator[None]:
-    """What a hostile or unreadable file makes of code that reads it is a CheckpointError."""
+    """Turn any error that a hostile or unreadable file causes inside the block into a CheckpointError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Errors of the tokenizers library, Rust's panics among them, as one line."""
+"""Turns errors of the tokenizers library, Rust's panics among them, into one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from m3rt.errors import CheckpointError
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """Whatever the library raises over the tokenizer of `path` becomes a CheckpointError."""
+    """Turn any error that the library raises inside the block into a CheckpointError about `path`."""
     try:
         with _stderr_dropped():
             yield
@@ -28,10 +28,10 @@ def one_line(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _stderr_dropped() -> Iterator[None]:
-    """Rust reports a panic on the process's stderr before Python sees it: up to thousands of lines."""
+    """Drop stderr: Rust prints a panic there, up to thousands of lines, before Python sees the error."""
     try:
         saved = os.dup(2)
-    except OSError:  # closed: nothing can be printed there
+    except OSError:  # stderr is closed, so nothing can be printed
         yield
         return
     try:

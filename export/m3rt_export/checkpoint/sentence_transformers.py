@@ -1,6 +1,6 @@
-"""What Sentence Transformers' files say of a checkpoint: its modules, how it pools, whether texts are lower-cased.
+"""The settings of a checkpoint in Sentence Transformers' files: modules, pooling, prompts, lower case.
 
-Whatever they say that changes the vectors is honoured or refused.
+A setting that changes the vectors is either followed or refused.
 Source: sentence_transformers' SentenceTransformer, Transformer and Pooling, `load`.
 """
 
@@ -14,15 +14,12 @@ from typing import Any
 from m3rt.bundle.manifest import Pooling
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import Fields, read_fields, read_json
 
 _ORDERS = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
 _SUPPORTED = "Transformer, Pooling, Normalize in this order"
-# The first of these files that is there is read.
-SETTINGS = tuple(
-    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta")
-)
-# Settings that choose how the same numbers are computed, or what they are by default.
+# Values that do not change the vectors: defaults, and ways to compute the same numbers.
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "transformer_task": ("feature-extraction",),
     "module_output_name": ("token_embeddings",),
@@ -43,14 +40,14 @@ class Modules:
     """The encoder's folder inside the checkpoint, the pooling's config, and whether modules.json lists them."""
 
     folder: str = ""
-    pooling: str = "1_Pooling"
+    pooling: str = layout.POOLING_FOLDER
     listed: bool = False
     normalized: bool = True
 
 
 def read_modules(directory: Path) -> Modules:
-    """Read modules.json; without one the checkpoint is FlagEmbedding's, which normalises."""
-    path = directory / "modules.json"
+    """Read modules.json. A checkpoint without it is FlagEmbedding's, which normalises."""
+    path = directory / layout.MODULES
     if not path.exists() and not path.is_symlink():
         return Modules()
     entries = read_json(path)
@@ -84,66 +81,66 @@ def _folder(module: Fields) -> str:
 
 
 def read_pooling(directory: Path, modules: Modules, hidden: int) -> tuple[Pooling, bool]:
-    """How tokens become one vector, and whether the prompt's tokens take part."""
-    path = directory / modules.pooling / "config.json"
-    found = read_fields(path, required=modules.listed)
+    """Read how tokens become one vector, and whether the prompt's tokens take part."""
+    path = directory / modules.pooling / layout.CONFIG
+    fields = read_fields(path, required=modules.listed)
     if not modules.listed and not path.exists():
         return "cls", True  # FlagEmbedding's default
     known = {f"pooling_mode_{name}" for name in _MODES}
     sizes = ("word_embedding_dimension", "embedding_dimension")
-    found.refuse_others({*known, *sizes, "pooling_mode", "include_prompt"})
-    if (size := found.number(*sizes, default=hidden)) != hidden:
+    fields.refuse_others({*known, *sizes, "pooling_mode", "include_prompt"})
+    if (size := fields.number(*sizes, default=hidden)) != hidden:
         raise CheckpointError(f"{path}: pooling is of {size} numbers, expected hidden_size {hidden}")
-    chosen = _chosen(found)
+    chosen = _chosen(fields)
     if len(chosen) != 1 or _MODES.get(chosen[0]) is None:
         raise CheckpointError(f"{path}: pooling is {' + '.join(chosen) or 'unset':.100}, expected cls or mean")
     mode = _MODES[chosen[0]]
     assert mode is not None
-    return mode, found.flag("include_prompt", True)
+    return mode, fields.flag("include_prompt", True)
 
 
-def _chosen(found: Fields) -> list[str]:
-    """The modes that are on, as Pooling reads them: mean where nothing says otherwise."""
-    named = found.raw.get("pooling_mode")  # the newer spelling: one name, or a list of names
+def _chosen(fields: Fields) -> list[str]:
+    """The modes that are on, as Pooling reads them: mean is the default."""
+    named = fields.raw.get("pooling_mode")  # the newer spelling: one name, or a list of names
     if named is not None:
         names = named if isinstance(named, list) else [named]
         long = {name.removesuffix("_tokens").removesuffix("_token"): name for name in _MODES}
         long["mean_sqrt_len_tokens"] = "mean_sqrt_len_tokens"
         return [long.get(str(name).lower(), f"{name!r:.40}") for name in names]
-    if not found.raw:
+    if not fields.raw:
         return []
-    default = "mean_tokens" if "pooling_mode_mean_tokens" not in found.raw else None
-    return [name for name in _MODES if found.flag(f"pooling_mode_{name}", name == default)]
+    default = "mean_tokens" if "pooling_mode_mean_tokens" not in fields.raw else None
+    return [name for name in _MODES if fields.flag(f"pooling_mode_{name}", name == default)]
 
 
 def read_settings(folder: Path) -> tuple[int | None, bool]:
-    """The longest text in tokens, None for no limit, and whether texts are lower-cased first."""
-    path = next((folder / name for name in SETTINGS if (folder / name).exists()), folder / SETTINGS[0])
-    found = read_fields(path)
+    """Read the longest text in tokens, None for no limit, and whether texts are lower-cased first."""
+    names = [name for name in layout.SETTINGS if (folder / name).exists()]
+    fields = read_fields(folder / (names or layout.SETTINGS)[0])
     for key in _ARGUMENTS:
-        found.object(key).refuse_others(_HARMLESS_ARGUMENTS)
+        fields.object(key).refuse_others(_HARMLESS_ARGUMENTS)
     for key, values in _HARMLESS.items():
-        if found.raw.get(key) is not None and found.raw[key] not in values:
-            found.fail(key, f"{values[0]!r}; others are not supported")
-    found.refuse_others({"max_seq_length", "do_lower_case", *_HARMLESS, *_ARGUMENTS})
-    limit = None if found.raw.get("max_seq_length") is None else found.number("max_seq_length")
-    return limit, found.flag("do_lower_case")
+        if fields.raw.get(key) is not None and fields.raw[key] not in values:
+            fields.fail(key, f"{values[0]!r}; others are not supported")
+    fields.refuse_others({"max_seq_length", "do_lower_case", *_HARMLESS, *_ARGUMENTS})
+    limit = None if fields.raw.get("max_seq_length") is None else fields.number("max_seq_length")
+    return limit, fields.flag("do_lower_case")
 
 
 def read_prompts(directory: Path, normalized: bool) -> dict[str, str]:
-    """What is put before queries and passages, of config_sentence_transformers.json."""
-    found = read_fields(directory / "config_sentence_transformers.json")
+    """Read the prompts before queries and before passages; "" for none."""
+    fields = read_fields(directory / layout.PROMPTS)
     known = {"__version__", "prompts", "default_prompt_name", "similarity_fn_name", "model_type"}
-    found.refuse_others(known)
-    if found.text("model_type") not in ("", "SentenceTransformer"):
-        found.fail("model_type", "SentenceTransformer")
-    # Vectors are normalised here, which leaves the order of dot products and distances only if they were before.
+    fields.refuse_others(known)
+    if fields.text("model_type") not in ("", "SentenceTransformer"):
+        fields.fail("model_type", "SentenceTransformer")
+    # m3rt normalises vectors: the order of dot products and distances stays only if the checkpoint does so too.
     allowed = ("", "cosine", "dot", "euclidean") if normalized else ("", "cosine")
-    if found.text("similarity_fn_name") not in allowed:
-        found.fail("similarity_fn_name", "cosine, which vectors of length 1 are compared by")
-    prompts = found.object("prompts")
+    if fields.text("similarity_fn_name") not in allowed:
+        fields.fail("similarity_fn_name", "cosine, which vectors of length 1 are compared by")
+    prompts = fields.object("prompts")
     texts = {role: prompts.text(role) for role in prompts.raw}
-    if texts.get(found.text("default_prompt_name")):
-        found.fail("default_prompt_name", "null: m3rt puts prompts before queries and passages, not before every text")
+    if texts.get(fields.text("default_prompt_name")):
+        fields.fail("default_prompt_name", "null: m3rt puts prompts before queries and passages, not before every text")
     roles = ("document", "passage", "corpus")
     return {"query": texts.get("query", ""), "passage": next((texts[r] for r in roles if r in texts), "")}

@@ -2,42 +2,16 @@
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from m3rt.errors import CheckpointError, InputError
 from m3rt.host.extras import missing
 from m3rt.host.telemetry import silenced
 
-from .foreign import ADAPTER, CONFIG, OLD_FOLDER, refuse_foreign
-from .sentence_transformers import SETTINGS
+from . import layout
+from .foreign import refuse_foreign
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-
-_OF_TRANSFORMER = (
-    CONFIG,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    *SETTINGS,
-)
-_CONFIGS = (
-    *_OF_TRANSFORMER,
-    *(f"{OLD_FOLDER}/{name}" for name in _OF_TRANSFORMER),
-    "modules.json",
-    "?_Pooling/config.json",
-    "config_sentence_transformers.json",
-    ADAPTER,
-)
-_HEADS = ("sparse_linear.pt", "colbert_linear.pt")
-# The first row whose first file the repository has is fetched.
-_WEIGHTS = (
-    ("model.safetensors",),
-    ("model.safetensors.index.json", "model-*.safetensors"),
-    ("pytorch_model.bin",),
-    ("pytorch_model.bin.index.json", "pytorch_model-*.bin"),
-)
 
 # huggingface_hub's errors by class name, subclasses first; they moved between its versions.
 _REASONS = {
@@ -50,10 +24,10 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Checkpoint:
     """A checkpoint on this machine.
 
-    `model_id` is the Hub id or the directory's name; `revision` the Hub's commit hash, None for a directory.
+    model_id: the Hub id, or the directory's name. revision: the Hub's commit hash, None for a directory.
     """
 
     path: Path
@@ -64,8 +38,8 @@ class Source:
         refuse_foreign(self.path)
 
 
-def resolve(source: str, *, revision: str | None = None, dense_only: bool = False) -> Source:
-    """The checkpoint that the user named, fetched from the Hub if it is not a local directory.
+def resolve(source: str, *, revision: str | None = None, dense_only: bool = False) -> Checkpoint:
+    """Find the checkpoint that the user named; fetch it from the Hub if it is not a local directory.
 
     Args:
         source: a local directory, else a Hub id "org/name".
@@ -73,9 +47,9 @@ def resolve(source: str, *, revision: str | None = None, dense_only: bool = Fals
         dense_only: leave out the sparse and ColBERT heads.
 
     Returns:
-        The source, its revision pinned to a commit hash. Of the Hub only the files that an export reads are
-        fetched, into the Hub's cache; a broken transfer is taken up again. HF_ENDPOINT, HF_TOKEN, HF_HOME and
-        HF_HUB_OFFLINE hold as everywhere.
+        The checkpoint, its revision pinned to a commit hash. Only the files that an export reads are fetched, into
+        the Hub's cache; a broken transfer goes on where it stopped. HF_ENDPOINT, HF_TOKEN, HF_HOME and
+        HF_HUB_OFFLINE work as usual.
 
     Raises:
         CheckpointError: there is no such directory or model, or it cannot be fetched.
@@ -88,7 +62,7 @@ def resolve(source: str, *, revision: str | None = None, dense_only: bool = Fals
     if path.is_dir():
         if revision is not None:
             raise InputError(f"{source} is a local directory, expected no revision; leave out {revision!r}")
-        return Source(path, path.resolve().name, None)
+        return Checkpoint(path, path.resolve().name, None)
     if path.exists():
         raise CheckpointError(f"{source} is a file, expected the directory of a checkpoint; give the one that holds it")
     if not _HUB_ID.fullmatch(source):
@@ -96,15 +70,7 @@ def resolve(source: str, *, revision: str | None = None, dense_only: bool = Fals
             f"{source} is neither a directory nor a Hub id, expected one, such as BAAI/bge-m3; check the path"
         )
     folder = _fetch(source, revision, dense_only)
-    return Source(folder, source, folder.name)
-
-
-def needed_files(available: list[str], *, dense_only: bool) -> list[str]:
-    """Those of a repository's files that an export reads."""
-    patterns = [*_CONFIGS, *(() if dense_only else _HEADS)]
-    rows = [tuple(f"{folder}{name}" for name in row) for folder in ("", f"{OLD_FOLDER}/") for row in _WEIGHTS]
-    patterns += next((row for row in rows if row[0] in available), ())
-    return [file for file in available if any(fnmatchcase(file, pattern) for pattern in patterns)]
+    return Checkpoint(folder, source, folder.name)
 
 
 def _fetch(model_id: str, revision: str | None, dense_only: bool) -> Path:
@@ -117,19 +83,21 @@ def _fetch(model_id: str, revision: str | None, dense_only: bool) -> Path:
         ) from error
     try:
         if constants.HF_HUB_OFFLINE:
-            return Path(snapshot_download(model_id, revision=revision, allow_patterns=[CONFIG]))
+            return Path(snapshot_download(model_id, revision=revision, allow_patterns=[layout.CONFIG]))
         info = HfApi().model_info(model_id, revision=revision)
-        files = needed_files([file.rfilename for file in info.siblings or ()], dense_only=dense_only)
-        if not {ADAPTER, "tokenizer.json", f"{OLD_FOLDER}/tokenizer.json"} & set(files):
+        available = [file.rfilename for file in info.siblings or ()]
+        files = layout.needed_files(available, dense_only=dense_only)
+        tokenizers = {layout.TOKENIZER, f"{layout.OLD_ENCODER_FOLDER}/{layout.TOKENIZER}"}
+        if not {layout.ADAPTER, *tokenizers} & set(files):
             raise CheckpointError(
                 f"{model_id} has no tokenizer.json, expected a fast tokenizer; make one with transformers: "
                 "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
             )
-        # The name, not the hash, so that the cache learns what the name means when it is asked offline.
+        # By name, not by hash, so that the cache can resolve the name offline later.
         folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=files))
     except CheckpointError:
         raise
-    except Exception as error:  # the transport's own errors differ between versions of huggingface_hub
+    except Exception as error:  # the transport's errors differ between versions of huggingface_hub
         raise CheckpointError(f"{model_id}{f' at {revision}' * bool(revision)} {_reason(error)}") from error
     if folder.name != info.sha:
         raise CheckpointError(f"{model_id} moved from {info.sha} to {folder.name} meanwhile: run again")

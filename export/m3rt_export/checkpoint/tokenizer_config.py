@@ -1,4 +1,4 @@
-"""The files beside tokenizer.json that change its ids: tokenizer_config.json, special_tokens_map.json and their kin.
+"""The settings that change the ids of tokenizer.json, from the files beside it such as tokenizer_config.json.
 
 Source: transformers 4.57, PreTrainedTokenizerBase._from_pretrained, PreTrainedTokenizerFast, BertTokenizerFast.
 """
@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import Fields, read_fields
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -21,7 +22,7 @@ _ROBERTA_ROLES = {
     "bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>", "unk_token": "<unk>",
     "pad_token": "<pad>", "mask_token": "<mask>",
 }  # fmt: skip
-# Kinds of tokenizers by transformers' name without "Fast": the special tokens they have unless told otherwise.
+# Kinds of tokenizers, by transformers' name without "TokenizerFast", and the special tokens that each has by default.
 _KINDS = {
     **dict.fromkeys(("Bert", "DistilBert", "Electra", "MobileBert", "SqueezeBert", "ConvBert"), _BERT_ROLES),
     **dict.fromkeys(("XLMRoberta", "Roberta", "Camembert"), _ROBERTA_ROLES),
@@ -33,16 +34,16 @@ _OF_MODEL = {"bert": "Bert", "xlm-roberta": "XLMRoberta", "roberta": "Roberta", 
 _NORMALIZER = {
     "do_lower_case": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese_chars": "handle_chinese_chars",
 }  # fmt: skip
-_LONGEST = 2**20  # tokenizers without a limit say 10**30
+_LARGEST_LIMIT_TOKENS = 2**20  # tokenizers without a limit write 10**30
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
     """The settings beside a tokenizer.json that change its ids.
 
-    named: token texts by role, of the files. roles: also those that the kind of tokenizer has by itself. added: tokens
-    to add, with their ids. decides: whether their flags hold, not tokenizer.json's. lowercase: whether Sentence
-    Transformers lower-cases. limit: the longest text in tokens, None for none.
+    named: token texts by role, from the files. roles: the same and the defaults of the kind of tokenizer. added: tokens
+    to add, with their ids. decides: whether the flags of `added` replace tokenizer.json's. lowercase: whether Sentence
+    Transformers lower-cases texts. limit: the longest text in tokens, None for no limit.
     """
 
     path: Path
@@ -57,13 +58,13 @@ class TokenizerConfig:
 
     @classmethod
     def read(cls, folder: Path, model: Fields, *, lowercase: bool, strict: bool) -> Self:
-        """Read the files of a checkpoint's folder; `strict` refuses kinds of tokenizers that are not known here."""
-        fields = read_fields(folder / "tokenizer_config.json")
+        """Read the files of the encoder's folder; `strict` refuses kinds of tokenizers that are not known here."""
+        fields = read_fields(folder / layout.TOKENIZER_CONFIG)
         kind = _kind(fields, model, strict)
         _refuse(fields)
-        legacy = "added_tokens_decoder" not in fields.raw  # else transformers reads no other file
-        named = _roles(fields, read_fields(folder / "special_tokens_map.json"), legacy)
-        added = _added(read_fields(folder / "added_tokens.json"), named) if legacy else _decoder(fields, named)
+        legacy = "added_tokens_decoder" not in fields.raw  # otherwise transformers reads no other file
+        named = _roles(fields, read_fields(folder / layout.SPECIAL_TOKENS), legacy)
+        added = _added(read_fields(folder / layout.ADDED_TOKENS), named) if legacy else _decoder(fields, named)
         return cls(
             path=folder,
             named=named,
@@ -99,18 +100,18 @@ def _limit(fields: Fields) -> int | None:
     value = fields.get("model_max_length", (int, float), "a whole number")
     if value is not None and value < 1:
         fields.fail("model_max_length", "a whole number above 0")
-    return int(value) if value is not None and value < _LONGEST else None
+    return int(value) if value is not None and value < _LARGEST_LIMIT_TOKENS else None
 
 
 def _normalizer(fields: Fields) -> dict[str, bool | None]:
     defaults = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
-    found = {key: fields.get(key, (bool,), "true or false") for key in _NORMALIZER}
-    return {_NORMALIZER[key]: defaults[key] if value is None else value for key, value in found.items()}
+    values = {key: fields.get(key, (bool,), "true or false") for key in _NORMALIZER}
+    return {_NORMALIZER[key]: defaults[key] if value is None else value for key, value in values.items()}
 
 
 def _roles(fields: Fields, special: Fields, legacy: bool) -> dict[str, str]:
-    """Token texts by role; the two files that may tell them must agree."""
-    found = {}
+    """Read token texts by role; where both files name one, they must agree."""
+    roles = {}
     for role in _ROLES:
         ours, theirs = (_content(source, role) for source in (fields, special))
         if ours and theirs and ours != theirs:
@@ -118,10 +119,10 @@ def _roles(fields: Fields, special: Fields, legacy: bool) -> dict[str, str]:
                 f"{special.path}: {role} is {theirs!r:.60} and {ours!r:.60} in {fields.path.name}, expected one token"
             )
         if content := ours or (theirs if legacy else ""):
-            found[role] = content
+            roles[role] = content
     for i, token in enumerate(_extra(fields) or (_extra(special) if legacy else [])):
-        found[f"additional_special_tokens {i}"] = token
-    return found
+        roles[f"additional_special_tokens {i}"] = token
+    return roles
 
 
 def _content(fields: Fields, role: str) -> str:
@@ -130,9 +131,9 @@ def _content(fields: Fields, role: str) -> str:
 
 
 def _extra(fields: Fields) -> list[str]:
-    # The second is the newer name; it may also be an object of tokens by their names.
+    # extra_special_tokens is the newer name; its value may also be an object of tokens by their names.
     lists = [fields.get(f"{word}_special_tokens", (list, dict), "tokens") or [] for word in ("additional", "extra")]
-    tokens = [t for found in lists for t in (found.values() if isinstance(found, dict) else found)]
+    tokens = [t for entry in lists for t in (entry.values() if isinstance(entry, dict) else entry)]
     return [Fields(fields.path, t).text("content") if isinstance(t, dict) else str(t) for t in tokens]
 
 
@@ -151,7 +152,7 @@ def _decoder(fields: Fields, named: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _added(fields: Fields, named: Mapping[str, str]) -> list[dict[str, Any]]:
-    """added_tokens.json of older checkpoints: ids by text."""
+    """Read added_tokens.json, which older checkpoints have: ids by text."""
     return [plain_token(fields.number(content, low=0), content, content in named.values()) for content in fields.raw]
 
 

@@ -1,4 +1,4 @@
-"""tokenizer.json as transformers and Sentence Transformers use it: changed by the settings beside it."""
+"""tokenizer.json as transformers and Sentence Transformers use it, with the settings beside it applied."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from m3rt.bundle.manifest import TOKENIZER, SpecialTokens
+from m3rt.bundle.manifest import SpecialTokens
 from m3rt.errors import CheckpointError
 
+from . import layout
 from .json_file import read_fields
 from .tokenizer_config import TokenizerConfig, plain_token
 
-_SOURCES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt", "vocab.json")
-
 
 def read_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
-    """The tokenizer.json of a checkpoint's folder, changed by its settings. Raises CheckpointError."""
-    path = config.path / TOKENIZER
+    """Read the tokenizer.json of the encoder's folder and apply the settings. Raises CheckpointError."""
+    path = config.path / layout.TOKENIZER
     if not path.exists():
         _fail_without(config.path)
     tokenizer = dict(read_fields(path, required=True).raw)
@@ -36,7 +35,7 @@ def read_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
 
 
 def special_tokens(tokenizer: Mapping[str, Any], config: TokenizerConfig) -> SpecialTokens:
-    """The ids of the tokens that have a role."""
+    """Look up the ids of the tokens that have a role."""
     ids = {token["content"]: int(token["id"]) for token in tokenizer.get("added_tokens") or ()}
 
     def find(*roles: str) -> int:
@@ -54,11 +53,11 @@ def special_tokens(tokenizer: Mapping[str, Any], config: TokenizerConfig) -> Spe
 
 
 def _fail_without(folder: Path) -> NoReturn:
-    found = [name for name in _SOURCES if (folder / name).exists()]
-    if not found:
+    slow = [name for name in layout.SLOW_TOKENIZERS if (folder / name).exists()]
+    if not slow:
         raise CheckpointError(f"{folder} has no tokenizer.json, expected a fast tokenizer; fetch the whole checkpoint")
     raise CheckpointError(
-        f"{folder} has no tokenizer.json but only {' and '.join(found)}; make it with transformers: "
+        f"{folder} has no tokenizer.json but only {' and '.join(slow)}; make it with transformers: "
         f"AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
     )
 
@@ -71,7 +70,7 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
 def _with_added(
     tokens: Mapping[str, dict[str, Any]], vocabulary: Mapping[str, int], config: TokenizerConfig
 ) -> dict[str, dict[str, Any]]:
-    """tokenizer.json's added tokens and those that transformers adds, by their text."""
+    """The added tokens of tokenizer.json together with the tokens that transformers adds, by text."""
     result = dict(tokens)
     for token in config.added:
         content = token["content"]
@@ -99,14 +98,14 @@ def _with_added(
 def _normalizer(normalizer: Any, config: TokenizerConfig) -> Any:
     if config.normalizer and not normalizer:
         raise CheckpointError(
-            f"{config.path / TOKENIZER} has no normalizer, expected BertNormalizer as tokenizer_class says; "
+            f"{config.path / layout.TOKENIZER} has no normalizer, expected BertNormalizer as tokenizer_class says; "
             "save the tokenizer again with transformers"
         )
     if config.normalizer and normalizer["type"] == "BertNormalizer":
         normalizer = {**normalizer, **config.normalizer}
     if not config.lowercase or _lowers(normalizer):
         return normalizer
-    # Not exactly str.lower(), whose final sigma is another letter, but what Sentence Transformers does.
+    # Sentence Transformers puts Lowercase first too. It differs from str.lower(), which knows the final sigma.
     others = normalizer["normalizers"] if normalizer and normalizer["type"] == "Sequence" else [normalizer]
     return {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *filter(None, others)]}
 

@@ -1,4 +1,7 @@
-"""Columns of signs that two small tables hold: each row of the large one is the product of a row of either."""
+"""Tables of signs whose rows are products: one row of a small table times one row of another.
+
+Only m3rt_distill makes such tables, for the senses of words.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from numpy.typing import NDArray
 
 
 class Product(NamedTuple):
-    """Rows of 1, 0 and -1, `empty` rows of zeros first.
+    """Two small tables that hold a large one of 1, 0 and -1, which begins with `empty` rows of zeros.
 
-    Row i is left[j % p] * right[j // p], j = i + p - empty. left (p, k) int8. right (m, k) int8, its first row zeros.
-    which (n,): where rows are used more than once, the row that each row of the large table is.
+    Row i of the large table is left[j % p] * right[j // p] with j = i + p - empty. left (p, k) int8. right (m, k) int8,
+    its first row zeros. which (n,): if rows repeat, this describes the table of distinct rows instead, and row i of the
+    large table is its row which[i].
     """
 
     left: NDArray[np.int8]
@@ -23,7 +27,7 @@ class Product(NamedTuple):
 
     @property
     def shift(self) -> int:
-        """What an id is raised by, so that the empty rows fall on the zeros of `right`."""
+        """The number to add to an id, so that the empty rows get the row of zeros of `right`."""
         return len(self.left) - self.empty
 
     def rows(self, count: int) -> NDArray[np.int8]:
@@ -33,26 +37,26 @@ class Product(NamedTuple):
 
 
 def product(left: NDArray[np.int8], right: NDArray[np.int8], empty: int) -> Product:
-    """The product of two tables of 1 and -1, after `empty` rows of zeros, at most as many as `left` has."""
+    """The product of two tables of 1 and -1 after `empty` rows of zeros; `left` must have at least `empty` rows."""
     return Product(left, np.concatenate([np.zeros_like(right[:1]), right]), empty)
 
 
 def factored(steps: NDArray[np.int8]) -> Product | None:
-    """The product that a table (n, k) of 1, 0 and -1 is, or its different rows are; None if it is none.
+    """Factor a sign table (n, k) into two small tables: the whole table, else its distinct rows.
 
-    `left` has side(n) rows, n counting those that are not zeros.
+    None if neither factors. `left` has side(r) rows, where r counts the rows after the leading zeros.
     """
-    if found := _factored(steps):
-        return found
+    if whole := _factored(steps):
+        return whole
     first, which = numbered(steps)
-    found = _factored(steps[first]) if len(first) < len(steps) else None
-    return found and found._replace(which=which.astype(np.uint16 if len(first) <= 1 << 16 else np.uint32))
+    distinct = _factored(steps[first]) if len(first) < len(steps) else None
+    return distinct and distinct._replace(which=which.astype(np.uint16 if len(first) <= 1 << 16 else np.uint32))
 
 
 def numbered(rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each different row is for the first time, in that order, and each row's number in it."""
-    _, first, found = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return np.sort(first), first.argsort().argsort()[found.reshape(-1)]
+    """The index at which each distinct row appears first, ascending, and for each row its position in that list."""
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return np.sort(first), first.argsort().argsort()[inverse.reshape(-1)]
 
 
 def _factored(steps: NDArray[np.int8]) -> Product | None:
@@ -61,10 +65,10 @@ def _factored(steps: NDArray[np.int8]) -> Product | None:
     period = side(len(rows))
     if empty > period or not rows[0].all():
         return None
-    found = product(rows[:period], rows[::period] * rows[0], empty)
-    return found if np.array_equal(found.rows(len(steps)), steps) else None
+    candidate = product(rows[:period], rows[::period] * rows[0], empty)
+    return candidate if np.array_equal(candidate.rows(len(steps)), steps) else None
 
 
 def side(count: int) -> int:
-    """Rows of `left` with which two tables of `count` products are smallest together: the root, rounded up."""
+    """The number of rows of `left` that makes both tables of `count` products smallest: the root, rounded up."""
     return max(1, math.isqrt(max(count, 1) - 1) + 1)

@@ -1,1 +1,1 @@
-"""An ONNX graph: the encoder's layers and heads written as nodes, in each precision and for each engine."""
+"""Writes ONNX graphs: the encoder's layers and heads as nodes, in each precision and for each engine."""

@@ -1,7 +1,7 @@
-"""Attention of the wanted rows' queries over all keys and values, as each engine runs it fastest.
+"""Attention of the wanted rows' queries over all keys and values, in the form that each engine runs fastest.
 
-Queries are scaled already (LayerTensors). Queries and keys are (rows, heads * keys), values and result (rows, heads *
-values), which is hidden each unless a layer has parts that nothing reads.
+Queries are scaled already (LayerTensors). Queries and keys are (rows, heads * key_width), values and result (rows,
+heads * value_width); both widths are hidden / heads unless channels were left out (used_channels).
 """
 
 from __future__ import annotations
@@ -15,59 +15,61 @@ from .batch import Batch, Picked
 from .builder import GraphBuilder
 
 
-class Heads(NamedTuple):
-    """How many heads a layer's attention has, and how wide each one's keys and values are."""
+class AttentionShape(NamedTuple):
+    """A layer's number of attention heads, and the width of each one's keys and values."""
 
-    number: int
-    keys: int
-    values: int
-
-
-Attend = Callable[[GraphBuilder, Heads, Batch, Picked, str, str, str], str]
-_HIDDEN = -3e38  # added to a padded key's score: finite, so that no engine makes NaN of it
+    heads: int
+    key_width: int
+    value_width: int
 
 
-def fused_attention(g: GraphBuilder, heads: Heads, b: Batch, wanted: Picked, query: str, key: str, value: str) -> str:
-    """onnxruntime's own operator.
+# Writes attention of queries, keys and values, in this order.
+Attend = Callable[[GraphBuilder, AttentionShape, Batch, Picked, str, str, str], str]
+_PADDING_SCORE = -3e38  # added to a padded key's score; finite, because some engines turn an infinity into NaN
 
-    Without a mask the CPU kernel is flash attention, linear in memory; with one it builds all scores. Only a
-    batch with padding pays for the mask.
+
+def fused_attention(
+    g: GraphBuilder, shape: AttentionShape, b: Batch, wanted: Picked, query: str, key: str, value: str
+) -> str:
+    """Attention in onnxruntime's own operator.
+
+    Without a mask the CPU kernel is flash attention, linear in memory; with a mask it stores all scores. So only a
+    batch with padding takes the branch with the mask.
     """
-    count = heads.number
-    asked = g.op("Reshape", query, wanted.sized(g, count * heads.keys))
-    keys = g.op("Reshape", key, b.all.sized(g, count * heads.keys))
-    inputs = asked, keys, g.op("Reshape", value, b.all.sized(g, count * heads.values))
-    key_mask = g.shared("key_mask", lambda: g.op("Cast", b.mask, to=6))
+    heads = shape.heads
+    queries = g.op("Reshape", query, wanted.sized(g, heads * shape.key_width))
+    keys = g.op("Reshape", key, b.all.sized(g, heads * shape.key_width))
+    inputs = queries, keys, g.op("Reshape", value, b.all.sized(g, heads * shape.value_width))
+    key_mask = g.shared("key_mask", lambda: g.cast(b.mask, np.int32))
     padded = g.shared("padded", lambda: g.op("Equal", g.op("ReduceMin", b.mask, keepdims=0), g.constant(0, np.int64)))
     context = g.choose(
         padded,
-        lambda: g.op("MultiHeadAttention", *inputs, "", key_mask, num_heads=count, scale=1.0),
-        lambda: g.op("MultiHeadAttention", *inputs, num_heads=count, scale=1.0),
+        lambda: g.op("MultiHeadAttention", *inputs, "", key_mask, num_heads=heads, scale=1.0),
+        lambda: g.op("MultiHeadAttention", *inputs, num_heads=heads, scale=1.0),
     )
-    return g.op("Reshape", context, g.constant([-1, count * heads.values], np.int64))
+    return g.op("Reshape", context, g.constant([-1, heads * shape.value_width], np.int64))
 
 
 def standard_attention(
-    g: GraphBuilder, heads: Heads, b: Batch, wanted: Picked, query: str, key: str, value: str
+    g: GraphBuilder, shape: AttentionShape, b: Batch, wanted: Picked, query: str, key: str, value: str
 ) -> str:
-    """Standard operators only, in the order that OpenVINO fuses into one kernel of its own, linear in memory."""
-    count = heads.number
+    """Attention in standard operators, in the order that OpenVINO fuses into its own kernel, linear in memory."""
+    heads = shape.heads
 
-    def by_head(x: str, rows: Picked, width: int) -> str:
-        split = g.constant([0, 0, count, width], np.int64)
-        whole = g.op("Reshape", x, rows.sized(g, count * width))
-        return g.op("Transpose", g.op("Reshape", whole, split), perm=(0, 2, 1, 3))
+    def by_head(x: str, picked: Picked, width: int) -> str:
+        split = g.constant([0, 0, heads, width], np.int64)
+        merged = g.op("Reshape", x, picked.sized(g, heads * width))
+        return g.op("Transpose", g.op("Reshape", merged, split), perm=(0, 2, 1, 3))
 
-    def hidden_scores() -> str:
-        kept = g.op("Cast", g.op("Unsqueeze", b.mask, g.constant([1, 2], np.int64)), to=1)
-        gone = g.op("Sub", g.constant(1, np.float32), kept)
-        return g.op("Mul", gone, g.constant(_HIDDEN, np.float32))  # (b, 1, 1, s)
+    def padding_scores() -> str:
+        kept = g.cast(g.op("Unsqueeze", b.mask, g.constant([1, 2], np.int64)), np.float32)
+        padded = g.op("Sub", g.constant(1, np.float32), kept)
+        return g.op("Mul", padded, g.constant(_PADDING_SCORE, np.float32))  # (b, 1, 1, s)
 
-    keys = g.op(
-        "Transpose", by_head(key, b.all, heads.keys), perm=(0, 1, 3, 2)
-    )  # in one step, OpenVINO would not fuse it
-    scores = g.op("MatMul", by_head(query, wanted, heads.keys), keys)
-    scores = g.op("Add", scores, g.shared("hidden_scores", hidden_scores))
-    context = g.op("MatMul", g.op("Softmax", scores, axis=-1), by_head(value, b.all, heads.values))
+    # Two transposes of the keys: OpenVINO does not fuse one that does both.
+    keys = g.op("Transpose", by_head(key, b.all, shape.key_width), perm=(0, 1, 3, 2))
+    scores = g.op("MatMul", by_head(query, wanted, shape.key_width), keys)
+    scores = g.op("Add", scores, g.shared("padding_scores", padding_scores))
+    context = g.op("MatMul", g.op("Softmax", scores, axis=-1), by_head(value, b.all, shape.value_width))
     merged = g.op("Transpose", context, perm=(0, 2, 1, 3))
-    return g.op("Reshape", merged, g.constant([-1, count * heads.values], np.int64))
+    return g.op("Reshape", merged, g.constant([-1, heads * shape.value_width], np.int64))

@@ -1,4 +1,4 @@
-"""The graph's inputs, the shapes made from them, and which rows of hidden states are wanted."""
+"""The graph's inputs, the shapes made from them, and the rows of hidden states that are wanted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .builder import GraphBuilder
 
 
 class Picked(NamedTuple):
-    """The rows that a layer's output is needed for, by value name."""
+    """The rows of hidden states that a layer must compute, by value name."""
 
     which: str | None  # (rows,) int64 into the hidden states; None: all of them
-    rows: str  # (1,) int64: how many
+    row_count: str  # (1,) int64: their number
     shape: str  # (3,) int64: b, picked positions of each sequence, hidden
     hidden: int
 
     def sized(self, g: GraphBuilder, width: int) -> str:
-        """The shape with another width than hidden."""
+        """The shape with `width` in the place of hidden."""
         if width == self.hidden:
             return self.shape
         ends = g.constant([0], np.int64), g.constant([2], np.int64)
@@ -31,13 +31,13 @@ class Batch(NamedTuple):
 
     ids: str  # (b, s)
     mask: str  # (b, s) int64
-    rows: str  # (1,) int64: b * s
+    row_count: str  # (1,) int64: b * s, the number of rows of hidden states
     shape: str  # (3,) int64: b, s, hidden
     hidden: int
 
     @property
     def all(self) -> Picked:
-        return Picked(None, self.rows, self.shape, self.hidden)
+        return Picked(None, self.row_count, self.shape, self.hidden)
 
 
 def batch(g: GraphBuilder, config: Config) -> Batch:
@@ -47,7 +47,7 @@ def batch(g: GraphBuilder, config: Config) -> Batch:
     return Batch(
         ids=ids,
         mask=mask,
-        rows=g.op("Reshape", g.op("Size", ids), g.constant([1], np.int64)),
+        row_count=g.op("Reshape", g.op("Size", ids), g.constant([1], np.int64)),
         shape=g.op("Concat", g.op("Shape", ids), hidden, axis=0),
         hidden=config.architecture.hidden_size,
     )

@@ -1,4 +1,4 @@
-"""The whole model as ONNX graphs, one for each engine, written straight from the checkpoint's tensors (no tracing)."""
+"""The whole model as ONNX graphs, one for each engine, written from the checkpoint's tensors without tracing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from .batch import Batch, Picked, batch
 from .builder import GraphBuilder
 from .calibrate import calibrate
 from .heads import HeadTensors, ports, wanted_rows, write_heads
-from .layers import EmbeddingTables, Fetch, LayerTensors, Operators, Ranges, embedding_tables, embeddings, layer
-from .linear import FloatLinear, Int8Linear, StandardInt8Linear
+from .int8_linear import Int8Linear, StandardInt8Linear
+from .layers import EmbeddingTables, Fetch, LayerTensors, Ranges, embedding_tables, embeddings, layer
+from .lookup import int8_lookup, standard_int8_lookup
+from .operators import Operators, float_operators, leave_directly, leave_through_identity
 from .weights import WeightsFile
 
 GRAPH = "model.onnx"
@@ -26,13 +28,13 @@ WEIGHTS = "weights.bin"
 GRAPHS: dict[EngineName, str] = {"onnxruntime": GRAPH, "openvino": "model.openvino.onnx"}
 OPERATORS: Mapping[Precision, Mapping[EngineName, Operators]] = {
     "fp32": {
-        "onnxruntime": Operators(FloatLinear(np.float32), fused_attention),
-        "openvino": Operators(FloatLinear(np.float32), standard_attention),
+        "onnxruntime": float_operators(np.float32, fused_attention),
+        "openvino": float_operators(np.float32, standard_attention),
     },
-    "fp16": {"onnxruntime": Operators(FloatLinear(np.float16), fused_attention)},
+    "fp16": {"onnxruntime": float_operators(np.float16, fused_attention)},
     "int8": {
-        "onnxruntime": Operators(Int8Linear(), fused_attention),
-        "openvino": Operators(StandardInt8Linear(), standard_attention),
+        "onnxruntime": Operators(int8_lookup, Int8Linear(), fused_attention, leave_directly),
+        "openvino": Operators(standard_int8_lookup, StandardInt8Linear(), standard_attention, leave_through_identity),
     },
 }
 
@@ -48,7 +50,7 @@ def build(
 ) -> Graph:
     """Write a graph for each engine and WEIGHTS into `directory`, which holds tokenizer.json for calibration.
 
-    Reads one layer at a time, so that peak memory is a few layers whatever the model's size.
+    Reads one layer at a time, so that peak memory is that of a few layers for a model of any size.
     """
     ranges: Iterator[Ranges | None] = repeat(None)
     if precision == "int8":
@@ -61,9 +63,9 @@ def build(
         count = config.architecture.layers
         for index in range(count):
             progress(f"layer {index + 1} of {count}")
-            tensors, found = LayerTensors.read(fetch, config, index), next(ranges)
+            tensors, calibrated = LayerTensors.read(fetch, config, index), next(ranges)
             for writer in writers.values():
-                writer.layer(index, tensors, found)
+                writer.layer(index, tensors, calibrated)
         for writer in writers.values():
             writer.heads(heads)
     inputs, outputs = ports(config, heads)
@@ -73,7 +75,7 @@ def build(
 
 
 class _Writer:
-    """The graph of one engine while it is written, layer by layer."""
+    """Writes the graph of one engine, layer by layer."""
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class _Writer:
         self._operators = operators
         self._config = config
         self._batch: Batch = batch(self.graph, config)
-        self._x = embeddings(self.graph, operators.linear, tables, config, self._batch)
+        self._x = embeddings(self.graph, operators, tables, config, self._batch)
         self._wanted: Picked = wanted_rows(self.graph, config, self._batch, heads)
 
     def layer(self, index: int, tensors: LayerTensors, ranges: Ranges | None) -> None:
@@ -98,4 +100,4 @@ class _Writer:
 
     def heads(self, heads: HeadTensors | None) -> None:
         with self.graph.scope("heads"):
-            write_heads(self.graph, self._operators.linear, self._config, self._wanted, self._x, heads)
+            write_heads(self.graph, self._operators.leave, self._config, self._wanted, self._x, heads)

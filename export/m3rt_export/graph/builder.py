@@ -1,4 +1,4 @@
-"""A small ONNX graph builder: nodes by operator, constants inline, weights in the external file."""
+"""A small ONNX graph builder: one call for each node, constants inline, weights in the external file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from m3rt.bundle.manifest import Port
 
 from .weights import WeightsFile
 
-OPSET = 20  # first with Gelu
+OPSET = 20  # the first version with Gelu
 IR_VERSION = 10
-# Operators of onnxruntime's own domain; everything else is standard ONNX.
+# Operators that only onnxruntime has; all others are standard ONNX.
 _CONTRIB = {"MatMulIntegerToFloat", "MultiHeadAttention"}
 _DTYPES = {"int64": "INT64", "float32": "FLOAT", "bool": "BOOL"}
-_INLINE = 1024  # bytes: smaller tensors live in the graph file
+_MAX_INLINE_BYTES = 1024  # larger tensors go to the external file
 
 
 class GraphBuilder:
@@ -36,7 +36,7 @@ class GraphBuilder:
         self._count = 0
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node with one output; an empty input name means an optional input left out."""
+        """Append a node with one output; an empty input name leaves out an optional input."""
         from onnx import helper
 
         output = self._name(kind)
@@ -44,8 +44,14 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
         return output
 
+    def cast(self, value: str, dtype: Any) -> str:
+        """Convert a value to a numpy dtype."""
+        from onnx import helper
+
+        return self.op("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
     def constant(self, value: Any, dtype: Any) -> str:
-        """A small constant; equal ones are shared."""
+        """Add a small constant; equal constants share one tensor."""
         from onnx import numpy_helper
 
         array = np.asarray(value, dtype)
@@ -56,11 +62,11 @@ class GraphBuilder:
         return self._constants[key]
 
     def weight(self, array: NDArray[Any], dtype: Any = None) -> str:
-        """A tensor of the model: external, or inline when it is tiny or there is no external file."""
+        """Add a tensor of the model: external, or inline if it is tiny or there is no external file."""
         return self._store(self._name("weight"), array, dtype)
 
     def shared(self, key: Hashable, emit: Callable[[], str]) -> str:
-        """What `emit` computes, written once at the top level whichever branch asks first."""
+        """The value that `emit` writes: once for each key, and at the top level even if a branch asks for it first."""
         if key not in self._shared:
             outer, self._nodes = self._nodes, self._root
             try:
@@ -70,12 +76,12 @@ class GraphBuilder:
         return self._shared[key]
 
     def choose(self, condition: str, then: Callable[[], str], otherwise: Callable[[], str]) -> str:
-        """An If: only the branch that the boolean `condition` picks is computed."""
+        """Append an If: only the branch that the boolean `condition` picks is computed."""
         return self.op("If", condition, then_branch=self._branch(then), else_branch=self._branch(otherwise))
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Prefix the names of values made inside, for profiles and graph viewers."""
+        """Prefix the names of values that are made inside, for profiles and graph viewers."""
         outer, self._scope = self._scope, f"{self._scope}{name}/"
         try:
             yield
@@ -89,7 +95,7 @@ class GraphBuilder:
         self._nodes.append(helper.make_node("Identity", [value], [name]))
 
     def absorb(self, graph: Any) -> None:
-        """Take over the nodes and initializers of a GraphProto; its values keep their names."""
+        """Add the nodes and initializers of a GraphProto; its values keep their names."""
         from onnx import numpy_helper
 
         self._root.extend(graph.node)
@@ -97,7 +103,7 @@ class GraphBuilder:
             self._store(tensor.name, numpy_helper.to_array(tensor))
 
     def prepend(self, kind: str, inputs: Sequence[str], output: str) -> None:
-        """Put a node before all others, to make a value that they read."""
+        """Put a node before all others; they read its output."""
         from onnx import helper
 
         self._root.insert(0, helper.make_node(kind, inputs, [output]))
@@ -119,7 +125,7 @@ class GraphBuilder:
     def _store(self, name: str, array: NDArray[Any], dtype: Any = None) -> str:
         from onnx import numpy_helper
 
-        if self._weights is None or array.nbytes <= _INLINE:
+        if self._weights is None or array.nbytes <= _MAX_INLINE_BYTES:
             proto = numpy_helper.from_array(np.asarray(array, dtype or array.dtype, order="C"), name)
         else:
             proto = self._weights.add(name, array, dtype)

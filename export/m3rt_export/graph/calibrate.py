@@ -1,7 +1,7 @@
 """Ranges of the encoder's inner activations on calibration text, one float layer at a time.
 
-Only one layer's weights are in memory, whatever the model's size: the graph builder writes the layer alone,
-onnxruntime runs it, and its output is the next layer's input.
+Only one layer's weights are in memory, for a model of any size: the graph builder writes the layer alone, onnxruntime
+runs it, and its output is the next layer's input.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from .attention import fused_attention
 from .batch import batch
 from .builder import GraphBuilder
 from .heads import INPUTS
-from .layers import Fetch, LayerTensors, Operators, Ranges, embedding_tables, layer
-from .linear import FloatLinear
+from .layers import Fetch, LayerTensors, Ranges, embedding_tables, layer
+from .operators import float_operators
 
-_TOKENS = 64  # of each calibration text
+_MAX_TOKENS = 64  # longer calibration texts are cut
 
 
 def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]:
     """Yield each layer's Ranges in turn; `directory` holds tokenizer.json. Takes one float forward pass."""
     tokenizer = Tokenizer(directory / TOKENIZER, config.special_tokens)
-    tokens = tokenizer.encode(calibration_texts(), min(_TOKENS, config.max_tokens))
+    tokens = tokenizer.encode(calibration_texts(), min(_MAX_TOKENS, config.max_tokens))
     ids, mask = tokens.padded(np.arange(len(tokens.truncated)), config.special_tokens.pad)
     feeds: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
     kept = mask.reshape(-1).astype(bool)
-    float32 = Operators(FloatLinear(np.float32), fused_attention)
+    float32 = float_operators(np.float32, fused_attention)
 
     x = _embed(fetch, config, ids)
     for index in range(config.architecture.layers):
@@ -59,7 +59,7 @@ def _embed(fetch: Fetch, config: Config, ids: NDArray[np.int64]) -> NDArray[np.f
     else:
         tokens = ids != config.pad_id
         positions = tokens.cumsum(axis=1) * tokens + config.pad_id
-    x = (tables.words[ids] + tables.places[positions]).reshape(-1, config.architecture.hidden_size)
+    x = (tables.words[ids] + tables.positions[positions]).reshape(-1, config.architecture.hidden_size)
     x -= x.mean(axis=1, keepdims=True)
     x /= np.sqrt((x * x).mean(axis=1, keepdims=True) + config.epsilon)
     return x * tables.norm.gain + tables.norm.bias

@@ -1,4 +1,4 @@
-"""The three output heads, each with a boolean input of its own."""
+"""The three output heads; a boolean input switches each of them on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 from m3rt.bundle.manifest import Port
 from m3rt.errors import CheckpointError
 
+from ..checkpoint import layout
 from ..checkpoint.config import Config
 from ..tensors.reader import open_tensors
 from .batch import Batch, Picked, first_tokens
 from .builder import GraphBuilder
-from .linear import Dense, Linear
+from .linear import Dense
+from .operators import Leave
 
-FILES = {"sparse": "sparse_linear.pt", "colbert": "colbert_linear.pt"}
-_TINY = 1e-12  # torch.nn.functional.normalize's eps
+_MIN_NORM = 1e-12  # the eps of torch.nn.functional.normalize
 
 
 class HeadTensors(NamedTuple):
@@ -35,15 +36,15 @@ _SWITCHES = tuple(Port(name, "bool", ()) for name in ("return_dense", "return_sp
 
 
 def read_heads(directory: Path, config: Config) -> HeadTensors:
-    """Read both head files; CheckpointError when one is missing (FlagEmbedding would keep random weights)."""
-    missing = [name for name in FILES.values() if not (directory / name).is_file()]
+    """Read both head files; CheckpointError if one is missing (FlagEmbedding would keep random weights)."""
+    missing = [name for name in layout.HEADS.values() if not (directory / name).is_file()]
     if missing:
         raise CheckpointError(
             f"{directory} has no {' and no '.join(missing)}, expected BGE-M3's heads; for a model that is dense only "
             "add --dense-only"
         )
     hidden = config.architecture.hidden_size
-    sparse, colbert = (open_tensors(directory / name) for name in FILES.values())
+    sparse, colbert = (open_tensors(directory / name) for name in layout.HEADS.values())
     dim = colbert["weight"].shape[0] if "weight" in colbert and colbert["weight"].ndim else hidden
     return HeadTensors(
         Dense(sparse.require("weight", (1, hidden)), sparse.require("bias", (1,))),
@@ -62,7 +63,7 @@ def ports(config: Config, heads: HeadTensors | None) -> tuple[tuple[Port, ...], 
 
 
 def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: HeadTensors | None) -> Picked:
-    """The rows of the last layer that the heads read: with CLS pooling, dense alone needs only <s>."""
+    """The rows of the last layer that the heads read: the dense head with CLS pooling reads only <s>."""
     if config.pooling != "cls":
         return b.all
     every_token = None if heads is None else g.op("Or", "return_sparse", "return_colbert_vecs")
@@ -70,21 +71,22 @@ def wanted_rows(g: GraphBuilder, config: Config, b: Batch, heads: HeadTensors | 
 
 
 def write_heads(
-    g: GraphBuilder, linear: Linear, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None
+    g: GraphBuilder, leave: Leave, config: Config, wanted: Picked, hidden: str, heads: HeadTensors | None
 ) -> None:
-    """Outputs from the wanted rows of the last hidden state, (rows, hidden), computed in float32.
+    """Write the outputs, in float32, from the wanted rows of the last hidden state (rows, hidden).
 
-    dense: L2 of <s> or of the mean. token_weights: relu of the sparse map, one number a token. colbert: L2 of
-    the ColBERT map of every token but <s>. A head that is not asked for gets no rows, so that it costs nothing.
+    dense_vecs: <s> or the mean, normalised. token_weights: relu of the sparse map, one number for each token.
+    colbert_vecs: the ColBERT map of every token but <s>, normalised. A head that is switched off gets no rows, so that
+    it costs nothing.
     """
-    states = g.op("Reshape", g.op("Cast", hidden, to=1), wanted.shape)  # (b, s or 1, hidden)
+    states = g.op("Reshape", g.cast(hidden, np.float32), wanted.shape)  # (b, s or 1, hidden)
     if heads is None:
-        write_dense(g, config, states, linear)
+        write_dense(g, config, states, leave)
         return
     with g.scope("dense_vecs"):
         zero = g.constant([0], np.int64)
         end = g.op("Where", "return_dense", g.constant([np.iinfo(np.int32).max], np.int64), zero)
-        g.output(g.op("Slice", _dense(g, config, states, linear), zero, end, zero), "dense_vecs")
+        g.output(g.op("Slice", _dense(g, config, states, leave), zero, end, zero), "dense_vecs")
     with g.scope("token_weights"):
         g.output(_token_weights(g, _tokens(g, states, "return_sparse", 0), heads.sparse), "token_weights")
     with g.scope("colbert_vecs"):
@@ -92,26 +94,26 @@ def write_heads(
 
 
 def _tokens(g: GraphBuilder, states: str, switch: str, first: int) -> str:
-    """The tokens from `first` on where the boolean `switch` holds, or none: (b, t, hidden)."""
+    """The tokens from number `first` on if the boolean `switch` holds, else none: (b, t, hidden)."""
     start, one = g.constant([first], np.int64), g.constant([1], np.int64)
     end = g.op("Where", switch, g.constant([np.iinfo(np.int32).max], np.int64), start)
     return g.op("Slice", states, start, end, one)
 
 
-def write_dense(g: GraphBuilder, config: Config, states: str, linear: Linear) -> None:
-    """The only output of a dense model, from hidden states (b, s, hidden)."""
-    g.output(_dense(g, config, states, linear), "dense_vecs")
+def write_dense(g: GraphBuilder, config: Config, states: str, leave: Leave) -> None:
+    """Write the only output of a dense model, from hidden states (b, s, hidden)."""
+    g.output(_dense(g, config, states, leave), "dense_vecs")
 
 
-def _dense(g: GraphBuilder, config: Config, states: str, linear: Linear) -> str:
+def _dense(g: GraphBuilder, config: Config, states: str, leave: Leave) -> str:
     hidden = config.architecture.hidden_size
     if config.pooling == "cls":
-        return _unit(g, linear.same(g, g.op("Gather", states, g.constant(0, np.int64), axis=1), hidden))
+        return _unit(g, leave(g, g.op("Gather", states, g.constant(0, np.int64), axis=1), hidden))
     one = g.constant([1], np.int64)
-    mask = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=1), g.constant([2], np.int64))
+    mask = g.op("Unsqueeze", g.cast("attention_mask", np.float32), g.constant([2], np.int64))
     total = g.op("ReduceSum", g.op("Mul", states, mask), one, keepdims=0)
     mean = g.op("Div", total, g.op("ReduceSum", mask, one, keepdims=0))
-    return _unit(g, linear.same(g, mean, hidden))
+    return _unit(g, leave(g, mean, hidden))
 
 
 def _token_weights(g: GraphBuilder, states: str, sparse: Dense) -> str:
@@ -131,4 +133,4 @@ def _map(g: GraphBuilder, x: str, dense: Dense) -> str:
 
 def _unit(g: GraphBuilder, x: str) -> str:
     norm = g.op("ReduceL2", x, g.constant([-1], np.int64), keepdims=1)
-    return g.op("Div", x, g.op("Max", norm, g.constant(_TINY, np.float32)))
+    return g.op("Div", x, g.op("Max", norm, g.constant(_MIN_NORM, np.float32)))

@@ -1,4 +1,4 @@
-"""The encoder, one function a block: what XLM-R and BERT compute, written for any precision.
+"""The encoder of XLM-R and BERT, one function for each block, written for any precision.
 
 Hidden states travel as (rows, hidden) with rows = batch * sequence; only attention sees the batch.
 """
@@ -7,27 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint.config import Config
-from .attention import Attend, Heads
+from .attention import AttentionShape
 from .batch import Batch, Picked
 from .builder import GraphBuilder
-from .linear import Dense, Linear, Rows
-from .parts import columns, rows, used_parts
+from .linear import UNKNOWN, Activation, Dense, Linear, Rows
+from .operators import Operators
+from .used_channels import keep_inputs, keep_outputs, used_channels
 
 Array = NDArray[np.float32]
 Fetch = Callable[[str, tuple[int, ...]], Array]  # a tensor of the checkpoint by name, checked against a shape
-
-
-class Operators(NamedTuple):
-    """How an engine wants linear maps and attention written."""
-
-    linear: Linear
-    attend: Attend
 
 
 class Norm(NamedTuple):
@@ -39,15 +33,15 @@ class Norm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LayerTensors:
-    """The tensors of one layer, biases simplified.
+    """The tensors of one layer, with fewer biases.
 
     The key bias adds the same to every score of a query, which softmax cancels. The value bias passes through
     attention unchanged, since its weights sum to 1, and is folded into the output map's bias. Both are exact. The
-    query map holds attention's 1 / sqrt(head width), a power of two in BGE-M3. Parts that make no difference are left
-    out.
+    query map includes attention's 1 / sqrt(head width), a power of two in BGE-M3. Channels that make no difference are
+    left out.
     """
 
-    heads: Heads
+    shape: AttentionShape
     query: Dense
     key: Dense
     value: Dense
@@ -60,7 +54,7 @@ class LayerTensors:
     @classmethod
     def read(cls, fetch: Fetch, config: Config, index: int) -> LayerTensors:
         h, f = config.architecture.hidden_size, config.architecture.intermediate_size
-        count = config.architecture.heads
+        heads = config.architecture.heads
         prefix = f"encoder.layer.{index}."
 
         def dense(name: str, n: int, k: int) -> Dense:
@@ -72,51 +66,51 @@ class LayerTensors:
         assert query.bias is not None
         assert out.bias is not None
         assert value.bias is not None
-        parts = used_parts(query, key, out, ffn_out, count)
-        scale = np.float32((h // count) ** -0.5)
+        used = used_channels(query, key, out, ffn_out, heads)
+        scale = np.float32((h // heads) ** -0.5)
         return cls(
-            heads=parts.heads,
-            query=rows(Dense(query.weight * scale, query.bias * scale), parts.keys),
-            key=rows(key._replace(bias=None), parts.keys),
-            value=rows(value._replace(bias=None), parts.values),
-            attention_out=columns(out._replace(bias=out.bias + out.weight @ value.bias), parts.values),
+            shape=used.shape,
+            query=keep_outputs(Dense(query.weight * scale, query.bias * scale), used.keys),
+            key=keep_outputs(key._replace(bias=None), used.keys),
+            value=keep_outputs(value._replace(bias=None), used.values),
+            attention_out=keep_inputs(out._replace(bias=out.bias + out.weight @ value.bias), used.values),
             attention_norm=_norm(fetch, f"{prefix}attention.output.LayerNorm", h),
-            ffn_in=rows(dense("intermediate.dense", f, h), parts.inner),
-            ffn_out=columns(ffn_out, parts.inner),
+            ffn_in=keep_outputs(dense("intermediate.dense", f, h), used.inner),
+            ffn_out=keep_inputs(ffn_out, used.inner),
             ffn_norm=_norm(fetch, f"{prefix}output.LayerNorm", h),
         )
 
 
 class Ranges(NamedTuple):
-    """Largest magnitude of each channel, (hidden,), of a layer's two normalised inputs in calibration."""
+    """Largest magnitude in calibration of each channel (hidden,) of a layer's two normalised inputs."""
 
     attention: Array
     ffn: Array
 
 
 class EmbeddingTables(NamedTuple):
-    """words (vocab, hidden), places (positions, hidden) with token type 0 added, and the LayerNorm after them."""
+    """words (vocab, hidden), positions (positions, hidden) with token type 0 added, and the LayerNorm after them."""
 
     words: Array
-    places: Array
+    positions: Array
     norm: Norm
 
 
 def embedding_tables(fetch: Fetch, config: Config) -> EmbeddingTables:
-    """The tensors of the embedding block; m3rt's texts are single sentences, so only token type 0 is used."""
+    """Read the tensors of the embedding block; m3rt's texts are single sentences, so only token type 0 is used."""
     a = config.architecture
     types = fetch("embeddings.token_type_embeddings.weight", (config.token_types, a.hidden_size))
-    places = fetch("embeddings.position_embeddings.weight", (config.positions, a.hidden_size))
+    positions = fetch("embeddings.position_embeddings.weight", (config.positions, a.hidden_size))
     words = fetch("embeddings.word_embeddings.weight", (a.vocab_size, a.hidden_size))
-    return EmbeddingTables(words, places + types[0], _norm(fetch, "embeddings.LayerNorm", a.hidden_size))
+    return EmbeddingTables(words, positions + types[0], _norm(fetch, "embeddings.LayerNorm", a.hidden_size))
 
 
-def embeddings(g: GraphBuilder, linear: Linear, tables: EmbeddingTables, config: Config, b: Batch) -> str:
+def embeddings(g: GraphBuilder, operators: Operators, tables: EmbeddingTables, config: Config, b: Batch) -> str:
     """Word + position + token type 0, normalised: (rows, hidden)."""
     with g.scope("embeddings"):
-        words = linear.rows(g, tables.words, b.ids)
-        x = g.op("Add", words, linear.rows(g, tables.places, _positions(g, config, b)))
-        return _normalise(g, linear, x, tables.norm, config)
+        words = operators.lookup(g, tables.words, b.ids)
+        x = g.op("Add", words, operators.lookup(g, tables.positions, _position_ids(g, config, b)))
+        return _normalise(g, operators.linear, x, tables.norm, config)
 
 
 def layer(
@@ -129,44 +123,57 @@ def layer(
     wanted: Picked,
     ranges: Ranges | None = None,
 ) -> tuple[str, str]:
-    """One post-norm transformer layer: x (rows, hidden) to (its output, the FFN's input).
-
-    Both have the wanted rows only.
-    """
-
-    linear = operators.linear
-
-    def project(value: str, *maps: Dense, number: str = wanted.rows, **known: Any) -> list[str]:
-        return linear.project(g, Rows(value, number), maps, **known)
-
+    """One post-norm transformer layer: x (rows, hidden) to its output and the FFN's input, of the wanted rows only."""
+    # One scale for all texts costs no fidelity in attention; at the FFN's input it does (benchmarks/LOG.md).
+    attention_input = Activation(ranges.attention, static=True) if ranges else UNKNOWN
+    ffn_input = Activation(ranges.ffn) if ranges else UNKNOWN
     with g.scope("attention"):
-        # Static scales cost no fidelity here; at the FFN's input they do (benchmarks/LOG.md).
-        known: dict[str, Any] = {"absmax": ranges.attention if ranges else None, "static": True}
-        if wanted.which is None:
-            query, key, value = project(x, tensors.query, tensors.key, tensors.value, **known)
-        else:
-            key, value = project(x, tensors.key, tensors.value, number=b.rows, **known)
-            x = g.op("Gather", x, wanted.which)
-            (query,) = project(x, tensors.query, **known)
-        (context,) = project(operators.attend(g, tensors.heads, b, wanted, query, key, value), tensors.attention_out)
-        x = _normalise(g, linear, g.op("Add", x, context), tensors.attention_norm, config)
-    middle = x
+        middle = _attention(g, operators, tensors, config, b, x, wanted, attention_input)
     with g.scope("ffn"):
-        (inner,) = project(x, tensors.ffn_in, absmax=ranges.ffn if ranges else None)
-        (outer,) = project(g.op("Gelu", inner), tensors.ffn_out, gelu=True)
-        x = _normalise(g, linear, g.op("Add", x, outer), tensors.ffn_norm, config)
-    return x, middle
+        return _ffn(g, operators.linear, tensors, config, Rows(middle, wanted.row_count), ffn_input), middle
 
 
-def _positions(g: GraphBuilder, config: Config, b: Batch) -> str:
+def _attention(
+    g: GraphBuilder,
+    operators: Operators,
+    tensors: LayerTensors,
+    config: Config,
+    b: Batch,
+    x: str,
+    wanted: Picked,
+    activation: Activation,
+) -> str:
+    """Attention, the residual and its LayerNorm. Keys and values need all rows of x, queries the wanted ones."""
+    linear, every = operators.linear, Rows(x, b.row_count)
+    if wanted.which is None:
+        query, key, value = linear.project(g, every, (tensors.query, tensors.key, tensors.value), activation)
+    else:
+        key, value = linear.project(g, every, (tensors.key, tensors.value), activation)
+        x = g.op("Gather", x, wanted.which)
+        (query,) = linear.project(g, Rows(x, wanted.row_count), (tensors.query,), activation)
+    context = operators.attend(g, tensors.shape, b, wanted, query, key, value)
+    (out,) = linear.project(g, Rows(context, wanted.row_count), (tensors.attention_out,))
+    return _normalise(g, linear, g.op("Add", x, out), tensors.attention_norm, config)
+
+
+def _ffn(
+    g: GraphBuilder, linear: Linear, tensors: LayerTensors, config: Config, x: Rows, activation: Activation
+) -> str:
+    """The feed-forward network, the residual and its LayerNorm."""
+    (inner,) = linear.project(g, x, (tensors.ffn_in,), activation)
+    (out,) = linear.project(g, Rows(g.op("Gelu", inner), x.row_count), (tensors.ffn_out,), Activation(gelu=True))
+    return _normalise(g, linear, g.op("Add", x.value, out), tensors.ffn_norm, config)
+
+
+def _position_ids(g: GraphBuilder, config: Config, b: Batch) -> str:
     """Position ids: XLM-R counts tokens that are not <pad> from pad_id + 1; BERT counts from 0."""
     one = g.constant(1, np.int64)
     if config.first_position is None:
         length = g.op("Gather", g.op("Shape", b.ids), one)
         return g.op("Expand", g.op("Range", g.constant(0, np.int64), length, one), g.op("Shape", b.ids))
     pad = g.constant(config.pad_id, np.int64)
-    counts = g.op("Cast", g.op("Not", g.op("Equal", b.ids, pad)), to=7)
-    return g.op("Add", g.op("Mul", g.op("CumSum", counts, one), counts), pad)
+    kept = g.cast(g.op("Not", g.op("Equal", b.ids, pad)), np.int64)
+    return g.op("Add", g.op("Mul", g.op("CumSum", kept, one), kept), pad)
 
 
 def _normalise(g: GraphBuilder, linear: Linear, x: str, norm: Norm, config: Config) -> str:

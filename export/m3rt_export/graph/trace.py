@@ -1,4 +1,4 @@
-"""Architectures that the graph builder does not know: Optimum traces them; the dense head is added here."""
+"""Architectures that the graph builder does not know: Optimum traces them, and the dense head is added here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..checkpoint.config import SUPPORTED, Config
 from .build import GRAPH, WEIGHTS
 from .builder import GraphBuilder
 from .heads import ports, write_dense
-from .linear import FloatLinear
+from .operators import leave_directly
 from .weights import WeightsFile
 
 
@@ -31,7 +31,7 @@ def trace(
     directory: Path,
     progress: Callable[[str], object],
 ) -> Graph:
-    """Write GRAPH and WEIGHTS of any encoder that Optimum can trace: fp32, dense only."""
+    """Write GRAPH and WEIGHTS of an encoder that Optimum can trace: fp32, dense only."""
     kind = config.architecture.model_type
     if not dense_only or precision != "fp32":
         raise InputError(
@@ -46,9 +46,9 @@ def trace(
             g = GraphBuilder(weights, opset)
             g.absorb(traced.graph)
             if any(i.name == "token_type_ids" for i in traced.graph.input):
-                # Single sentences are all of token type 0.
+                # A single sentence is all of token type 0.
                 g.prepend("Sub", ["input_ids", "input_ids"], "token_type_ids")
-            write_dense(g, config, "last_hidden_state", FloatLinear("float32"))
+            write_dense(g, config, "last_hidden_state", leave_directly)
     inputs, outputs = ports(config, None)
     onnx.save(g.model(inputs, outputs), directory / GRAPH)
     return Graph({"onnxruntime": GRAPH}, inputs, outputs)
@@ -56,13 +56,13 @@ def trace(
 
 def _traced(checkpoint: Path, scratch: Path) -> Any:
     try:
-        with silenced():  # it imports onnxruntime and huggingface_hub
+        with silenced():  # Optimum imports onnxruntime and huggingface_hub
             from optimum.exporters.onnx import main_export
     except ImportError:
         raise CheckpointError(missing(f"to trace {checkpoint}", "Optimum", "optimum")) from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer warns of every constant shape
+            warnings.simplefilter("ignore")  # the tracer warns about every constant shape
             main_export(
                 str(checkpoint),
                 scratch,
@@ -71,7 +71,7 @@ def _traced(checkpoint: Path, scratch: Path) -> Any:
                 do_validation=False,
                 no_post_process=True,
             )
-    except Exception as error:  # Optimum, transformers and torch raise classes of their own
+    except Exception as error:  # Optimum, transformers and torch each raise their own classes
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{checkpoint} cannot be traced by Optimum: {reason!r:.300}") from error
     return onnx.load(scratch / GRAPH)

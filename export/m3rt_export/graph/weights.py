@@ -1,4 +1,4 @@
-"""The one external data file of a bundle: tensors appended page-aligned, so that engines can map them."""
+"""The external data file of a bundle: tensors aligned to pages, so that engines can map them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-_PAGE = 4096
-_CHUNK = 1 << 24  # bytes converted at a time: peak memory stays far below the largest tensor
+_PAGE_BYTES = 4096
+_PIECE_BYTES = 1 << 24  # converted at a time, so that peak memory stays far below the largest tensor
 
 
 class WeightsFile:
@@ -32,9 +32,9 @@ class WeightsFile:
         self._file.close()
 
     def add(self, name: str, array: NDArray[Any], dtype: Any = None) -> Any:
-        """Append `array`, converted to `dtype` piece by piece; returns its TensorProto (data_location EXTERNAL).
+        """Append `array`, converted to `dtype` piece by piece; return its TensorProto (data_location EXTERNAL).
 
-        The same values are stored once, so that the graphs of several engines share them.
+        Equal tensors are stored once, so that the graphs of several engines share them.
         """
         dtype = np.dtype(dtype or array.dtype)
         digest = hashlib.blake2b(f"{dtype} {array.shape}".encode())
@@ -42,7 +42,7 @@ class WeightsFile:
             digest.update(np.ascontiguousarray(piece, dtype=dtype).data)
         key = digest.digest()
         if key not in self._places:
-            self._file.write(b"\0" * (-self._file.tell() % _PAGE))
+            self._file.write(b"\0" * (-self._file.tell() % _PAGE_BYTES))
             offset = self._file.tell()
             for piece in _pieces(array):
                 self._file.write(np.ascontiguousarray(piece, dtype=dtype).data)
@@ -64,6 +64,6 @@ class WeightsFile:
 
 
 def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    rows = max(1, _CHUNK // max(1, array[:1].nbytes))
+    rows = max(1, _PIECE_BYTES // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         yield array[start : start + rows]

@@ -1,1 +1,1 @@
-"""A checkpoint's tensors by name, from every file format that has them. Nothing of theirs is ever run."""
+"""Reads a checkpoint's tensors by name, from every file format that holds them. No code in a file is ever run."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 
-# numpy has no bfloat16. A one-field record cannot be taken for integers by mistake: arithmetic on it fails.
+# numpy has no bfloat16. A record with one field cannot be mistaken for integers: arithmetic on it fails.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
 
 TORCH_STORAGES: dict[str, np.dtype[Any]] = {
@@ -45,13 +45,13 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 
 def to_float32(array: Array) -> npt.NDArray[np.float32]:
-    """The same numbers as C-contiguous native float32.
+    """Convert to C-contiguous native float32.
 
     Args:
         array: any shape, a float dtype or BFLOAT16, any byte order and strides.
 
     Returns:
-        The array itself where it already is such an array (so perhaps a read-only view), else a fresh copy.
+        The array itself if it is such an array already (perhaps a read-only view), else a fresh copy.
     """
     if array.dtype.names == BFLOAT16.names:
         bits = array["bfloat16"].astype(np.uint32, order="C")

@@ -1,8 +1,8 @@
-"""Read the pickle of a torch.save archive as data: nothing in it is imported, called or run.
+"""Reads the pickle of a torch.save archive as data: nothing in it is imported, called or run.
 
-A restricted `pickle.Unpickler` is not enough: ten hostile bytes (LONG_BINPUT with a large index) make it
-allocate gigabytes, and BUILD can set attributes of whatever `find_class` returned. So the opcodes are walked
-with `pickletools.genops`, and only those that torch.save writes for tensors are understood.
+A restricted `pickle.Unpickler` is not enough: ten hostile bytes (LONG_BINPUT with a large index) make it allocate
+gigabytes, and BUILD can set attributes of any object that `find_class` returned. So `pickletools.genops` walks the
+opcodes, and only those that torch.save writes for tensors are executed here.
 """
 
 import pickletools
@@ -22,7 +22,7 @@ _RESAVE = "nothing was executed; re-save the weights as safetensors"
 
 @dataclass(frozen=True, slots=True)
 class StorageRef:
-    """A storage the pickle points at: the archive's record `data/<key>` of `numel` elements."""
+    """A storage that the pickle refers to: the archive's record `data/<key>` of `numel` elements."""
 
     dtype: np.dtype[Any]
     key: str
@@ -50,14 +50,14 @@ class TensorRef:
 
 
 def read_pickle(data: bytes, path: Path) -> object:
-    """The object that a torch.save pickle describes, with a `TensorRef` for each tensor.
+    """Read the object that a torch.save pickle describes, with a `TensorRef` for each tensor.
 
     Args:
         data: the whole pickle, protocol 2 to 5.
-        path: the file it comes from, for messages.
+        path: the file that holds it, for messages.
 
     Returns:
-        dicts (with str or int keys), lists, tuples, strings, numbers and `TensorRef`s. It may hold itself.
+        dicts (with str or int keys), lists, tuples, strings, numbers and `TensorRef`s. It may contain itself.
 
     Raises:
         CheckpointError: the pickle is malformed, or asks for anything besides tensors and dicts.
@@ -69,7 +69,7 @@ def read_pickle(data: bytes, path: Path) -> object:
         for opcode, argument, _ in pickletools.genops(data):
             machine.step(opcode.name, argument)
         return machine.stack.pop()
-    except (ValueError, TypeError, LookupError, DeprecationWarning) as error:  # genops warns of bad escapes
+    except (ValueError, TypeError, LookupError, DeprecationWarning) as error:  # genops warns about bad escapes
         raise CheckpointError(
             f"{path}: malformed pickle ({type(error).__name__}), expected torch.save's; "
             "the file is damaged: fetch it again"
@@ -106,7 +106,7 @@ _IGNORED = {"PROTO", "FRAME", "STOP"}
 
 
 class _Machine:
-    """The pickle machine's stack, marks and memo; `_STEPS` has its verbs."""
+    """The pickle machine's stack, marks and memo; `_STEPS` maps opcodes to the functions below."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint directory, whatever files and name prefixes it uses."""
+"""The tensors of a checkpoint directory, for every kind of weight file and every name prefix in use."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -9,19 +9,13 @@ import numpy.typing as npt
 
 from m3rt.errors import CheckpointError
 
+from ..checkpoint import layout
 from ..checkpoint.foreign import beside
 from ..checkpoint.json_file import read_fields
 from .dtypes import Array, is_float, to_float32
 from .safetensors_file import read_safetensors
 from .torch_file import read_torch_file
 
-# In order of preference; an index names its shards.
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 READERS: dict[str, Callable[[Path], dict[str, Array]]] = {
     ".safetensors": read_safetensors,
     ".bin": read_torch_file,
@@ -32,14 +26,14 @@ RENAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
 )
-_CHECK_ELEMENTS = 1 << 20
+_ELEMENTS_AT_A_TIME = 1 << 20  # no more are checked for NaN and infinity at once, to keep memory low
 
 
 class TensorStore(Mapping[str, Array]):
     """Read-only map from plain names, such as "encoder.layer.0.output.dense.weight", to stored arrays.
 
-    Values are read-only views in the stored dtype, mostly of mapped files; `require` checks and converts.
-    `files` lists the paths read, an index included.
+    Values are read-only views in the stored dtype, mostly of mapped files; `require` checks and converts them.
+    files: the paths that were read, an index included.
     """
 
     def __init__(self, files: list[Path], tensors: Mapping[str, Array]) -> None:
@@ -67,15 +61,15 @@ class TensorStore(Mapping[str, Array]):
         return ", ".join(str(path) for path in self.files)
 
     def require(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """One tensor as float32, checked.
+        """Check one tensor and return it as float32.
 
         Args:
             name: the plain name.
             shape: the shape that the configuration implies.
 
         Returns:
-            A C-contiguous float32 array of that shape: a read-only view of the mapped file where the file
-            stores just that, else a fresh copy.
+            A C-contiguous float32 array of that shape: a read-only view of the mapped file if the file stores
+            float32, else a fresh copy.
 
         Raises:
             CheckpointError: the tensor is missing, has another shape, is no float, or holds NaN or infinity.
@@ -112,7 +106,7 @@ def plain_name(stored: str) -> str:
 
 def _count_nonfinite(array: npt.NDArray[np.float32]) -> int:
     flat = array.reshape(-1)
-    chunks = (flat[i : i + _CHECK_ELEMENTS] for i in range(0, flat.size, _CHECK_ELEMENTS))
+    chunks = (flat[i : i + _ELEMENTS_AT_A_TIME] for i in range(0, flat.size, _ELEMENTS_AT_A_TIME))
     return sum(chunk.size - int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
 
 
@@ -120,7 +114,7 @@ def open_tensors(source: Path) -> TensorStore:
     """Map the weights of a checkpoint directory, or of one weight file.
 
     Args:
-        source: a directory with one of `WEIGHT_FILES`, or a .safetensors, .bin or .pt file.
+        source: a directory with a file of `layout.WEIGHTS`, or a .safetensors, .bin or .pt file.
 
     Raises:
         CheckpointError: no weights there, a damaged or unsafe file, or an index that its shards contradict.
@@ -130,12 +124,13 @@ def open_tensors(source: Path) -> TensorStore:
     >>> len(open_tensors(Path("bge-m3")))  # doctest: +SKIP
     391
     """
-    paths = [source / name for name in WEIGHT_FILES] if source.is_dir() else [source]
+    names = [weights.file for weights in layout.WEIGHTS]
+    paths = [source / name for name in names] if source.is_dir() else [source]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise CheckpointError(
             f"{source}: no weights there{beside(source)}, expected a file or a directory with "
-            f"{' or '.join(WEIGHT_FILES)}; fetch the whole checkpoint"
+            f"{' or '.join(names)}; fetch the whole checkpoint"
         )
     if path.name.endswith(".index.json"):
         return _open_shards(path)
@@ -165,7 +160,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _inside(index: Path, shard: str) -> Path:
-    """The path of a shard beside its index; a link may lead elsewhere only inside the Hub's cache."""
+    """The path of a shard beside its index; only inside the Hub's cache may a link lead to another folder."""
     directory = index.parent.resolve()
     in_cache = directory.parent.name == "snapshots" and directory.parent.parent.name.startswith("models--")
     root = directory.parents[2] if in_cache else directory

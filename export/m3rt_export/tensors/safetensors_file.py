@@ -1,4 +1,4 @@
-"""Read safetensors files as views onto the mapped file, bfloat16 included."""
+"""Reads safetensors files as views of the mapped file, bfloat16 included."""
 
 import json
 import math
@@ -14,18 +14,18 @@ from ..checkpoint.git_lfs import PREFIX, REASON
 from .dtypes import SAFETENSORS_DTYPES, Array
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-_NEXT = "the file is cut off or damaged: fetch it again"
+_NEXT_STEP = "the file is cut off or damaged: fetch it again"
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
-    """The tensors of a safetensors file by name.
+    """Read the tensors of a safetensors file by name.
 
     Args:
         path: a .safetensors file.
 
     Returns:
         C-contiguous arrays of the stored shape and dtype (bfloat16 as `dtypes.BFLOAT16`): read-only views of
-        the mapped file, so that only what is used takes memory.
+        the mapped file, so that only tensors that are used take memory.
 
     Raises:
         CheckpointError: the file is missing, cut off, malformed, or has a dtype that numpy lacks.
@@ -35,14 +35,14 @@ def read_safetensors(path: Path) -> dict[str, Array]:
     >>> sorted(read_safetensors(Path("bge-small/model.safetensors")))[0]  # doctest: +SKIP
     'embeddings.LayerNorm.bias'
     """
-    if path.exists() and not path.is_file():  # a FIFO would be waited for
+    if path.exists() and not path.is_file():  # opening a FIFO would wait for a writer
         raise CheckpointError(f"{path} is no regular file, expected safetensors")
     try:
         data: Array = np.memmap(path, np.uint8, "r").view(np.ndarray)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}, expected a readable safetensors file") from error
     except ValueError as error:
-        raise CheckpointError(f"{path}: empty file, expected safetensors; {_NEXT}") from error
+        raise CheckpointError(f"{path}: empty file, expected safetensors; {_NEXT_STEP}") from error
     header, body = _split(path, data)
     return {name: _array(path, name, entry, body) for name, entry in header.items() if name != "__metadata__"}
 
@@ -52,13 +52,13 @@ def _split(path: Path, data: Array) -> tuple[dict[str, Any], Array]:
         raise CheckpointError(f"{path} is {REASON}")
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     if data.size < 8 or start > data.size or start > MAX_HEADER_BYTES:
-        raise CheckpointError(f"{path}: holds {data.size:,} bytes, expected a header of {start:,}; {_NEXT}")
+        raise CheckpointError(f"{path}: holds {data.size:,} bytes, expected a header of {start:,}; {_NEXT_STEP}")
     try:
         header = json.loads(data[8:start].tobytes())
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: header is no JSON, expected safetensors; {_NEXT}") from error
+        raise CheckpointError(f"{path}: header is no JSON, expected safetensors; {_NEXT_STEP}") from error
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: header is no JSON object, expected safetensors; {_NEXT}")
+        raise CheckpointError(f"{path}: header is no JSON object, expected safetensors; {_NEXT_STEP}")
     return header, data[start:]
 
 
@@ -70,7 +70,7 @@ def _array(path: Path, name: str, entry: Any, body: Array) -> Array:
         if min(begin, *shape, 0) < 0 or end - begin != math.prod(shape[:33]) * dtype.itemsize:
             raise ValueError("its shape and its bytes differ")
         if end > body.size:
-            raise CheckpointError(f"{path}: {name!r:.80} ends at byte {end:,} of {body.size:,} stored; {_NEXT}")
+            raise CheckpointError(f"{path}: {name!r:.80} ends at byte {end:,} of {body.size:,} stored; {_NEXT_STEP}")
         return body[begin:end].view(dtype).reshape(shape)
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(

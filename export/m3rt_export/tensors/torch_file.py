@@ -1,4 +1,4 @@
-"""Read torch.save's zip files (pytorch_model.bin, *.pt): memory-mapped, without torch, running no pickle."""
+"""Reads torch.save's zip files (pytorch_model.bin, *.pt): memory-mapped, without torch, and no pickle is run."""
 
 import math
 import struct
@@ -15,13 +15,12 @@ from ..checkpoint.git_lfs import PREFIX, REASON
 from .dtypes import Array
 from .pickle_reader import TensorRef, read_pickle
 
-# bge-m3's data.pkl takes 50 KB.
-MAX_PICKLE_BYTES = 4 << 20
-# Weights hardly compress, so a larger gain is an attack on memory; the floor lets files of zeros pass.
-MAX_INFLATION, INFLATION_FLOOR = 16, 64 << 20
+MAX_PICKLE_BYTES = 4 << 20  # bge-m3's data.pkl takes 50 KB
+# Weights hardly compress, so a larger ratio is an attack on memory; the allowance lets small files of zeros pass.
+MAX_INFLATION_RATIO, INFLATION_ALLOWANCE_BYTES = 16, 64 << 20
 
-# What zipfile and numpy raise over damaged bytes.
-_DAMAGE = (ValueError, LookupError, OverflowError, RuntimeError, EOFError, struct.error, zlib.error)
+# The errors of zipfile and numpy for damaged bytes.
+_DAMAGE_ERRORS = (ValueError, LookupError, OverflowError, RuntimeError, EOFError, struct.error, zlib.error)
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _NOT_ZIP = (
     (b"\x80", "a pickle from before torch 1.6: load it in torch and re-save it as safetensors"),
@@ -31,24 +30,24 @@ _NOT_ZIP = (
 
 
 def read_torch_file(path: Path) -> dict[str, Array]:
-    """The tensors of a torch.save file by name; those of a nested {"state_dict": {...}} if it has one.
+    """Read the tensors of a torch.save file by name; of a nested {"state_dict": {...}} if it has one.
 
     Args:
         path: a file that torch.save wrote as a zip archive (the default since torch 1.6).
 
     Returns:
         Arrays of the stored shape, strides and dtype (bfloat16 as `dtypes.BFLOAT16`): read-only views of the
-        mapped file, so that only what is used takes memory. Compressed records are unpacked at once.
+        mapped file, so that only tensors that are used take memory. Compressed records are unpacked at once.
 
     Raises:
-        CheckpointError: the file is missing, damaged, of the old format, or holds anything but tensors.
+        CheckpointError: the file is missing, damaged, in the format before torch 1.6, or holds anything but tensors.
 
     Source: torch/serialization.py and caffe2/serialize/inline_container.h.
 
     >>> read_torch_file(Path("bge-m3/sparse_linear.pt"))["weight"].shape  # doctest: +SKIP
     (1, 1024)
     """
-    if path.exists() and not path.is_file():  # a FIFO would be waited for
+    if path.exists() and not path.is_file():  # opening a FIFO would wait for a writer
         raise CheckpointError(f"{path} is no regular file, expected one of torch.save")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -57,7 +56,7 @@ def read_torch_file(path: Path) -> dict[str, Array]:
         raise CheckpointError(f"{path} is {_why_not_zip(path)}") from error
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}, expected a readable torch.save file") from error
-    except _DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         raise CheckpointError(f"{path}: damaged torch.save file ({str(error)!r:.160}): fetch it again") from error
 
 
@@ -75,8 +74,8 @@ class _Archive:
         self.archive = archive
         self.mapped: Array = np.memmap(path, np.uint8, "r").view(np.ndarray)
         unpacked = sum(info.file_size for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED)
-        if unpacked > MAX_INFLATION * self.mapped.size + INFLATION_FLOOR:
-            self.fail(f"unpacks to {unpacked:,} bytes, expected at most {MAX_INFLATION} times its size")
+        if unpacked > MAX_INFLATION_RATIO * self.mapped.size + INFLATION_ALLOWANCE_BYTES:
+            self.fail(f"unpacks to {unpacked:,} bytes, expected at most {MAX_INFLATION_RATIO} times its size")
         roots = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(roots) != 1:
             self.fail(f"holds {len(roots)} data.pkl, expected 1 as torch.save writes")
@@ -88,7 +87,7 @@ class _Archive:
         raise CheckpointError(f"{self.path}: {reason}; fetch the file again or re-save it as safetensors")
 
     def record(self, name: str) -> Array:
-        """The bytes of a record, uint8, 1-D: a view onto the file unless the record is compressed."""
+        """The bytes of a record, uint8, 1-D: a view of the file unless the record is compressed."""
         info = self.archive.getinfo(self.root + name)
         if info.compress_type == zipfile.ZIP_DEFLATED or info.flag_bits & 1:
             return np.frombuffer(self.archive.read(info), np.uint8)

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import reference
 from checkpoints import sentences, write_checkpoint
+from exports import ALL
 from m3rt_export import export
 from safetensors.numpy import load_file, save_file
 
@@ -15,7 +16,6 @@ from m3rt import M3Encoder
 from m3rt.host.cpu import has_vnni
 
 TEXTS = [*sentences()[::6], "", "word " * 60]
-ALL = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
 LAYER = "encoder.layer.{}."
 # Smallest cosine with the reference: as in test_exporter.
 CLOSE = {"fp32": 1 - 1e-6, "int8": 0.98}

@@ -1,0 +1,54 @@
+"""Embedding look-ups: how each precision stores a table, and reads its rows by id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compact.digits import packed
+from .builder import GraphBuilder
+from .compact_table import compact_lookup
+from .quantize import quantize_rows
+
+Array = NDArray[np.float32]
+# Writes the look-up of ids of any shape in a table (vocab, hidden): a value (number of ids, hidden).
+Lookup = Callable[[GraphBuilder, Array, str], str]
+
+
+def float_lookup(dtype: Any) -> Lookup:
+    """The look-up in a table of floats."""
+
+    def lookup(g: GraphBuilder, table: Array, ids: str) -> str:
+        flat = _flat(g, ids)
+        return g.op("Gather", g.weight(table, dtype), flat)
+
+    return lookup
+
+
+def int8_lookup(g: GraphBuilder, table: Array, ids: str) -> str:
+    """The look-up in int8 with a scale for each row, for onnxruntime; a table that packs loses nothing."""
+    return _int8_lookup(g, table, ids, lambda codes, scale: g.op("DequantizeLinear", codes, scale, axis=0))
+
+
+def standard_int8_lookup(g: GraphBuilder, table: Array, ids: str) -> str:
+    """The same for OpenVINO, which would move DequantizeLinear before the Gather and hold the table as float."""
+
+    def dequantized(codes: str, scale: str) -> str:
+        return g.op("Mul", g.cast(codes, np.float32), g.op("Unsqueeze", scale, g.constant([1], np.int64)))
+
+    return _int8_lookup(g, table, ids, dequantized)
+
+
+def _int8_lookup(g: GraphBuilder, table: Array, ids: str, dequantized: Callable[[str, str], str]) -> str:
+    flat = _flat(g, ids)
+    if compact := packed(table):
+        return compact_lookup(g, compact, flat)
+    codes, scale = (g.op("Gather", g.weight(array), flat) for array in quantize_rows(table))
+    return dequantized(codes, scale)
+
+
+def _flat(g: GraphBuilder, ids: str) -> str:
+    return g.op("Reshape", ids, g.constant([-1], np.int64))
