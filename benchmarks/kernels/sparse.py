@@ -79,7 +79,7 @@ def inverted(docs: int, threads: int, heavy_rare: bool) -> list[dict[str, Any]]:
     """Top-10 of one query at a time: the median over queries of the median time."""
     rows = zipf(docs, 60, seed=3, heavy_rare=heavy_rare)
     matrix = _matrix(rows)
-    indexes = {kind: InvertedIndex.build(*rows, impacts=kind) for kind in ("float32", "uint8")}
+    index = InvertedIndex.build(*rows)
     bm25s_search = _bm25s(matrix)
     table = []
     for terms in (8, 60):
@@ -97,14 +97,13 @@ def inverted(docs: int, threads: int, heavy_rare: bool) -> list[dict[str, Any]]:
             if bm25s_search:
                 calls["bm25s, numba"] = lambda query=query: bm25s_search(query[0])
             for count in sorted({1, threads}):
-                for kind, index in indexes.items():
-                    calls[f"m3rt {kind}, {count} thread(s)"] = lambda index=index, query=query, count=count: (
-                        index.search(*query, 10, threads=count)
-                    )
+                calls[f"m3rt, {count} thread(s)"] = lambda query=query, count=count: index.search(
+                    *query, 10, threads=count
+                )
             for name, repeats in interleaved(calls, 3).items():
                 times.setdefault(name, []).append(statistics.median(repeats))
             best = np.sort(matrix @ dense)[:-11:-1]
-            wrong += not np.allclose(indexes["float32"].search(*query, 10)[1], best, rtol=1e-5)
+            wrong += not np.allclose(index.search(*query, 10)[1], best, rtol=1e-5)
         weighing = "rare ids weigh more" if heavy_rare else "weights independent of ids"
         parity = {"largest difference": f"{wrong} of {QUERY_COUNT} queries lack a top-10 score"}
         table += _rows(f"top-10 of {docs:,} x 60 terms, {terms} a query, {weighing}", times, parity)
