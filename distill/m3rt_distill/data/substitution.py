@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from .constants import MADE_UP
-from .data import Corpus
+from ..constants import MADE_UP
+from .corpus import Corpus
 from .teacher import Teacher
 
 WORDS_SET, SUBSTITUTED_SET = "words", "substituted"  # the data sets that made-up texts are said to come from
