@@ -59,7 +59,7 @@ def check_indptr(name: str, indptr: NDArray[np.int64], total: int) -> None:
 
 
 def check_rising(name: str, places: NDArray[Any], end: int, indptr: NDArray[np.int64] | None = None) -> None:
-    """Raise ValueError unless `places` are in 0..end - 1 and rise: within each row of `indptr`, or without it all."""
+    """Raise ValueError unless `places` are in 0..end - 1 and rise within each row of `indptr`, or throughout."""
     for first in range(0, len(places), _PLACES_AT_A_TIME):
         block = places[first : first + _PLACES_AT_A_TIME + 1]
         rises = block[1:] > block[:-1]

@@ -128,9 +128,8 @@ def _tile_dot(places, table, indptr, indices, values, scores, begin, end):  # ty
         sums[:] = 0
         for row in range(first, last):
             n = 0
-            for p in range(
-                indptr[row], indptr[row + 1]
-            ):  # no branch: the processor cannot predict whether a term is shared
+            # Both lines run for every term: a branch on whether it is shared could not be predicted.
+            for p in range(indptr[row], indptr[row + 1]):
                 shared[n] = p
                 n += places[min(np.uint32(indices[p]), unknown)] >= 0
             for i in range(n):

@@ -1,4 +1,4 @@
-"""Which pieces translate which: IBM model 1 both ways (Brown et al., 1993) over the lessons' translations."""
+"""Links between pieces that translate each other: IBM model 1 both ways (Brown et al., 1993) over the lessons."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ Every kernel has one shape, which a new one should have too:
     def public(arrays, threads):  # checks its arguments, then lets either() pick: nothing else asks for numba
         return either(_kernel, cost_ns, lambda kernel: ..., lambda: _kernel_numpy(arrays, out))
 
-tests/kernels runs every public function on both.
+tests/kernels runs each kernel and its twin.
 """
 
 from __future__ import annotations
