@@ -1,4 +1,4 @@
-"""Shared by all scripts: options, conditions of a run, interleaved timing, tables for people and JSON for machines."""
+"""All scripts share this: options, conditions of a run, interleaved timing, tables for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PACKAGES = (
     "m3rt", "onnxruntime", "openvino", "numpy", "torch", "transformers", "FlagEmbedding", "sentence-transformers",
     "optimum-intel", "optimum-onnx", "nncf", "bge-m3-lite",
 )  # fmt: skip
-_PAUSE_SECONDS = 0.1  # threads of the library called before may spin for a while, on the next one's CPUs
+_PAUSE_SECONDS = 0.1  # threads of the library that was called before may spin so long, on the CPUs of the next one
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
-    """A parser of command line options whose help is the script's docstring."""
+    """Return a parser of command line options whose help is the script's docstring."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
@@ -49,7 +49,7 @@ def require(*packages: str) -> None:
 
 @cache
 def is_installed(package: str) -> bool:
-    """Whether a peer can be measured; if not, a line on stderr says that it is left out."""
+    """Return whether a peer can be measured; if not, a line on stderr says that it is left out."""
     if _versions([package]):
         return True
     print(f"{package} is not installed and left out; pip install {package}", file=sys.stderr)
@@ -57,7 +57,7 @@ def is_installed(package: str) -> bool:
 
 
 def regime(**extra: Any) -> dict[str, Any]:
-    """The conditions of a run: machine, threads, package versions."""
+    """Return the conditions of a run: machine, threads, package versions."""
     machine = conditions()
     return {
         "cpu": machine["cpu"], "cpus": machine["cpus"], "python": platform.python_version(), **_versions(PACKAGES),
@@ -71,7 +71,7 @@ def pause() -> None:
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner: int = 1) -> dict[str, list[float]]:
-    """Seconds of each call, `repeats` times in turn after one warm-up each; each time is a mean over `inner`."""
+    """Time each call `repeats` times in turn, after a warm-up each; return seconds, each a mean over `inner` calls."""
     for call in calls.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -86,7 +86,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int = 5, inner:
 
 
 def spread(seconds: Sequence[float]) -> str:
-    """Median and range in milliseconds."""
+    """Format the median and range in milliseconds."""
     low, middle, high = (1e3 * f(seconds) for f in (min, statistics.median, max))
     return f"{middle:.1f} ({low:.1f}-{high:.1f})"
 
@@ -99,7 +99,7 @@ def report(title: str, rows: Sequence[Mapping[str, Any]], conditions: Mapping[st
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table; the first row names the columns."""
+    """Format a Markdown table; the first row names the columns."""
     columns = list(rows[0])
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(str(row.get(c, "")) for c in columns) + " |" for row in rows]
@@ -127,7 +127,7 @@ def run_fresh(script: str, *arguments: object) -> Any:
 
 
 def memory_of(pid: int) -> dict[str, int]:
-    """Bytes of each kind of memory of another process as /proc/PID/smaps_rollup names them: Rss, Pss, Anonymous, ...
+    """Return bytes of another process by kind of memory, as /proc/PID/smaps_rollup names them: Rss, Pss, Anonymous, ...
 
     Anonymous memory belongs to the process alone: no file holds it, so nothing can share or drop it. It is read from
     outside, so that a peer's process need not import anything for it. Linux only.
@@ -162,7 +162,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _write(path: Path, text: str) -> None:
-    """After an interruption the old file or the new one is there."""
+    """Write so that after an interruption either the old file or the new one is there."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _first_embedding(args: argparse.Namespace) -> list[float]:
-    """Seconds of each run after the first, which warms the page cache."""
+    """Return the seconds of each run after the first, which warms the page cache."""
     command = [str(Path(sys.executable).with_name("m3rt")), "encode", "-m", str(args.bundle), "--device", "cpu"]
     command += ["--engine", args.engine, "What is BGE M3?"]
     seconds = []
@@ -60,7 +60,7 @@ def _first_embedding(args: argparse.Namespace) -> list[float]:
 
 
 def _memory(args: argparse.Namespace) -> dict[str, list[int]]:
-    """Bytes of each column, one for each process."""
+    """Return the bytes of each column, one for each process."""
     processes: list[subprocess.Popen[str]] = []
     taken: dict[str, list[int]] = {name: [] for name in COLUMNS}
     for _ in range(PROCESS_COUNT):
@@ -78,7 +78,7 @@ def _memory(args: argparse.Namespace) -> dict[str, list[int]]:
 
 
 def _load(args: argparse.Namespace) -> subprocess.Popen[str]:
-    """A process that holds the loaded model until its stdin ends."""
+    """Start a process that holds the loaded model until its stdin ends."""
     command = [sys.executable, "-P", "-c", _HOLD, str(args.bundle), args.engine]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -37,7 +37,7 @@ class Worker:
         return self._answer()
 
     def memory(self) -> dict[str, int]:
-        """Bytes of each kind of memory of the process, as memory_of() names them."""
+        """Return the bytes of each kind of memory of the process, as memory_of() names them."""
         return memory_of(self._process.pid)
 
     def close(self) -> None:

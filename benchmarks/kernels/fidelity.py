@@ -21,7 +21,7 @@ from ..common import options, regime, report, require
 
 Array = np.ndarray[Any, Any]
 TOP_K = 10
-_MAX_TOKENS = 256  # of a text
+_MAX_TEXT_TOKENS = 256
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def token_vectors(checkpoint: str, texts: list[str], prefix: str) -> tuple[Array, Array]:
-    """Unit token vectors (tokens, dim) of all texts without <s>, and offsets (texts + 1,) into them."""
+    """Return unit token vectors (tokens, dim) of all texts without <s>, and offsets (texts + 1,) into them."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -63,7 +63,7 @@ def token_vectors(checkpoint: str, texts: list[str], prefix: str) -> tuple[Array
     parts = []
     for text in texts:
         with torch.no_grad():
-            batch = tokenizer(prefix + text, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt")
+            batch = tokenizer(prefix + text, truncation=True, max_length=_MAX_TEXT_TOKENS, return_tensors="pt")
             hidden = model(**batch).last_hidden_state[0, 1:]
         parts.append(torch.nn.functional.normalize(hidden, dim=-1).numpy())
     return np.concatenate(parts), np.concatenate([[0], np.cumsum([len(part) for part in parts])])
@@ -88,7 +88,7 @@ def compare(exact: Array, approximate: Array) -> dict[str, str]:
 
 
 def rescored(signs: Array, int8: Array, factor: int) -> Array:
-    """The int8 scores of the factor * TOP_K documents that the signs rank first; -1, below all others, elsewhere."""
+    """Return int8 scores of the factor * TOP_K documents that the signs rank first; -1, below all others, elsewhere."""
     result = np.full_like(int8, -1)
     best = np.argsort(-signs, axis=1, kind="stable")[:, : factor * TOP_K]
     np.put_along_axis(result, best, np.take_along_axis(int8, best, 1), 1)

@@ -20,7 +20,7 @@ CALLS = 5
 
 
 def rates(threads: int, calls: int = CALLS) -> dict[str, float]:
-    """Operations a second of each kind of product: the best over shapes and calls."""
+    """Return operations a second for each kind of product: the best over shapes and calls."""
     require("onnx")
     best = {"fp32": 0.0, "u8s8": 0.0}
     for kind in best:
@@ -38,7 +38,7 @@ def rates(threads: int, calls: int = CALLS) -> dict[str, float]:
 
 
 def _session(kind: str, k: int, n: int, threads: int) -> Any:
-    """A session whose graph multiplies x (m, k) by each of PRODUCTS_PER_CALL weights (k, n)."""
+    """Make a session whose graph multiplies x (m, k) by each of PRODUCTS_PER_CALL weights (k, n)."""
     import onnxruntime as ort
     from onnx import ModelProto, TensorProto, helper, numpy_helper
 

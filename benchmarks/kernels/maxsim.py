@@ -30,7 +30,7 @@ def unit_rows(draw: np.random.Generator, rows: int, dim: int) -> Array:
 
 
 def one_query(dim: int, peak: float, threads: int) -> list[dict[str, Any]]:
-    """32 query tokens against 500 documents of 50 to 350 tokens."""
+    """Score 32 query tokens against 500 documents of 50 to 350 tokens."""
     draw = np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(draw.integers(50, 351, 500))])
     query, vectors = unit_rows(draw, 32, dim), unit_rows(draw, int(offsets[-1]), dim)
@@ -47,7 +47,7 @@ def one_query(dim: int, peak: float, threads: int) -> list[dict[str, Any]]:
 
 
 def many_queries(peak: float, threads: int) -> list[dict[str, Any]]:
-    """16 queries at once, which read the documents once, against one after another."""
+    """Score 16 queries together, which reads the documents once, and one after another."""
     draw = np.random.default_rng(0)
     offsets = np.arange(0, 30_001, 150)
     vectors, queries = unit_rows(draw, 30_000, 1024), unit_rows(draw, 16 * 32, 1024)
@@ -67,7 +67,7 @@ def many_queries(peak: float, threads: int) -> list[dict[str, Any]]:
 
 
 def reranking(peak: float, threads: int) -> list[dict[str, Any]]:
-    """100 of 4,000 documents of 64 tokens."""
+    """Score 100 of 4,000 documents of 64 tokens."""
     draw = np.random.default_rng(0)
     offsets, candidates = np.arange(0, 256_001, 64), draw.choice(4000, 100, replace=False)
     query, vectors = unit_rows(draw, 16, 1024), unit_rows(draw, 256_000, 1024)
@@ -81,7 +81,7 @@ def reranking(peak: float, threads: int) -> list[dict[str, Any]]:
 
 
 def exit_of_maxsim_cpu(dim: int) -> dict[str, Any]:
-    """The end of a process that calls maxsim-cpu on one_query()'s shapes with vectors of `dim`: it may crash."""
+    """Report how a process ends that calls maxsim-cpu on one_query()'s shapes with vectors of `dim`: it may crash."""
     script = f"""
 import maxsim_cpu, numpy as np
 lengths = np.random.default_rng(0).integers(50, 351, 500)
@@ -122,7 +122,7 @@ def _maxsim_cpu(query: Array, documents: list[Array]) -> Calls:
 
 
 def _exact(queries: list[Array], documents: list[Array]) -> Array:
-    """Scores (queries, documents), or (documents,) of one query, by one product for each pair."""
+    """Return scores (queries, documents), or (documents,) of one query, by one product for each pair."""
     return np.squeeze([[(q @ d.T).max(axis=1).mean() for d in documents] for q in queries])
 
 

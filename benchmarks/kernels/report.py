@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _milliseconds(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The medians of each panel, by name. A peer that crashed has words in the place of a time, and is left out."""
+    """Return the medians of each panel, by name. A peer that crashed has words in place of a time, and is left out."""
     medians: dict[str, dict[str, float]] = {}
     for what in PANELS:
         for row in (row for result in results for row in result["rows"]):

@@ -29,11 +29,11 @@ from ..common import add_threads, interleaved, is_installed, options, regime, re
 Array = np.ndarray[Any, Any]
 VOCABULARY = 250_002  # XLM-R's
 QUERY_COUNT = 20
-_ROWS_AT_A_TIME = 50_000  # drawn at once, which bounds the memory it takes
+_ROWS_AT_A_TIME = 50_000  # are drawn, which bounds the memory that it takes
 
 
 def zipf(rows: int, terms: int, *, seed: int, heavy_rare: bool = False) -> tuple[Array, Array, Array]:
-    """CSR rows (indptr, ids, weights) of `terms` distinct ids each.
+    """Draw CSR rows (indptr, ids, weights) of `terms` distinct ids each.
 
     Weights are as large as BGE-M3's, for all ids alike, or larger for rare ids where `heavy_rare`.
     """
@@ -62,7 +62,7 @@ def _draw(rows: int, terms: int, share: Array, names: Array, draw: Any, heavy_ra
 
 
 def lexical(terms: int, threads: int) -> list[dict[str, Any]]:
-    """All scores of 100 queries and 10,000 documents."""
+    """Compute all scores of 100 queries and 10,000 documents."""
     a, b = zipf(100, terms, seed=1), zipf(10_000, 60, seed=2)
     matrix_a, matrix_b = _matrix(a), _matrix(b)
     seconds = _flag_embedding(_dicts(a), _dicts(b)) | interleaved({
@@ -76,10 +76,10 @@ def lexical(terms: int, threads: int) -> list[dict[str, Any]]:
 
 
 def inverted(docs: int, threads: int, heavy_rare: bool) -> list[dict[str, Any]]:
-    """Top-10 of one query at a time: the median over queries of the median time."""
+    """Search the top-10 of one query at a time; the time is the median over queries of the median of repeats."""
     rows = zipf(docs, 60, seed=3, heavy_rare=heavy_rare)
     matrix = _matrix(rows)
-    indexes = {kind: InvertedIndex.build(*rows, impacts=kind) for kind in ("float32", "uint8")}
+    index = InvertedIndex.build(*rows)
     bm25s_search = _bm25s(matrix)
     table = []
     for terms in (8, 60):
@@ -97,14 +97,13 @@ def inverted(docs: int, threads: int, heavy_rare: bool) -> list[dict[str, Any]]:
             if bm25s_search:
                 calls["bm25s, numba"] = lambda query=query: bm25s_search(query[0])
             for count in sorted({1, threads}):
-                for kind, index in indexes.items():
-                    calls[f"m3rt {kind}, {count} thread(s)"] = lambda index=index, query=query, count=count: (
-                        index.search(*query, 10, threads=count)
-                    )
+                calls[f"m3rt, {count} thread(s)"] = lambda query=query, count=count: index.search(
+                    *query, 10, threads=count
+                )
             for name, repeats in interleaved(calls, 3).items():
                 times.setdefault(name, []).append(statistics.median(repeats))
             best = np.sort(matrix @ dense)[:-11:-1]
-            wrong += not np.allclose(indexes["float32"].search(*query, 10)[1], best, rtol=1e-5)
+            wrong += not np.allclose(index.search(*query, 10)[1], best, rtol=1e-5)
         weighing = "rare ids weigh more" if heavy_rare else "weights independent of ids"
         parity = {"largest difference": f"{wrong} of {QUERY_COUNT} queries lack a top-10 score"}
         table += _rows(f"top-10 of {docs:,} x 60 terms, {terms} a query, {weighing}", times, parity)
@@ -112,7 +111,7 @@ def inverted(docs: int, threads: int, heavy_rare: bool) -> list[dict[str, Any]]:
 
 
 def dense(threads: int) -> list[dict[str, Any]]:
-    """Top-10 of 100,000 vectors of 1024 dimensions."""
+    """Search the top-10 of 100,000 vectors of 1024 dimensions."""
     draw = np.random.default_rng(5)
     vectors = draw.normal(size=(100_000, 1024)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -132,7 +131,7 @@ def dense(threads: int) -> list[dict[str, Any]]:
 
 
 def _flag_embedding(queries: list[dict[str, float]], documents: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Seconds of FlagEmbedding's loops. They are slow: a tenth of the queries is timed and counted ten times."""
+    """Time FlagEmbedding's loops. They are slow: a tenth of the queries is timed and counted ten times."""
     if not is_installed("FlagEmbedding"):
         return {}
     from FlagEmbedding.inference.embedder.encoder_only.m3 import M3Embedder
@@ -143,7 +142,7 @@ def _flag_embedding(queries: list[dict[str, float]], documents: list[dict[str, f
 
 
 def _bm25s(matrix: Any) -> Callable[[Array], Any] | None:
-    """bm25s's search for the ten best documents of a query's ids, over a CSR matrix (documents, ids)."""
+    """Return bm25s's search for the ten best documents of a query's ids, over a CSR matrix (documents, ids)."""
     if not is_installed("bm25s"):
         return None
     from bm25s.numba.retrieve_utils import _retrieve_numba_functional

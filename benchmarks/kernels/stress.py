@@ -30,11 +30,11 @@ from ..common import options
 
 ALLOCATOR = {"MALLOC_PERTURB_": "165", "MALLOC_ARENA_MAX": "1"}
 _ROOT = Path(__file__).parents[2]
-_ROUNDING = 2e-6  # of float scores, sums of 256 products of unit vectors; integer products are exact
+_MAX_RELATIVE_ERROR = 2e-6  # of float scores, sums of 256 products of unit vectors; integer products are exact
 
 
 def storages() -> dict[str, Callable[[], Any]]:
-    """A call for each storage, on the same 100 documents of 20 tokens: some rows are converted in parts, and alone."""
+    """Return a call for each storage, on the same 100 documents of 20 tokens, whose rows are converted in parts."""
     draw = np.random.default_rng(0)
     query, vectors = (draw.normal(size=(n, 256)).astype(np.float32) for n in (16, 2000))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -49,7 +49,7 @@ def storages() -> dict[str, Callable[[], Any]]:
 
 
 def twin(call: Callable[[], Any]) -> Any:
-    """The scores of numpy."""
+    """Return the scores that the numpy twin gives."""
     module: Any = import_module("m3rt_kernels.late_interaction.maxsim")
     native, module._native = module._native, lambda: None
     try:
@@ -59,12 +59,12 @@ def twin(call: Callable[[], Any]) -> Any:
 
 
 def stress(call: Callable[[], Any], threads: int, calls: int) -> int:
-    """The number of results, of threads * calls, that differ from the twin's."""
+    """Count the results, of threads * calls, that differ from the twin's."""
     expected, wrong, stop = twin(call), [0] * threads, threading.Event()
 
     def score(i: int) -> None:
         for _ in range(calls):
-            wrong[i] += float(np.abs(call() - expected).max()) > _ROUNDING * np.abs(expected).max() or 0
+            wrong[i] += float(np.abs(call() - expected).max()) > _MAX_RELATIVE_ERROR * np.abs(expected).max() or 0
 
     def allocate() -> None:
         while not stop.is_set():
@@ -85,14 +85,14 @@ def stress(call: Callable[[], Any], threads: int, calls: int) -> int:
 
 @eager()
 def one_set(threads: int, calls: int) -> None:
-    """Print the result of this process, which has one instruction set."""
+    """Print the wrong scores of this process, which has one instruction set."""
     instructions = instruction_set()
     wrong = {storage: stress(call, threads, calls) for storage, call in storages().items()}
     print(json.dumps({"set": instructions and instructions.name, "wrong": wrong}))
 
 
 def run(row: InstructionSet, threads: int, calls: int) -> dict[str, Any]:
-    """The result of a process for `row`: its wrong scores by storage, or how it ended."""
+    """Run a process for `row` and return its wrong scores by storage, or how it ended."""
     command = [
         sys.executable,
         "-m",

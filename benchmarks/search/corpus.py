@@ -22,7 +22,7 @@ Scores = NDArray[np.float64]  # (queries, documents)
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents and queries, the same for the same numbers.
+    """Documents and queries, the same ones for the same numbers.
 
     A document has a random dense vector, 60 distinct ids drawn by Zipf's law with random weights, and 64 token vectors
     of a pool. A query is made from a document: its dense vector plus noise, 8 of its terms, 16 of its token vectors and
@@ -37,18 +37,18 @@ class Corpus:
         return _unit(np.random.default_rng(0).standard_normal((POOL_VECTORS, DIM), np.float32))
 
     def tokens(self, first: int) -> NDArray[np.int64]:
-        """Rows of the pool, (n, TOKENS), of the documents of a batch."""
+        """Return the rows of the pool, (n, TOKENS), that the documents of a batch have."""
         return np.random.default_rng([1, first]).integers(0, POOL_VECTORS, (self._size(first), TOKENS))
 
     @cache  # noqa: B019 - a process has one corpus
     def texts(self, first: int) -> tuple[NDArray[np.float32], SparseVectors]:
-        """Dense vectors and lexical weights of the batch that begins with document `first`."""
+        """Make dense vectors and lexical weights of the batch that begins with document `first`."""
         random = np.random.default_rng([2, first])
         dense = _unit(random.standard_normal((self._size(first), DIM), np.float32))
         return dense, _sparse([_terms(random) for _ in range(len(dense))])
 
     def batches(self, done: int = 0) -> Iterator[tuple[int, Embeddings]]:
-        """Batches of the documents from number `done` on, each with the number of its first document."""
+        """Yield batches of the documents from number `done` on, each with the number of its first document."""
         for first in range(done, self.documents, BATCH_DOCUMENTS):
             dense, sparse = self.texts(first)
             yield first, _embeddings(dense, sparse, self.pool[self.tokens(first).ravel()], TOKENS)
@@ -65,7 +65,7 @@ class Corpus:
         return _embeddings(noisy, _sparse([(ids[chosen], weights[chosen])]), self.pool[tokens], QUERY_TOKENS)
 
     def scores(self, queries: Sequence[Embeddings]) -> tuple[Scores, Scores]:
-        """Exact dense and sparse scores, (queries, documents) each."""
+        """Return exact dense and sparse scores, (queries, documents) each."""
         dense, sparse = np.zeros((2, len(queries), self.documents))
         query_vectors = np.concatenate([q.dense_vecs for q in queries if q.dense_vecs is not None])
         for first in range(0, self.documents, BATCH_DOCUMENTS):
@@ -80,7 +80,7 @@ class Corpus:
         return dense, sparse
 
     def maxsim(self, query: Embeddings, documents: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Exact MaxSim of a query with some documents."""
+        """Return the exact MaxSim of a query with some documents."""
         assert query.multi is not None
         similarity = query.multi.vectors @ self.pool.T
         rows = [self.tokens(int(doc) // BATCH_DOCUMENTS * BATCH_DOCUMENTS)[doc % BATCH_DOCUMENTS] for doc in documents]

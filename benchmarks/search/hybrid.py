@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _index(path: Path, corpus: Corpus) -> HybridIndex:
-    """The index at `path`, completed from the document where an earlier run stopped."""
+    """Open the index at `path` and complete it from the document where an earlier run stopped."""
     index = HybridIndex(path) if path.exists() else HybridIndex.create(path, dim=1024, colbert="int8")
     for first, out in tqdm(corpus.batches(len(index)), desc="m3rt"):
         index.add([str(first + i) for i in range(len(out))], embeddings=out)
@@ -108,7 +108,7 @@ def _index(path: Path, corpus: Corpus) -> HybridIndex:
 def _measured(
     calls: Mapping[str, Callable[[Embeddings], list[int]]], queries: Sequence[Embeddings]
 ) -> tuple[dict[str, list[float]], dict[str, list[list[int]]]]:
-    """Seconds and results of every call for every query, by call; each query goes to all calls in turn, twice."""
+    """Return seconds and results of each call for every query; each query goes to all calls in turn, twice."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     hits: dict[str, list[list[int]]] = {name: [] for name in calls}
     for warm in (False, True):
@@ -123,13 +123,13 @@ def _measured(
 
 
 def _first_search(path: Path) -> str:
-    """Median and range over fresh processes; the first of them fills the caches and does not count."""
+    """Return median and range over fresh processes; the first of them fills the caches and does not count."""
     seconds = [run_fresh(_FIRST_SEARCH, path) for _ in range(_FRESH_PROCESSES)][1:]
     return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
 
 
 def _exact(corpus: Corpus, queries: Sequence[Embeddings]) -> dict[str, list[list[int]]]:
-    """The ten best of each kind of search by plain numpy over float32 vectors."""
+    """Find the ten best of each kind of search by plain numpy over float32 vectors."""
     results: dict[str, list[list[int]]] = {}
     for query, dense, sparse in zip(queries, *corpus.scores(queries), strict=True):
         first = {"dense": _best(dense, CANDIDATES), "sparse": _best(sparse, CANDIDATES)}

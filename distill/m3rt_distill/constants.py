@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class VocabularyConstants:
-    """vocabulary.py and pipeline.py: which pieces are kept and how rare they are."""
+    """data/vocabulary.py and pipeline.py: which pieces are kept and how rare they are."""
 
     # Texts of each language that the vocabulary is chosen by. Not tried.
     sample_texts_per_language: int = 8000
@@ -32,7 +32,7 @@ class VocabularyConstants:
 
 @dataclass(frozen=True, slots=True)
 class MadeUpConstants:
-    """substitution.py: sentences some of whose words are replaced. None of these was tried with another value."""
+    """data/substitution.py: sentences some of whose words are replaced. None of these was tried with another value."""
 
     # Lowest and highest share of a sentence's words that are replaced.
     replaced_share: tuple[float, float] = (0.2, 1.0)
@@ -49,7 +49,7 @@ class MadeUpConstants:
 
 @dataclass(frozen=True, slots=True)
 class PassageConstants:
-    """passages.py and lessons.py: longer texts made of sentences. None of these was tried with another value."""
+    """data/passages.py, data/lessons.py: longer texts made of sentences. None of these was tried with another value."""
 
     # Nearest neighbours of a passage's first sentence that the other sentences are drawn from.
     neighbours: int = 60
@@ -61,7 +61,7 @@ class PassageConstants:
 
 @dataclass(frozen=True, slots=True)
 class BagConstants:
-    """bag.py: training of the embedding table without layers."""
+    """training/bag.py: training of the embedding table without layers."""
 
     # Divisor of cosines in InfoNCE. Not tried.
     temperature: float = 0.05
@@ -79,7 +79,7 @@ class BagConstants:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentConstants:
-    """alignment.py: linear maps that make languages alike."""
+    """start/alignment.py: linear maps that make languages alike."""
 
     # Ridge towards the identity, in sentences. Tried: 300 and 30, ntrex_doc across .352 and .361 instead of .355, all
     # else alike.
@@ -92,7 +92,7 @@ class AlignmentConstants:
 
 @dataclass(frozen=True, slots=True)
 class DictionaryConstants:
-    """dictionary.py: IBM model 1 and the use of its links."""
+    """start/dictionary.py: IBM model 1 and the use of its links."""
 
     # Most sentences of each language that the model is fitted to. Not tried.
     max_sentences_per_language: int = 20_000
@@ -114,7 +114,7 @@ class DictionaryConstants:
 
 @dataclass(frozen=True, slots=True)
 class TableConstants:
-    """channels.py: the student's embedding table."""
+    """start/channels.py: the student's embedding table."""
 
     # Norm of a row's signs divided by the norm of its words. Tried: .85 .639, .7 .629, .5 .611 instead of .644, but
     # more in xquad_dev across (.241, .246, .248 instead of .233); 1.2 .727 instead of .722, but less in xquad_dev
@@ -144,7 +144,7 @@ class TableConstants:
 
 @dataclass(frozen=True, slots=True)
 class StartConstants:
-    """start.py: the layers and heads before training."""
+    """start/layers.py: the layers and heads before training."""
 
     # Standard deviation of linear maps that are not set otherwise: BERT's.
     linear_std: float = 0.02
@@ -188,7 +188,7 @@ class StartConstants:
 
 @dataclass(frozen=True, slots=True)
 class FormulaConstants:
-    """formulas.py: the weights that the student is held to."""
+    """student/formulas.py: the weights that the student is held to."""
 
     # BM25's k1 and b, and the tokens of a passage of average length. Not tried here.
     bm25_k1: float = 1.2
@@ -210,7 +210,7 @@ class FormulaConstants:
 
 @dataclass(frozen=True, slots=True)
 class BatchConstants:
-    """batches.py. None of these was tried with another value, but for hard negatives and pairs."""
+    """training/batches.py. None of these was tried with another value, but for hard negatives and pairs."""
 
     # Texts whose lengths differ by at most this factor may change their order within an epoch.
     length_noise_factor: float = 1.1
@@ -236,7 +236,7 @@ class BatchConstants:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConstants:
-    """training.py: the optimiser and the warm-up. None of these was tried with another value."""
+    """training/run.py, training/stages.py: the optimiser, the warm-up. None of these was tried with another value."""
 
     # Adam's decay rates of the first and second moments.
     adam_betas: tuple[float, float] = (0.9, 0.98)

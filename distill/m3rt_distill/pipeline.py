@@ -14,21 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import checkpoint
-from .alignment import align_languages
-from .bag import Bag, bag_losses, starting_table
-from .channels import student_table, whiten
 from .constants import VOCABULARY
-from .data import PIVOT, Corpus, read_corpus
-from .dictionary import add_nearest, find_links, move_to_meanings, senses_of
-from .lessons import Lessons, prepare
-from .plot import plot
+from .data.corpus import PIVOT, Corpus, read_corpus
+from .data.lessons import Lessons, prepare
+from .data.teacher import Teacher
+from .data.vocabulary import TOKENIZER, Vocabulary, prune, read_tokenizer
 from .recipe import Recipe
-from .start import initialise
-from .student import Shape, Student
-from .teacher import Teacher
-from .training import together_losses, train, warmup_losses
-from .vocabulary import TOKENIZER, Vocabulary, prune, read_tokenizer
+from .start.alignment import align_languages
+from .start.channels import student_table, whiten
+from .start.dictionary import add_nearest, find_links, move_to_meanings, senses_of
+from .start.layers import initialise
+from .student import checkpoint
+from .student.model import Shape, Student
+from .training.bag import Bag, bag_losses, starting_table
+from .training.plot import plot
+from .training.run import train
+from .training.stages import together_losses, warmup_losses
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Recipe:
     sets: {data set: largest number of its pairs}. langs: pairs in other languages are left out.
     vocabulary: number of pieces. components: number of principal components of the teacher's vectors that are kept,
     which is the bag's width. hidden, layers, heads, ffn, positions: sizes of the encoder. colbert: dimensions of
-    ColBERT's vectors. epsilon: of the layer norms, see start.initialise.
+    ColBERT's vectors. epsilon: of the layer norms, see start/layers.py.
     substituted: number of made-up sentences, which come with every word of the teacher's vocabulary; 0 for neither.
     passages: largest number for each set and language. characters: length of the shortest and the longest passage.
     bag, warmup, together: the stages; the warm-up may be left out.

@@ -1,8 +1,12 @@
-"""Scoring kernels over ragged arrays (flat values + offsets); they know arrays only."""
+"""Scoring kernels over ragged arrays; they know arrays only.
+
+Ragged rows are flat values and offsets (n + 1,): row i is values[offsets[i]:offsets[i + 1]]. Where the rows are CSR the
+same array is called indptr, as in scipy. compiler/jit.py shows the shape of a kernel and of its numpy twin.
+"""
 
 from .compiler.warm import warm
 from .dense.scores import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8
-from .fusion import rrf, weighted_fusion
+from .fusion import rrf
 from .inverted.index import InvertedIndex
 from .late_interaction.maxsim import maxsim, maxsim_binary, maxsim_int8
 from .quantize import pack_bits, quantize_int8
@@ -26,5 +30,4 @@ __all__ = [
     "sparse_dot_rows",
     "top_k",
     "warm",
-    "weighted_fusion",
 ]

@@ -1,4 +1,4 @@
-"""python -m m3rt_kernels: compile every kernel now, as when a container's image is built."""
+"""python -m m3rt_kernels: compile every kernel now, for example when the image of a container is built."""
 
 from .compiler.warm import warm
 

@@ -1,4 +1,4 @@
-"""Checks of arguments that kernels share; each error is one line: what was got, what was expected."""
+"""Checks of arguments that kernels share; each error is one line: got, expected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_BLOCK = 1 << 18  # places compared at a time, in the second cache
+_PLACES_AT_A_TIME = 1 << 18  # are compared, so that they stay in the second-level cache
 
 
 def check_ndarray(name: str, array: Any) -> None:
@@ -40,7 +40,7 @@ def check_alive(alive: NDArray[np.bool_] | None, n: int) -> None:
 
 def check_weights(name: str, values: NDArray[Any], largest: float) -> None:
     """Raise ValueError unless `values` are numbers of 0..largest."""
-    if len(values) and not values.min() >= 0:  # NaN is not either
+    if len(values) and not values.min() >= 0:  # NaN is no number >= 0
         raise ValueError(f"{name} hold a negative number or NaN, expected weights >= 0")
     if len(values) and values.max() > largest:
         raise ValueError(f"{name} reach {values.max():.3g}, expected at most {largest:g}: sums would overflow")
@@ -52,22 +52,22 @@ def check_finite(name: str, array: NDArray[Any]) -> None:
         raise ValueError(f"{name} hold NaN or infinity, expected finite numbers")
 
 
-def check_pointers(name: str, pointers: NDArray[np.int64], total: int) -> None:
-    """Raise ValueError unless `pointers` rise from 0 to `total`."""
-    if not len(pointers) or pointers[0] != 0 or pointers[-1] != total or (pointers[1:] < pointers[:-1]).any():
+def check_indptr(name: str, indptr: NDArray[np.int64], total: int) -> None:
+    """Raise ValueError unless `indptr`, or the offsets of ragged rows, rise from 0 to `total`."""
+    if not len(indptr) or indptr[0] != 0 or indptr[-1] != total or (indptr[1:] < indptr[:-1]).any():
         raise ValueError(f"{name} must rise from 0 to {total}")
 
 
-def check_rising(name: str, places: NDArray[Any], end: int, pointers: NDArray[np.int64] | None = None) -> None:
-    """Raise ValueError unless `places` are in 0..end - 1 and rise: in each row of `pointers`, or all of them."""
-    for first in range(0, len(places), _BLOCK):
-        block = places[first : first + _BLOCK + 1]
+def check_rising(name: str, places: NDArray[Any], end: int, indptr: NDArray[np.int64] | None = None) -> None:
+    """Raise ValueError unless `places` are in 0..end - 1 and rise within each row of `indptr`, or throughout."""
+    for first in range(0, len(places), _PLACES_AT_A_TIME):
+        block = places[first : first + _PLACES_AT_A_TIME + 1]
         rises = block[1:] > block[:-1]
-        if pointers is not None:  # from one row to the next
-            begin, until = np.searchsorted(pointers, (first + 1, first + len(block)))
-            rises[pointers[begin:until] - first - 1] = True
+        if indptr is not None:  # the first place of a row may be lower than the last one of the row before
+            begin, until = np.searchsorted(indptr, (first + 1, first + len(block)))
+            rises[indptr[begin:until] - first - 1] = True
         if not rises.all() or block.min() < 0 or block.max() >= end:
-            row = " in each row" if pointers is not None else ""
+            row = " in each row" if indptr is not None else ""
             raise ValueError(f"{name} must be >= 0, sorted and unique{row}, and below {end}")
 
 
@@ -78,13 +78,13 @@ def check_csr(name: str, indptr: NDArray[np.int64], indices: NDArray[np.int32], 
     check_array(f"{name} values", values, np.float32, 1)
     if len(indices) != len(values):
         raise ValueError(f"{name} has {len(indices)} indices and {len(values)} values, expected as many of both")
-    check_pointers(f"{name} indptr", indptr, len(indices))
+    check_indptr(f"{name} indptr", indptr, len(indices))
     check_finite(f"{name} values", values)
     check_rising(f"{name} indices", indices, 1 << 31, indptr)
 
 
 def readonly(array: NDArray[Any]) -> NDArray[Any]:
-    """A contiguous, aligned, read-only view, or a copy that is: kernels compile once, not for each kind."""
+    """Return a contiguous, aligned, read-only view or copy, so that kernels are compiled for one kind of array only."""
     view = np.require(array, requirements=["C", "A"]).view(np.ndarray)
     view.flags.writeable = False
     return view

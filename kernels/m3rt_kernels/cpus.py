@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: affinity and cgroup quota, never the host's core count."""
+"""The number of CPUs that this process may use, from its affinity and its cgroup's quota, not the host's core count."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_cpus(cgroup: Path = _CGROUP) -> int:
-    """CPUs that the scheduler grants: the affinity mask, cut by a cgroup v2 or v1 quota, at least 1."""
+    """Return the CPUs that the scheduler grants: the affinity mask, cut by a cgroup v2 or v1 quota, at least 1."""
     return max(1, math.ceil(min(affinity(), quota(cgroup))))
 
 
 def affinity() -> int:
-    """CPUs of this process's mask, or of the machine where there are no masks."""
+    """Count the CPUs in this process's mask, or in the machine where there are no masks."""
     mask = getattr(os, "sched_getaffinity", None)
     return len(mask(0)) if mask else os.cpu_count() or 1
 
 
 def quota(cgroup: Path = _CGROUP) -> float:
-    """CPUs' worth of time that a cgroup v2 or v1 grants, infinity without a limit."""
+    """Return for how many CPUs a cgroup v2 or v1 grants time, a fraction perhaps; infinity without a limit."""
     return _quota_v2(cgroup) or _quota_v1(cgroup) or math.inf
 
 

@@ -1,7 +1,7 @@
-"""Ranges of work on threads: kernels release the GIL, so plain threads do, without numba's threading layers.
+"""Ranges of work on threads: kernels release the GIL, so plain threads are enough and numba's layers are not needed.
 
-numba's own layers are out: `workqueue` aborts the process when two threads enter it, `omp` when the process has forked,
-and `tbb` is seldom installed.
+Nor can those be used: `workqueue` aborts the process when two threads enter it, `omp` when the process has forked, and
+`tbb` is seldom installed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .cpus import affinity, quota
 
 
 def thread_count(threads: int | None) -> int:
-    """`threads`, or the CPUs granted for None. Raises ValueError when it is not an integer of at least 1."""
+    """Return `threads`, or the CPUs granted for None. Raises ValueError when it is not an integer of at least 1."""
     if threads is None:
         return max(1, math.ceil(min(affinity(), _quota())))
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
@@ -28,7 +28,7 @@ def thread_count(threads: int | None) -> int:
 
 
 def split(total: int, parts: int) -> list[int]:
-    """Bounds of at most `parts` nearly equal ranges of range(total): [0, ..., total]."""
+    """Return the bounds of at most `parts` nearly equal ranges of range(total): [0, ..., total]."""
     parts = max(1, min(parts, total))
     return [total * i // parts for i in range(parts + 1)]
 
@@ -46,11 +46,11 @@ def run_ranges(work: Callable[[int, int], object], bounds: Sequence[int], thread
     def take() -> None:
         while True:
             with lock:
-                found = next(ranges, None)
-            if found is None:
+                bounds_of_range = next(ranges, None)
+            if bounds_of_range is None:
                 return
             try:
-                work(*found)
+                work(*bounds_of_range)
             except BaseException:
                 with lock:
                     for _ in ranges:
@@ -58,7 +58,7 @@ def run_ranges(work: Callable[[int, int], object], bounds: Sequence[int], thread
                 raise
 
     helpers = []
-    with suppress(RuntimeError):  # the interpreter is shutting down: the caller does it all
+    with suppress(RuntimeError):  # the interpreter is shutting down: the caller does all the work
         helpers = [_pool().submit(take) for _ in range(min(threads, len(bounds) - 1) - 1)]
     try:
         take()

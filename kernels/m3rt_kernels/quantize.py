@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 1 << 12  # converted at a time, so that float16 or mapped vectors need no float32 copy of themselves
+_ROWS_AT_A_TIME = 1 << 12  # are converted, so that no float32 copy of all float16 or mapped vectors is needed
 
 
 def quantize_int8(vectors: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Rows as codes of -127..127 times a scale, absmax / 127 of each row.
+    """Turn rows into codes of -127..127 and a scale for each row, which is its absmax / 127.
 
     vectors (n, dim) float32 or float16, finite. Returns fresh codes (n, dim) int8, scales (n,) float32; a row of zeros
     has scale 0. A code times its scale differs from its component by half a scale at most.
@@ -23,20 +23,20 @@ def quantize_int8(vectors: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.f
     """
     _check(vectors)
     codes, scales = np.empty(vectors.shape, np.int8), np.empty(len(vectors), np.float32)
-    for i in range(0, len(vectors), _ROWS):
-        block = _finite(vectors[i : i + _ROWS])
+    for i in range(0, len(vectors), _ROWS_AT_A_TIME):
+        block = _finite(vectors[i : i + _ROWS_AT_A_TIME])
         scale = np.abs(block).max(axis=1, initial=0) / np.float32(127)
         inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > np.finfo(np.float32).tiny)
-        codes[i : i + _ROWS] = np.rint(block * inverse[:, None])
-        scales[i : i + _ROWS] = np.where(inverse > 0, scale, 0)
+        codes[i : i + _ROWS_AT_A_TIME] = np.rint(block * inverse[:, None])
+        scales[i : i + _ROWS_AT_A_TIME] = np.where(inverse > 0, scale, 0)
     return codes, scales
 
 
 def pack_bits(vectors: NDArray[Any]) -> NDArray[np.uint8]:
-    """Signs of vectors (n, dim) float32 or float16: (n, dim // 8) uint8, component i in bit i % 8 of byte i // 8.
+    """Keep the signs of vectors (n, dim) float32 or float16, component i in bit i % 8 of byte i // 8.
 
-    A bit is set where the component is >= 0. Raises ValueError for another dtype or shape, a dim that is no multiple
-    of 8, NaN and infinities.
+    Returns fresh (n, dim // 8) uint8; a bit is set where the component is >= 0. Raises ValueError for another dtype or
+    shape, a dim that is no multiple of 8, NaN and infinities.
 
     >>> pack_bits(np.array([[1, -1, 0, 1, -1, -1, -1, -1]], np.float32)).tolist()
     [[13]]
@@ -45,13 +45,14 @@ def pack_bits(vectors: NDArray[Any]) -> NDArray[np.uint8]:
     if vectors.shape[1] % 8:
         raise ValueError(f"vectors have {vectors.shape[1]} dimensions, expected a multiple of 8")
     bits = np.empty((len(vectors), vectors.shape[1] // 8), np.uint8)
-    for i in range(0, len(vectors), _ROWS):
-        bits[i : i + _ROWS] = np.packbits(_finite(vectors[i : i + _ROWS]) >= 0, axis=1, bitorder="little")
+    for i in range(0, len(vectors), _ROWS_AT_A_TIME):
+        block = _finite(vectors[i : i + _ROWS_AT_A_TIME])
+        bits[i : i + _ROWS_AT_A_TIME] = np.packbits(block >= 0, axis=1, bitorder="little")
     return bits
 
 
 def unpack_bits(bits: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The signs that pack_bits() kept: (n, dim // 8) uint8 to (n, dim) float32 of 1 and -1."""
+    """Turn the (n, dim // 8) uint8 of pack_bits() into signs (n, dim) float32 of 1 and -1."""
     return np.unpackbits(bits, axis=1, bitorder="little").astype(np.float32) * 2 - 1
 
 

@@ -11,10 +11,11 @@ from .checks import check_alive, check_array, check_k
 def top_k(
     scores: NDArray[np.float32], k: int, *, alive: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Indices and scores of the k best, best first, ties by the lower index.
+    """Return indices and scores of the k best, best first, ties by the lower index.
 
-    scores (n,) float32; alive (n,) bool: what may be returned, None for all. Returns fresh (k',) int64 and float32,
-    k' = min(k, how many are alive). Raises ValueError for NaN, k < 1, or shapes and dtypes that do not fit.
+    scores (n,) float32; alive (n,) bool marks the indices that may be returned; None allows all. Returns fresh
+    (k',) int64 and float32, k' = min(k, how many are alive). Raises ValueError for NaN, k < 1, or shapes and dtypes
+    that do not fit.
 
     >>> top_k(np.array([1, 3, 2, 3], np.float32), 3)[0].tolist()
     [1, 3, 2]
@@ -30,14 +31,14 @@ def top_k(
 def best(
     scores: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """`top_k` of arguments that are known to be good."""
+    """`top_k` without checks of its arguments."""
     places = None if alive is None else np.flatnonzero(alive)
-    found = scores if places is None else scores[places]
-    k = min(k, len(found))
+    allowed = scores if places is None else scores[places]
+    k = min(k, len(allowed))
     if k == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    last = np.partition(found, len(found) - k)[len(found) - k]
-    above, level = np.flatnonzero(found > last), np.flatnonzero(found == last)
-    chosen = np.concatenate([above, level[: k - len(above)]])
-    chosen = chosen[np.lexsort((chosen, -found[chosen]))]
-    return chosen if places is None else places[chosen], found[chosen]
+    kth = np.partition(allowed, len(allowed) - k)[len(allowed) - k]
+    above, equal = np.flatnonzero(allowed > kth), np.flatnonzero(allowed == kth)
+    chosen = np.concatenate([above, equal[: k - len(above)]])
+    chosen = chosen[np.lexsort((chosen, -allowed[chosen]))]
+    return chosen if places is None else places[chosen], allowed[chosen]

@@ -1,1 +1,1 @@
-"""numba and LLVM: what is compiled, when, for which instruction set, and where it is kept."""
+"""numba and LLVM: when kernels are compiled, for which instruction set, and where the code is kept."""

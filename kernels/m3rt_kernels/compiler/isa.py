@@ -8,12 +8,12 @@ from functools import cache
 
 
 class SettingError(RuntimeError):
-    """M3RT_ISA cannot be honoured. No ValueError: arrays are not to blame, nobody is to take them for damaged."""
+    """M3RT_ISA cannot be honoured. It is no ValueError, which callers take for damaged arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionSet:
-    """A row of the table: what a processor needs, and the shape of a tile that fills its registers."""
+    """A row of the table: the features that a processor needs, and the shape of a tile that fills its registers."""
 
     name: str
     needs: frozenset[str]  # LLVM's feature names
@@ -24,7 +24,7 @@ class InstructionSet:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables with which a process compiles for this set, although its processor may have a better one."""
+        """The variables that make a process compile for this set, even on a processor with a better one."""
         return {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in sorted(self.needs))}
 
 
@@ -44,10 +44,10 @@ TABLE = (
 
 @cache
 def instruction_set() -> InstructionSet | None:
-    """The fastest row that numba compiles for here, None where the numpy twins serve.
+    """Return the fastest row that numba compiles for here, None where only the numpy twins can run.
 
-    numba's own view of the processor counts, so M3RT_ISA chooses, or NUMBA_CPU_NAME and NUMBA_CPU_FEATURES. It is also
-    part of the key of numba's cache: machines that share a file system do not share code.
+    numba decides which features the processor has, so M3RT_ISA chooses, or NUMBA_CPU_NAME and NUMBA_CPU_FEATURES. They
+    are also part of the key of numba's cache: machines that share a file system do not share code.
     """
     from numba.core.registry import cpu_target
 
@@ -62,7 +62,7 @@ def instruction_set() -> InstructionSet | None:
 
 @cache
 def choose() -> None:
-    """Make numba compile for the set that M3RT_ISA names, if it does: every kernel of this process, not ours alone.
+    """Make numba compile for the set that M3RT_ISA names, if it names one, in the whole process.
 
     Raises SettingError for a name that is not in the table, a set that the processor lacks, and when it is too late.
     """
@@ -84,12 +84,12 @@ def choose() -> None:
             raise SettingError(
                 f"M3RT_ISA is {name}, but numba has compiled for another set; set it in the environment first"
             )
-    os.environ.update(row.environment)  # not config alone, which numba reads again when a variable of its own changes
+    os.environ.update(row.environment)  # numba reads its config again when one of its variables changes
     config.reload_config()
 
 
 def host_features() -> set[str]:
-    """The processor's own features, by LLVM's names, whatever NUMBA_CPU_FEATURES says."""
+    """Return the features that the processor has, by LLVM's names, whatever NUMBA_CPU_FEATURES says."""
     from llvmlite.binding import get_host_cpu_features
 
     return {name for name, there in get_host_cpu_features().items() if there}

@@ -1,4 +1,19 @@
-"""Kernels are compiled when they are first called, and kept on disk where that is possible."""
+"""Kernels are compiled when they are first called, and kept on disk where that is possible.
+
+Every kernel has one shape, which a new one should have too:
+
+    @jit
+    def _kernel(arrays, out, begin, end):  # arithmetic alone: numba compiles it
+        ...
+
+    def _kernel_numpy(arrays, out):  # its twin, which computes the same in numpy; a module twin.py where it is long
+        ...
+
+    def public(arrays, threads):  # checks its arguments, then lets either() pick: nothing else asks for numba
+        return either(_kernel, cost_ns, lambda kernel: ..., lambda: _kernel_numpy(arrays, out))
+
+tests/kernels runs each kernel and its twin.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +35,29 @@ R = TypeVar("R")
 
 _compiling = threading.Lock()
 _log = logging.getLogger("m3rt_kernels")
-_WORTH_NS = 2e9  # of numpy's time: about what the kernels of one kind of search take to compile
+_COMPILATION_NS = 2e9  # about the time that the kernels of one kind of search take to compile
 
 
 class NotCompiled(Exception):
-    """A kernel would have to be compiled, and its caller has something else to do."""
+    """A kernel would have to be compiled, and its caller can do without it."""
 
 
 def _digest() -> str:
-    """Hash of this package's modules: kernels of one are compiled into kernels of another."""
+    """Hash all modules of this package, since kernels of one are compiled into kernels of another."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-# Now, in half a millisecond, and not when a kernel is compiled: a process that was there before an upgrade would else
-# keep its old code under the new sources' name, for new processes to crash on.
+# The sources are hashed at import, in half a millisecond. If they were hashed when a kernel is compiled, a process that
+# was started before an upgrade would cache its old code under the new sources' hash, and new processes would run it.
 _SOURCES = _digest()
 
 
 @cache
 def available() -> bool:
-    """Whether numba can be imported and may compile; where not, wrappers call their numpy twins."""
+    """Return whether numba can be imported and may compile."""
     with suppress(ImportError):
         import numba
 
@@ -51,24 +66,24 @@ def available() -> bool:
 
 
 @cache
-def _tell() -> None:
-    """Say once that there is something to wait for. Logged, so that an application can have it elsewhere."""
+def _announce() -> None:
+    """Say once that a compilation takes time. It is logged, so that an application can redirect the line."""
     _log.warning(
         "m3rt: compiling kernels for this processor, once, for 10 to 30 s (python -m m3rt_kernels does it ahead)"
     )
 
 
-class _Mood(threading.local):
-    refuses = False  # whether this thread does without a kernel that is not compiled
+class _ThreadState(threading.local):
+    may_compile = True
 
 
-_mood = _Mood()
+_thread = _ThreadState()
 _eager = False
 
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """Compile whatever is called, however little it has to do."""
+    """Compile every kernel that is called in this block, however little it has to do."""
     global _eager
     before, _eager = _eager, True
     try:
@@ -78,29 +93,30 @@ def eager() -> Iterator[None]:
 
 
 def either(
-    kernel: Kernel[P, Any], cost_ns: float, native: Callable[[Callable[P, Any]], R], plain: Callable[[], R]
+    kernel: Kernel[P, Any] | None, cost_ns: float, compiled: Callable[[Callable[P, Any]], R], twin: Callable[[], R]
 ) -> R:
-    """native(kernel), or plain(), which computes the same in numpy in about `cost_ns`.
+    """Return compiled(kernel), or twin(), which computes the same in numpy in about `cost_ns`.
 
-    A kernel that is neither in this process nor in the cache is compiled when numpy would take longer than that, at
-    once or in all calls so far: nobody waits long for little, nor often.
+    The twin runs where numba is missing or `kernel` is None, since it cannot be compiled for this processor. A kernel
+    that is neither in this process nor in the cache is compiled once numpy would take longer than a compilation, in
+    this call or in all calls so far: no caller waits for a compilation to save a little work.
     """
-    if not available():
-        return plain()
-    if _eager or kernel.spared_ns + cost_ns > _WORTH_NS:
-        return native(kernel)
+    if kernel is None or not available():
+        return twin()
+    if _eager or kernel.numpy_ns + cost_ns > _COMPILATION_NS:
+        return compiled(kernel)
     try:
-        return native(kernel.ready)
+        return compiled(kernel.ready)
     except NotCompiled:
-        kernel.spared_ns += cost_ns
-    return plain()
+        kernel.numpy_ns += cost_ns
+    return twin()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let no interrupt be lost: one that reaches Python inside a finalizer of LLVM's objects is printed and dropped."""
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    """Lose no interrupt: Python prints and drops one that arrives inside a finalizer of LLVM's objects."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     interrupts: list[int] = []
@@ -127,21 +143,21 @@ class Kernel(Generic[P, R]):
         self.__doc__ = function.__doc__
         self._options = options
         self._dispatcher: Callable[P, R] | None = None
-        self.spared_ns = 0.0  # of numpy's time, in calls that did not wait for a compilation
+        self.numpy_ns = 0.0  # the twin's time in the calls so far that did not wait for a compilation
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return (self._dispatcher or self.dispatcher())(*args, **kwargs)
 
     def ready(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call it, if that needs no compilation. Raises NotCompiled."""
-        before, _mood.refuses = _mood.refuses, True
+        """Call the kernel. Raises NotCompiled if it would have to be compiled first."""
+        before, _thread.may_compile = _thread.may_compile, False
         try:
             return self(*args, **kwargs)
         finally:
-            _mood.refuses = before
+            _thread.may_compile = before
 
     def dispatcher(self) -> Callable[P, R]:
-        """numba's dispatcher. Raises ImportError with the command that installs numba."""
+        """Return numba's dispatcher. Raises ImportError with the command that installs numba."""
         with _compiling:
             if self._dispatcher is None:
                 self._dispatcher = _numba()(self.__wrapped__, self._options)
@@ -156,7 +172,7 @@ def jit(function: Callable[P, R]) -> Kernel[P, R]: ...
 @overload
 def jit(**options: Any) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
 def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Mark a function as a kernel. `options` are numba.njit's; it runs without the GIL and divides as numpy does.
+    """Mark a function as a kernel with options of numba.njit. It runs without the GIL and divides as numpy does.
 
     >>> @jit(fastmath=True)
     ... def total(values: Any) -> float:
@@ -176,8 +192,8 @@ def inner(name: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function that another function made, for kernels to call.
 
     numba names machine code by qualname, argument types and a counter of the process. Functions made in one place share
-    a qualname, so that kernels compiled by different processes would come out of the cache with one symbol for two
-    codes, and be linked to the wrong one. `name` is the qualname instead; ValueError when it is taken.
+    a qualname, so kernels that different processes compiled could come out of the cache with one symbol for two pieces
+    of code, and be linked to the wrong one. `name` replaces the qualname; ValueError when it is taken.
     """
     if name in _inner_names:
         raise ValueError(f"two compiled functions are named {name!r}, expected a name each")
@@ -193,10 +209,10 @@ def inner(name: str) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _miss() -> None:
-    """What has to be done before a compilation."""
-    if _mood.refuses:
+    """Announce the compilation that has to follow. Raises NotCompiled in a thread that may not compile."""
+    if not _thread.may_compile:
         raise NotCompiled
-    _tell()
+    _announce()
 
 
 @cache
@@ -213,15 +229,15 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
     typeof_impl.register(Kernel, lambda kernel, context: types.Dispatcher(kernel.dispatcher()))
 
     class Cache(FunctionCache):  # type: ignore[misc]
-        """numba's, but a file that cannot be read or written is no error, and any change of a source is a miss."""
+        """numba's cache, but an unreadable or unwritable file is no error, and any changed source is a miss."""
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            found = None
-            with suppress(Exception):  # unpickling a damaged file raises anything
-                found = super().load_overload(sig, target_context)
-            if found is None:
+            loaded = None
+            with suppress(Exception):  # unpickling a damaged file may raise anything
+                loaded = super().load_overload(sig, target_context)
+            if loaded is None:
                 _miss()
-            return found
+            return loaded
 
         def save_overload(self, sig: Any, data: Any) -> None:
             try:
@@ -239,10 +255,11 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
 
     def cache_of(function: Callable[..., Any]) -> Any:
         try:
-            found = Cache(function)
+            on_disk = Cache(function)
         except (RuntimeError, OSError):  # no directory is writable: each process compiles
             return NoCache()
-        return found if _is_ours(Path(found.cache_path), Path(function.__code__.co_filename)) else NoCache()
+        trusted = _is_ours(Path(on_disk.cache_path), Path(function.__code__.co_filename))
+        return on_disk if trusted else NoCache()
 
     def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
         dispatcher: Any = numba.njit(**options)(function)
@@ -254,14 +271,17 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
 
 
 def _is_ours(directory: Path, source: Path) -> bool:
-    """Whether nobody else may have put code into this directory of the cache; warns where somebody may.
+    """Return whether only this user and root may put code into this directory of the cache; warn if others may.
 
-    Beside the sources, those who may write could as well change the sources. Groups are the directory's owner's choice.
+    A directory beside the sources is trusted: whoever may write there may change the sources as well. Members of the
+    directory's group are trusted, since its owner chose the group.
     """
-    if directory.parent == source.parent or not hasattr(os, "geteuid"):  # Windows: a home is its user's
+    if directory.parent == source.parent or not hasattr(
+        os, "geteuid"
+    ):  # on Windows only a user may write to their home
         return True
-    found = directory.stat()
-    if found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o002:
+    status = directory.stat()
+    if status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o002:
         return True
     _distrust(directory)
     return False

@@ -13,8 +13,8 @@ from ..parallel import thread_count
 from ..top_k import best
 from .dots import dots, sign_dots
 
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
-_GROUP = 16  # queries whose scores of all rows are kept at a time
+TopK = tuple[NDArray[np.int64], NDArray[np.float32]]
+_QUERIES_AT_A_TIME = 16  # the scores of all rows for so many queries are kept at a time
 
 
 def dense_top_k(
@@ -24,11 +24,11 @@ def dense_top_k(
     *,
     alive: NDArray[np.bool_] | None = None,
     threads: int | None = None,
-) -> Found:
-    """The k vectors with the largest dot product for each query, exactly.
+) -> TopK:
+    """Find the k vectors with the largest dot product for each query, exactly.
 
-    queries (nq, dim) float32, finite; vectors (n, dim) float32 or float16; alive (n,) bool: what may be returned.
-    Returns fresh docs (nq, k') int64 and scores (nq, k') float32, best first, ties by the lower doc,
+    queries (nq, dim) float32, finite; vectors (n, dim) float32 or float16; alive (n,) bool marks the rows that
+    may be returned. Returns fresh docs (nq, k') int64 and scores (nq, k') float32, best first, ties by the lower doc,
     k' = min(k, how many are alive). Raises ValueError when arguments do not fit or a score is NaN.
     """
     check_array("vectors", vectors, (np.float32, np.float16), 2)
@@ -43,8 +43,8 @@ def dense_top_k_int8(
     *,
     alive: NDArray[np.bool_] | None = None,
     threads: int | None = None,
-) -> Found:
-    """`dense_top_k` of rows that are codes (n, dim) int8 times scales (n,) float32, as quantize_int8 makes them.
+) -> TopK:
+    """`dense_top_k` of codes (n, dim) int8 times scales (n,) float32, as quantize_int8 makes them.
 
     Queries stay float32, so the only error is that of the codes, half a scale for each component.
     """
@@ -60,11 +60,11 @@ def dense_top_k_binary(
     *,
     alive: NDArray[np.bool_] | None = None,
     threads: int | None = None,
-) -> Found:
+) -> TopK:
     """`dense_top_k` of signs, bits (n, dim // 8) uint8 as pack_bits makes them: query . signs / sqrt(dim).
 
-    That is the cosine of a unit query and the signs. Only the documents are cut to bits: with the query's signs too
-    (Hamming distance) fewer of the true neighbours are found. Rescore the best with `dense_scores`.
+    That is the cosine of a unit query and the signs. Only the documents are cut to bits: if the query were too (Hamming
+    distance), fewer of the true neighbours would be found. Rescore the best with `dense_scores`.
     """
     check_array("bits", bits, np.uint8, 2)
     shrink = np.float32(1 / np.sqrt(max(1, 8 * bits.shape[1])))
@@ -79,10 +79,10 @@ def dense_scores(
     *,
     scales: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Dot products of query (dim,) float32 with the given rows of vectors (n, dim), a fresh (len(documents),) float32.
+    """Multiply query (dim,) float32 with some rows of vectors (n, dim): a fresh (len(documents),) float32.
 
-    int8 vectors are codes and need scales (n,) float32. Raises ValueError for documents outside 0..n - 1 and arguments
-    that do not fit.
+    documents: the numbers of the rows. int8 vectors are codes and need scales (n,) float32. Raises ValueError for
+    documents outside 0..n - 1 and arguments that do not fit.
     """
     check_array("query", query, np.float32, 1)
     check_array("vectors", vectors, (np.float32, np.float16, np.int8), 2)
@@ -120,7 +120,7 @@ def _search(
     k: int,
     alive: NDArray[np.bool_] | None,
     threads: int | None,
-) -> Found:
+) -> TopK:
     check_array("queries", queries, np.float32, 2)
     if queries.shape[1] != dim:
         raise ValueError(f"queries are {queries.shape} and vectors ({len(rows)}, {dim}), expected the same dimensions")
@@ -129,14 +129,14 @@ def _search(
     check_alive(alive, len(rows))
     k = min(k, len(rows) if alive is None else int(np.count_nonzero(alive)))
     docs, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    for first in range(0, len(queries), _GROUP):
-        group = readonly(queries[first : first + _GROUP])
-        found = np.empty((len(group), len(rows)), np.float32)
-        product(group, rows, found, thread_count(threads))
+    for first in range(0, len(queries), _QUERIES_AT_A_TIME):
+        group = readonly(queries[first : first + _QUERIES_AT_A_TIME])
+        products = np.empty((len(group), len(rows)), np.float32)
+        product(group, rows, products, thread_count(threads))
         if scales is not None:
-            found *= scales
-        for i, line in enumerate(found, first):
-            if np.isnan(line).any():
-                raise ValueError(f"row {int(np.isnan(line).argmax())} scores NaN, expected finite vectors")
-            docs[i], scores[i] = best(line, k, alive) if k else ((), ())
+            products *= scales
+        for i, of_query in enumerate(products, first):
+            if np.isnan(of_query).any():
+                raise ValueError(f"row {int(np.isnan(of_query).argmax())} scores NaN, expected finite vectors")
+            docs[i], scores[i] = best(of_query, k, alive) if k else ((), ())
     return docs, scores

@@ -1,4 +1,4 @@
-"""A heap of the k best documents, for kernels: the root is the one to beat, ties go to the lower document."""
+"""A heap of the k best documents, for kernels: a new document must beat its root; ties go to the lower document."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..compiler.jit import jit
 
 @jit
 def worse(score, doc, other_score, other_doc):  # type: ignore[no-untyped-def]
-    """Whether the first pair ranks behind the second."""
+    """Return whether the first pair ranks behind the second."""
     return score < other_score or (score == other_score and doc > other_doc)
 
 
 @jit
 def push(scores: NDArray[np.float32], docs: NDArray[np.int64], size: int, score: np.float32, doc: int) -> int:
-    """Offer a pair to a heap that holds `size` of at most len(scores) pairs; returns its new size."""
+    """Offer a pair to a heap that holds `size` of at most len(scores) pairs, and return its new size."""
     if size < len(scores):
         i = size
         while i > 0 and worse(score, doc, scores[(i - 1) >> 1], docs[(i - 1) >> 1]):
@@ -39,6 +39,6 @@ def push(scores: NDArray[np.float32], docs: NDArray[np.int64], size: int, score:
 
 
 def ranked(scores: NDArray[np.float32], docs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Pairs in any order as docs and scores, best first, ties by the lower doc."""
+    """Order pairs: return docs and scores, best first, ties by the lower doc."""
     order = np.lexsort((docs, -scores))
     return docs[order], scores[order]

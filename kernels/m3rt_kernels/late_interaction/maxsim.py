@@ -19,10 +19,10 @@ from ..quantize import quantize_int8, unpack_bits
 from . import twin
 from .ragged import chosen, query_segments
 
-_PANEL_BYTES = 1 << 19  # of packed query tokens at a time: they stay in the second-level cache
-_DOCUMENT_NS = 20_000  # numpy's time for a document, and for a number: to unpack it, and for each query token
-_UNPACK_NS, _MULTIPLY_NS = 1.5, 0.05
-_WORTH_A_THREAD = 50_000_000  # multiplications, some 0.1 ms
+_MAX_PANEL_BYTES = 1 << 19  # packed query tokens at a time, which stay in the second-level cache
+_NUMPY_NS_PER_DOCUMENT = 20_000
+_NUMPY_NS_TO_UNPACK, _NUMPY_NS_TO_MULTIPLY = 1.5, 0.05  # numpy's time for a number: once, and for each query token
+_MULTIPLICATIONS_PER_THREAD = 50_000_000  # fewer, done in about 0.1 ms, are not worth a thread
 
 
 def maxsim(
@@ -34,14 +34,15 @@ def maxsim(
     query_offsets: NDArray[np.int64] | None = None,
     threads: int | None = None,
 ) -> NDArray[np.float32]:
-    """Mean over query tokens of the max over each document's tokens of the dot product.
+    """Score documents: the mean over query tokens of the largest dot product with a token of the document.
 
     query (nq, dim) float32, finite. vectors (total, dim) float32 of any dim, or float16 of a multiple of 8; mapped and
-    read-only arrays are read in place, others than C-contiguous are copied. offsets (n + 1,): document i owns rows
-    offsets[i]:offsets[i + 1]. `documents` are the indices of those to score, in any order; None is all n of them.
-    Returns a fresh (documents,) float32. A document or query without tokens scores 0. A product that is NaN is passed
-    over: a document of nothing else scores -inf.
-    With query_offsets (queries + 1,) `query` holds the tokens of several, and the result is (queries, documents).
+    read-only arrays are read in place, arrays that are not C-contiguous are copied. offsets (n + 1,): document i has
+    rows offsets[i]:offsets[i + 1]. documents: the indices of the documents to score, in any order; None scores all n.
+    Returns a fresh (documents,) float32. A document or query without tokens scores 0. Products that are NaN are left
+    out: a document that has no others scores -inf.
+    With query_offsets (queries + 1,) `query` holds the tokens of several queries, and the result is (queries,
+    documents).
     Raises ValueError when shapes, dtypes, offsets or indices do not fit, and for a query that is not finite.
 
     >>> maxsim(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), np.array([0, 1, 2])).tolist()
@@ -96,8 +97,8 @@ def maxsim_binary(
 
     The dot product of a query token q, quantized to int8, and a vector v is estimated by sqrt(pi / (2 dim)) times the
     sum of q's components with v's signs: for directions without preferred axes the estimate is right on average
-    (RaBitQ, arXiv:2405.12497). To rank well, take some times more documents than are wanted by this estimate, and
-    score those alone with maxsim_int8(..., documents=best).
+    (RaBitQ, arXiv:2405.12497). To rank well, take a few times as many documents by this estimate as are needed, and
+    score them with maxsim_int8(..., documents=best).
     """
     _check(query, bits, "bits", (np.uint8,))
     tokens = _quantized(query, math.sqrt(math.pi / (2 * query.shape[1])))
@@ -107,7 +108,7 @@ def maxsim_binary(
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """Query tokens as they are multiplied, (nq, dim) float32 of which `dtype` holds each value, and what follows."""
+    """Query tokens (nq, dim) float32, whose values all fit `dtype`, and the factor (nq,) of each token's best match."""
 
     values: NDArray[np.float32]
     factors: NDArray[np.float64]
@@ -116,7 +117,7 @@ class _Tokens:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Document tokens: the kernel for their storage, the array, a scale for each row or none, and its twin's view."""
+    """Document tokens: the kernel for their storage, the array, a scale for each row or None, and rows as float32."""
 
     kernel: str
     array: NDArray[Any]
@@ -159,29 +160,27 @@ def _score(
     count, native = thread_count(threads), _native()
     shape = len(lengths), len(starts)
 
-    def plain() -> NDArray[np.float64]:
+    def compiled(kernel: Any) -> NDArray[np.float64]:
+        out = np.zeros(shape)
+        _score_compiled(native, kernel, tokens, factors, segments, rows, starts, ends, count, out)
+        return out
+
+    def score_numpy() -> NDArray[np.float64]:
         out, values = np.zeros(shape), np.ascontiguousarray(tokens.values)
-        with np.errstate(over="ignore", invalid="ignore"):  # of vectors that are not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # where vectors are not finite
             twin.score(values, factors, segments, rows.load, rows.scales, starts, ends, out)
         return out
 
-    def compiled(kernel: Any) -> NDArray[np.float64]:
-        out = np.zeros(shape)
-        _score_natively(native, kernel, tokens, factors, segments, rows, starts, ends, count, out)
-        return out
-
-    if native is None:
-        scores = plain().astype(np.float32)
-    else:
-        numbers = int((ends - starts).sum()) * tokens.values.shape[1]
-        cost = _DOCUMENT_NS * len(starts) + numbers * (_UNPACK_NS + _MULTIPLY_NS * len(segments))
-        scores = jit.either(getattr(native, rows.kernel), cost, compiled, plain).astype(np.float32)
+    numbers = int((ends - starts).sum()) * tokens.values.shape[1]
+    cost_ns = _NUMPY_NS_PER_DOCUMENT * len(starts)
+    cost_ns += numbers * (_NUMPY_NS_TO_UNPACK + _NUMPY_NS_TO_MULTIPLY * len(segments))
+    scores = jit.either(getattr(native, rows.kernel, None), cost_ns, compiled, score_numpy).astype(np.float32)
     return scores[0] if query_offsets is None else scores
 
 
 @cache
 def _native() -> ModuleType | None:
-    """The compiled kernels; None without numba, or on a processor that they are not made for."""
+    """Import the compiled kernels; None without numba, or on a processor for which there are none."""
     if not jit.available():
         return None
     from ..compiler.isa import instruction_set
@@ -193,7 +192,7 @@ def _native() -> ModuleType | None:
     return native
 
 
-def _score_natively(
+def _score_compiled(
     native: Any,
     kernel: Any,
     tokens: _Tokens,
@@ -206,9 +205,11 @@ def _score_natively(
     out: NDArray[np.float64],
 ) -> None:
     array = np.ascontiguousarray(rows.array)
-    scales = np.ones(native.MOST_ROWS, np.float32) if rows.scales is None else np.ascontiguousarray(rows.scales)
-    dim, row_bytes = tokens.values.shape[1], array.shape[1] * array.itemsize  # the stride of a single row is anything
-    block = max(1, _PANEL_BYTES // (dim * tokens.dtype.itemsize * native.LANES)) * native.LANES
+    scales = (
+        np.ones(native.MAX_ROWS_AT_A_TIME, np.float32) if rows.scales is None else np.ascontiguousarray(rows.scales)
+    )
+    dim, row_bytes = tokens.values.shape[1], array.shape[1] * array.itemsize  # a single row may have any stride
+    block = max(1, _MAX_PANEL_BYTES // (dim * tokens.dtype.itemsize * native.LANES)) * native.LANES
     covered = np.concatenate([[0], np.cumsum(ends - starts)])
     for first in range(0, len(factors), block):
         part = slice(first, first + block)
@@ -221,13 +222,13 @@ def _score_natively(
                 scales.ctypes.data, 0 if rows.scales is None else 4, starts, ends, begin, end, out,
             )  # fmt: skip
 
-        heavy = int(covered[-1]) * len(factors[part]) * dim >= _WORTH_A_THREAD
-        bounds = _bounds(covered, 4 * threads if heavy and threads > 1 else 1)
+        divided = threads > 1 and int(covered[-1]) * len(factors[part]) * dim >= _MULTIPLICATIONS_PER_THREAD
+        bounds = _bounds(covered, 4 * threads if divided else 1)
         run_ranges(work, bounds, threads)
 
 
 def _bounds(covered: NDArray[np.int64], parts: int) -> list[int]:
-    """Bounds of ranges of documents with about equally many tokens; covered[i] are those of the first i documents."""
+    """Return bounds of ranges of documents that have about as many tokens each; the first i have covered[i] tokens."""
     marks = covered[-1] * np.arange(1, parts) // parts
     inner = np.searchsorted(covered, marks, side="left")
     return sorted({0, len(covered) - 1, *inner.tolist()})
@@ -236,13 +237,13 @@ def _bounds(covered: NDArray[np.int64], parts: int) -> list[int]:
 def _pack(
     native: Any, values: NDArray[np.float32], dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Tokens as the tiles read them: panels of LANES tokens, four bytes of each in turn; and where totals start."""
-    whole = dtype.kind == "i"
+    """Pack tokens as the tiles read them: panels of LANES tokens, four bytes of each in turn; and the totals' start."""
+    integer = dtype.kind == "i"
     lanes, count = native.LANES, -(-len(values) // native.LANES)
-    padded = np.zeros((count * lanes, values.shape[1]), f"i{native.CODE_BYTES}" if whole else dtype)
+    padded = np.zeros((count * lanes, values.shape[1]), f"i{native.CODE_BYTES}" if integer else dtype)
     padded[: len(values)] = values
     bias = np.zeros(len(padded), np.int32)
-    if whole and native.CODE_BYTES == 1:
+    if integer and native.CODE_BYTES == 1:
         bias -= 128 * padded.sum(axis=1, dtype=np.int32)
     units = padded.view(np.uint32).reshape(count, lanes, -1)
     panel = np.ascontiguousarray(units.transpose(0, 2, 1)).view(np.uint8)

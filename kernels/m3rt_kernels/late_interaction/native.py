@@ -1,8 +1,8 @@
-"""MaxSim compiled: documents one after another, each in tiles. Imported when first used, since it imports numba.
+"""Compiled MaxSim: documents one after another, each in tiles. It is imported when first used: it imports numba.
 
 Every kernel here has the signature of `_scorer`'s function and adds to out (queries, documents) float64, for documents
 first..last - 1, the best match of each query token times its factor. best (query tokens, padded) float32 and scratch
-(see `scratch_bytes`) uint8 are memory for one call at a time.
+(see `scratch_bytes`) uint8 are memory that only one call may use at a time.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ LANES = _isa.lanes
 CODE_BYTES = _isa.bytes_of_code
 _SET = _isa.name
 _TALL, _SHORT, _ONE = _isa.heights
-MOST_ROWS = 2 * _TALL  # converted at a time: they stay in the cache
+MAX_ROWS_AT_A_TIME = 2 * _TALL  # are converted, and stay in the cache
 
 
 def scratch_bytes(panel_bytes: int) -> int:
-    """What rows take that are converted at a time, when the query's panels have so many bytes each."""
-    return MOST_ROWS * panel_bytes // LANES
+    """Return the size of the rows that are converted at a time, if a panel of the query has `panel_bytes`."""
+    return MAX_ROWS_AT_A_TIME * panel_bytes // LANES
 
 
 def _folder(name: str, tile: Any) -> Any:
-    """fold(): the best match of each query token among consecutive rows, in tiles of three heights.
+    """Make fold(), which updates the best match of each query token with consecutive rows, in tiles of three heights.
 
-    The last tile reaches back over rows that were seen: a maximum may see a row twice.
+    The last tile may reach back over rows of the one before: a maximum may take a row twice.
     """
     tall2, tall1 = tile(_isa, _TALL, 2), tile(_isa, _TALL, 1)
     short2, short1 = tile(_isa, _SHORT, 2), tile(_isa, _SHORT, 1)
@@ -77,10 +77,10 @@ def _folder(name: str, tile: Any) -> Any:
 
 
 def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
-    """score(): documents from memory as it is, or converted row by row with convert(source, target, bytes).
+    """Make score(), which reads documents in place, or converts some rows at a time by convert(source, target, bytes).
 
-    numba frees an array after the last line that names it, whoever has its address. So kernels make no arrays: `best`
-    and `scratch` are the caller's too, which Python holds until the call returns.
+    numba frees an array after the last line that names it, even if its address is still in use. So kernels make no
+    arrays: `best` and `scratch` come from the caller too, and Python keeps them until the call returns.
     """
 
     @inner(f"score_{name}_{_SET}")
@@ -103,12 +103,12 @@ def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
                     here + _TALL * row_bytes, row_bytes,
                 )  # fmt: skip
             else:
-                for t in range(begin, end, MOST_ROWS):
-                    count = min(MOST_ROWS, end - t)
+                for t in range(begin, end, MAX_ROWS_AT_A_TIME):
+                    count = min(MAX_ROWS_AT_A_TIME, end - t)
                     convert(rows + t * row_bytes, wide, count * row_bytes)
                     fold(
                         query, panel_bytes, panels, wide, wide_bytes, count, start, scales + t * scale_bytes, top,
-                        rows + (t + MOST_ROWS) * row_bytes, row_bytes,
+                        rows + (t + MAX_ROWS_AT_A_TIME) * row_bytes, row_bytes,
                     )  # fmt: skip
             for j in range(len(segments)):
                 out[segments[j], d] += best[j] * factors[j]
@@ -117,8 +117,11 @@ def _scorer(name: str, fold: Any, convert: Any = None) -> Any:
 
 
 def _loop(name: str, many: Any, few: Any, count: int, source_bytes: int, target_bytes: int) -> Any:
-    """convert(source, target, bytes): with `many`, which takes `count` numbers, then with `few`, which takes 8."""
-    chunk = count * source_bytes // 8  # source_bytes: of eight numbers, and so target_bytes
+    """Make convert(source, target, bytes), which calls `many` for `count` numbers at a time, then `few` for 8.
+
+    source_bytes, target_bytes: the sizes of eight numbers.
+    """
+    chunk = count * source_bytes // 8
 
     @inner(f"convert_{name}_{_SET}")
     def convert(source, target, size):  # type: ignore[no-untyped-def]

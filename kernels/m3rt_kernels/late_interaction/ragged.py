@@ -1,4 +1,4 @@
-"""Ragged layouts: flat rows and offsets, which of the ranges are meant, and which range a row belongs to."""
+"""Ragged layouts: the ranges that offsets mark, those of chosen documents, and the range that a row belongs to."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Index = NDArray[np.int64]
 
 
 def chosen(offsets: NDArray[Any], total: int, documents: NDArray[Any] | None) -> tuple[Index, Index]:
-    """Fresh first rows and ends of `documents`, or of all, in ranges that cover 0..total.
+    """Return fresh first rows and ends of `documents`, or of all documents, whose ranges cover 0..total.
 
-    Of many documents only the chosen are looked at. Raises ValueError for offsets that fall or leave the rows, and for
-    indices out of range.
+    Offsets of other documents are not checked, since there may be many. Raises ValueError for offsets that fall or
+    leave the rows, and for indices out of range.
     """
     _check_integers("offsets", offsets)
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != total:
@@ -28,7 +28,7 @@ def chosen(offsets: NDArray[Any], total: int, documents: NDArray[Any] | None) ->
         count = len(offsets) - 1
         if len(documents) and (documents.min() < 0 or documents.max() >= count):
             raise ValueError(f"documents are {documents.min()}..{documents.max()}, expected indices of 0..{count - 1}")
-        documents = documents.astype(np.int64)  # one more than 255 would be 0 in eight bits
+        documents = documents.astype(np.int64)  # in eight bits 255 + 1 would be 0
         starts, ends = offsets[documents], offsets[documents + 1]
     starts, ends = np.array(starts, np.int64), np.array(ends, np.int64)
     if (starts < 0).any() or (ends < starts).any() or (ends > total).any():
@@ -37,7 +37,7 @@ def chosen(offsets: NDArray[Any], total: int, documents: NDArray[Any] | None) ->
 
 
 def query_segments(offsets: NDArray[Any] | None, total: int) -> tuple[Index, Index]:
-    """The query that each of `total` tokens belongs to, and the number of tokens of each; None is one query."""
+    """Return the query that each of `total` tokens belongs to, and each query's number of tokens; None is one query."""
     if offsets is None:
         return np.zeros(total, np.int64), np.array([total])
     _check_integers("query_offsets", offsets)

@@ -1,8 +1,8 @@
 """A tile of MaxSim in registers: document tokens x query tokens, written as LLVM IR through numba's intrinsics.
 
-Query tokens lie across the lanes of a vector and a document's token is broadcast four bytes at a time, so that no
-lane has to be summed with another: after the last step the tile holds every dot product of its tokens. The maximum
-over the document's tokens is taken in registers too; memory sees the running best of each query token and no more.
+Query tokens lie across the lanes of a vector and a document's token is broadcast four bytes at a time, so that lanes
+are never added to each other: after the last step the tile holds every dot product of its tokens. The maximum over the
+document's tokens is taken in registers too; only the best match so far of each query token is written to memory.
 
 The step of four bytes is four codes (VNNI: unsigned x signed bytes, so documents are shifted by 128 and the
 accumulators start at -128 times the sum of the query's codes), two 16-bit codes (pmaddwd), or one float32.
@@ -24,11 +24,12 @@ _ADDRESS = types.intp
 
 
 def float_tile(isa: InstructionSet, height: int, width: int) -> Any:
-    """tile(query, query_stride, rows, row_bytes, steps, bias, scales, best, ahead, stride) of float32; in bytes.
+    """Make tile(query, query_stride, rows, row_bytes, steps, bias, scales, best, ahead, stride) for float32.
 
-    query: `width` panels `query_stride` apart, each (steps, lanes) units of four bytes. rows: `height` of them,
-    row_bytes apart, of `steps` units. best (width, lanes) float32: updated with the maximum. A product that is NaN is
-    passed over. bias and scales are for integers. ahead: memory that is needed next, fetched `stride` bytes a step.
+    All arrays are addresses, strides are in bytes. query: `width` panels `query_stride` apart, each (steps, lanes)
+    units of four bytes. rows: `height` rows, row_bytes apart, of `steps` units. best (width, lanes) float32 is updated
+    with the maximum; products that are NaN are left out. bias and scales are for integers only. ahead: memory that is
+    needed next, of which each step prefetches a part, `stride` bytes after the one before.
     """
     vector = ir.VectorType(_F32, isa.lanes)
     fma = f"llvm.fma.v{isa.lanes}f32"
@@ -49,7 +50,7 @@ def float_tile(isa: InstructionSet, height: int, width: int) -> Any:
 
 
 def integer_tile(isa: InstructionSet, height: int, width: int) -> Any:
-    """As float_tile, of codes: totals start at bias (width, lanes) int32; scales (height,) float32 multiply them."""
+    """Make a float_tile for codes: totals start at bias (width, lanes) int32 and are multiplied by scales (height,)."""
     vector = ir.VectorType(_I32, isa.lanes)
     halves = ir.VectorType(_I16, 2 * isa.lanes)
 
@@ -111,8 +112,8 @@ def _tile(
             address = _offset(b, best, j * lane_bytes)
             highest = _load(b, address, ir.VectorType(_F32, isa.lanes))
             for i in range(height):
-                found = finish(b, sums[i, j], _offset(b, scales, 4 * i))
-                highest = b.select(b.fcmp_ordered(">", found, highest), found, highest)
+                score = finish(b, sums[i, j], _offset(b, scales, 4 * i))
+                highest = b.select(b.fcmp_ordered(">", score, highest), score, highest)
             b.store(highest, b.inttoptr(address, highest.type.as_pointer()), align=4)
         return context.get_dummy_value()
 
@@ -120,17 +121,17 @@ def _tile(
 
 
 def half_to_float(count: int) -> Any:
-    """convert(source, target): `count` float16 to float32."""
+    """Make convert(source, target): `count` float16 to float32."""
     return _converter(count, ir.VectorType(_F16, count), lambda b, x: b.fpext(x, ir.VectorType(_F32, count)))
 
 
 def byte_to_short(count: int) -> Any:
-    """convert(source, target): `count` int8 to int16."""
+    """Make convert(source, target): `count` int8 to int16."""
     return _converter(count, ir.VectorType(_I8, count), lambda b, x: b.sext(x, ir.VectorType(_I16, count)))
 
 
 def bit_to_code(count: int, size: int) -> Any:
-    """convert(source, target): `count` bits, lowest first, to codes of `size` bytes: 1 for a set bit, -1 for others."""
+    """Make convert(source, target): `count` bits, lowest first, to codes of `size` bytes, 1 for a set bit, else -1."""
     codes = ir.VectorType(ir.IntType(8 * size), count)
     ones, minus = (ir.Constant(codes, [value] * count) for value in (1, -1))
     return _converter(

@@ -1,4 +1,4 @@
-"""MaxSim in numpy: what the compiled kernels must equal, and what runs where they cannot."""
+"""MaxSim in numpy, the twin of native.py: it runs where kernels are not compiled, and their scores must equal its."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 1 << 12  # document tokens multiplied at a time
+_TOKENS_AT_A_TIME = 1 << 12  # document tokens that are multiplied at a time
 
 Rows = Callable[[slice], NDArray[np.float32]]
 
@@ -15,10 +15,10 @@ Rows = Callable[[slice], NDArray[np.float32]]
 def best_matches(
     query: NDArray[np.float32], rows: Rows, scales: NDArray[np.float32] | None, start: int, end: int
 ) -> NDArray[np.float32]:
-    """(tokens,) the largest product of each token of query (tokens, dim) with rows start..end - 1, but for NaN."""
+    """Return (tokens,): the largest product, NaN left out, of each row of query (tokens, dim) with rows start:end."""
     best = np.full(len(query), -np.inf, np.float32)
-    for first in range(start, end, _ROWS):
-        part = slice(first, min(end, first + _ROWS))
+    for first in range(start, end, _TOKENS_AT_A_TIME):
+        part = slice(first, min(end, first + _TOKENS_AT_A_TIME))
         similarity = query @ rows(part).T
         if scales is not None:
             similarity *= scales[part]

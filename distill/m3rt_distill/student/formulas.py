@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .constants import FORMULAS
-from .student import is_lexical
+from ..constants import FORMULAS
+from .model import is_lexical
 
 
 def bm25_weights(ids: Tensor, rarity: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from .constants import MADE_UP
-from .data import Corpus
+from ..constants import MADE_UP
+from .corpus import Corpus
 from .teacher import Teacher
 
-WORDS_SET, SUBSTITUTED_SET = "words", "substituted"  # the data sets that made-up texts are said to come from
+WORDS_SET, SUBSTITUTED_SET = "words", "substituted"  # made-up texts count as data sets of these names
 _SPACE = "▁"
 _UNSPACED_SCRIPTS = {"CJK", "HIRAGANA", "KATAKANA", "THAI"}
 _TEXTS_AT_A_TIME = 10_000  # for the tokenizer

@@ -12,10 +12,10 @@ from tokenizers import Tokenizer
 from m3rt.errors import InputError
 from m3rt.host.files import replacing
 
-from .constants import PASSAGES
-from .data import Corpus, read_corpus
+from ..constants import PASSAGES
+from ..recipe import Recipe
+from .corpus import Corpus, read_corpus
 from .passages import make_passages
-from .recipe import Recipe
 from .substitution import with_made_up
 from .teacher import Projection, Teacher, unit
 from .vocabulary import Vocabulary

@@ -12,11 +12,11 @@ import pytest
 from checkpoints import sentences, xlm_roberta_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from m3rt_distill.data import Corpus, read_corpus
-from m3rt_distill.passages import make_passages
-from m3rt_distill.substitution import SUBSTITUTED_SET, WORDS_SET, find_words, with_made_up
-from m3rt_distill.teacher import Projection, Teacher
-from m3rt_distill.vocabulary import Vocabulary, prune, read_tokenizer
+from m3rt_distill.data.corpus import Corpus, read_corpus
+from m3rt_distill.data.passages import make_passages
+from m3rt_distill.data.substitution import SUBSTITUTED_SET, WORDS_SET, find_words, with_made_up
+from m3rt_distill.data.teacher import Projection, Teacher
+from m3rt_distill.data.vocabulary import Vocabulary, prune, read_tokenizer
 from numpy.typing import NDArray
 
 from m3rt import M3Encoder

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .constants import PASSAGES
-from .data import PIVOT, Corpus
+from ..constants import PASSAGES
+from .corpus import PIVOT, Corpus
 from .substitution import SUBSTITUTED_SET
 
 _UNSPACED_LANGS = {"ja", "zh", "th"}  # written without spaces between sentences

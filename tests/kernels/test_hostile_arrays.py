@@ -49,10 +49,6 @@ def inverted(**arrays: Array) -> tuple[Array, Array]:
     return index.search(INDICES[:12], np.linspace(0.1, 1, 12, dtype=np.float32), 40)
 
 
-def searched(indptr: Array, indices: Array, values: Array, **options: Any) -> tuple[Array, ...]:
-    return INDEX.search_batch(indptr, indices, values, 5, **options)
-
-
 INDEX = kernels.InvertedIndex.build(**CSR)
 TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "maxsim float32": (kernels.maxsim, {"query": QUERY, "vectors": VECTORS, **RAGGED}),
@@ -80,12 +76,8 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         kernels.scatter_max,
         {"ids": INDICES, "weights": CSR["values"], "offsets": CSR["indptr"], "unused": (3, 5)},
     ),
-    "inverted float32": (inverted, INDEX.arrays()),
-    "inverted uint8": (inverted, kernels.InvertedIndex.build(**CSR, impacts="uint8").arrays()),
-    "inverted queries": (
-        searched,
-        {"indptr": CSR["indptr"][:9], "indices": INDICES[:96], "values": CSR["values"][:96], "alive": ALIVE},
-    ),
+    "inverted": (inverted, INDEX.arrays()),
+    "inverted queries": (INDEX.search, {"ids": INDICES[:12], "weights": CSR["values"][:12], "k": 5, "alive": ALIVE}),
 }  # fmt: skip
 ODD = (-(1 << 40), -129, -1, 0, 1, 2, 11, 12, 98, 99, 127, 255, 256, 299, 300, 1 << 20, (1 << 31) - 1, 1 << 40, 1e30,
        float("nan"), float("inf"))  # fmt: skip

@@ -92,36 +92,30 @@ def test_more_rows_than_a_tile_and_a_thread_hold_change_nothing() -> None:
 def plain_search(index: InvertedIndex, query: dict[int, float], alive: Array | None) -> list[tuple[int, float]]:
     """All documents with a score > 0, best first: float32 sums of the stored impacts in the order of ids."""
     sums = [np.float32(0)] * len(index)
-    columns = index.frequent.tolist() if index.impacts.dtype == np.uint8 else []
     places = {term: place for place, term in enumerate(index.terms.tolist())}
     for token, weight in sorted(query.items()):
         if token in places:
             place = places[token]
-            scale = index.scales[place] if index.impacts.dtype == np.uint8 else np.float32(1)
             for p in range(index.indptr[place], index.indptr[place + 1]):
-                sums[index.docs[p]] += np.float32(weight) * scale * np.float32(index.impacts[p])
-            for row in (columns.index(place),) if place in columns else ():
-                for doc, step in enumerate(index.columns[row]):
-                    sums[doc] += np.float32(weight) * scale * np.float32(step)
+                sums[index.docs[p]] += np.float32(weight) * index.impacts[p]
     ranking = sorted((-score, doc) for doc, score in enumerate(sums) if score > 0 and (alive is None or alive[doc]))
     return [(doc, -score) for score, doc in ranking]
 
 
 @given(rows=ROWS, query=ROWS.map(lambda rows: rows[0] if rows else {}), k=st.integers(1, 50), data=st.data())
-@pytest.mark.parametrize("impacts", ["float32", "uint8"])
 @pytest.mark.parametrize("fewest", [0, 64])
 @fuzz
 def test_search_equals_scoring_every_document(
     monkeypatch: pytest.MonkeyPatch,
-    impacts: Any,
     fewest: int,
     rows: list[dict[int, float]],
     query: dict[int, float],
     k: int,
     data: st.DataObject,
 ) -> None:
-    monkeypatch.setattr(inverted, "_FEW", fewest)  # with 0, frequent terms of so few documents are columns too
-    index = InvertedIndex.build(*csr(rows), impacts=impacts)
+    # With 0, frequent terms of so few documents have columns too.
+    monkeypatch.setattr(inverted, "_MAX_POSTINGS_WITHOUT_COLUMN", fewest)
+    index = InvertedIndex.build(*csr(rows))
     alive = data.draw(st.none() | st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)).map(np.array))
     alive = None if alive is None else alive.astype(np.bool_)
     docs, scores = index.search(*csr([query])[1:], k, alive=alive)
@@ -129,14 +123,13 @@ def test_search_equals_scoring_every_document(
     assert list(zip(docs.tolist(), scores, strict=True)) == plain_search(index, query, alive)[:k]
 
 
-@pytest.mark.parametrize("impacts", ["float32", "uint8"])
 @pytest.mark.parametrize("terms", [2, 8, 60])
-def test_bounds_lose_no_document(storey: str, impacts: Any, terms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds_lose_no_document(storey: str, terms: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if storey == "plain":
         pytest.skip("nothing is passed over without numba")
-    monkeypatch.setattr(inverted, "_SHARE", 1000)  # so few documents would be searched on one thread
+    monkeypatch.setattr(inverted, "_POSTINGS_PER_THREAD", 1000)  # so few documents would be searched on one thread
     documents, queries = zipf(70_000, 12, 0), zipf(30, terms, 1)
-    index = InvertedIndex.build(*documents, impacts=impacts)
+    index = InvertedIndex.build(*documents)
     assert len(index.frequent)
     alive = np.random.default_rng(2).random(len(index)) < 0.5
     owners = np.repeat(np.arange(len(index)), np.diff(documents[0]))
@@ -146,38 +139,12 @@ def test_bounds_lose_no_document(storey: str, impacts: Any, terms: int, monkeypa
         sums = np.zeros(len(index), np.float32)
         for token, weight in zip(queries[1][start:end], queries[2][start:end], strict=True):
             own = documents[1] == token
-            if own.any():
-                scale = np.float32(documents[2][own].max() / np.float32(255)) if impacts == "uint8" else np.float32(1)
-                scale = np.nextafter(scale, np.float32(np.inf)) if impacts == "uint8" else scale
-                stored = np.maximum(1, np.rint(documents[2][own] / scale)) if impacts == "uint8" else documents[2][own]
-                sums[owners[own]] += (weight * scale) * stored
+            sums[owners[own]] += weight * documents[2][own]
         if mask is not None:
             sums[~mask] = 0
         order = np.lexsort((np.arange(len(sums)), -sums))[:10]
         assert docs.tolist() == order.tolist()
         assert scores.tolist() == sums[order].tolist()
-
-
-def test_quantized_scores_stay_within_the_stated_bound() -> None:
-    documents, (_, ids, weights) = zipf(400, 30, 0), zipf(1, 200, 1)
-    exact, rough = (InvertedIndex.build(*documents, impacts=kind) for kind in ("float32", "uint8"))
-    expected, found = (
-        dict(zip(*map(np.ndarray.tolist, x.search(ids, weights, 400)), strict=True)) for x in (exact, rough)
-    )
-    places = np.searchsorted(exact.terms, np.intersect1d(ids, exact.terms))
-    step = float(weights[np.isin(ids, exact.terms)] @ exact.scales[places])
-    assert expected.keys() == found.keys()
-    assert max(abs(expected[doc] - found[doc]) for doc in expected) <= step
-
-
-def test_batch_row_equals_single_search() -> None:
-    index = InvertedIndex.build(*zipf(3000, 20, 0))
-    indptr, ids, weights = zipf(40, 10, 1)
-    offsets, docs, scores = index.search_batch(indptr, ids, weights, 7, threads=2)
-    for i, (start, end) in enumerate(pairwise(indptr)):
-        one = index.search(ids[start:end], weights[start:end], 7)
-        assert docs[offsets[i] : offsets[i + 1]].tolist() == one[0].tolist()
-        assert scores[offsets[i] : offsets[i + 1]].tolist() == one[1].tolist()
 
 
 def test_many_threads_find_what_one_finds() -> None:
@@ -272,11 +239,9 @@ def test_weights_whose_sums_could_overflow_are_refused() -> None:
         InvertedIndex.build(*GOOD).search(np.array([1], np.int32), np.array([3e38], np.float32), 1)
 
 
-def test_negative_documents_and_unknown_impacts_are_refused() -> None:
+def test_negative_documents_are_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         InvertedIndex.build(*spoilt(values=-1))
-    with pytest.raises(ValueError, match="'float16'"):
-        InvertedIndex.build(*GOOD, impacts="float16")  # type: ignore[arg-type]
 
 
 def test_arrays_that_do_not_belong_together_are_refused() -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .recipe import PerView
-from .student import HeadOutputs
+from ..recipe import PerView
+from ..student.model import HeadOutputs
 
 _MASKED_LOGIT = -1e4  # a text beside itself gets it: low enough for a chance of 0, and 0 * -inf would be NaN
 

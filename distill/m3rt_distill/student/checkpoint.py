@@ -16,7 +16,7 @@ from m3rt_export.tensors.reader import open_tensors
 from m3rt.errors import CheckpointError
 from m3rt.host.files import replacing_folder
 
-from .student import FIRST_POSITION, Shape, Student
+from .model import FIRST_POSITION, Shape, Student
 
 WEIGHTS, TOKENIZER = "pytorch_model.bin", "tokenizer.json"
 _SPECIAL_TOKENS = {

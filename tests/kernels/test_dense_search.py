@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from m3rt_kernels import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8, rrf, top_k, weighted_fusion
+from m3rt_kernels import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8, rrf, top_k
 from m3rt_kernels.compiler import jit
 from m3rt_kernels.quantize import pack_bits, quantize_int8
 
@@ -181,22 +181,6 @@ def test_rrf_equals_its_loop(rankings: list[list[int]], k: int) -> None:
     check_fused(ids, scores, expected)
 
 
-@given(rankings=RANKINGS, seed=SEEDS)
-@pytest.mark.parametrize("normalize", ["none", "min-max"])
-@fuzz
-def test_weighted_fusion_equals_its_loop(normalize: str, rankings: list[list[int]], seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    pairs = [(np.array(ids, np.int64), draw.normal(size=len(ids)).astype(np.float32)) for ids in rankings]
-    expected: dict[int, float] = {}
-    for weight, (ids, scores) in enumerate(pairs, 1):
-        low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0, 0)
-        for doc, score in zip(ids.tolist(), scores.astype(float), strict=True):
-            share = score if normalize == "none" else (score - low) / (high - low) if high > low else 1
-            expected[doc] = expected.get(doc, 0) + weight * share
-    found = weighted_fusion(pairs, range(1, len(pairs) + 1), normalize=normalize)
-    check_fused(*found, expected)
-
-
 def check_fused(ids: Array, scores: Array, expected: dict[int, float]) -> None:
     assert (ids.dtype, scores.dtype) == (np.int64, np.float64)
     assert sorted(ids.tolist()) == sorted(expected)
@@ -214,9 +198,6 @@ ONE = np.array([1, 2])
     (lambda: rrf([ONE], weights=[1, 2]), "expected 1 finite numbers >= 0"),
     (lambda: rrf([ONE], weights=[-1]), ">= 0"),
     (lambda: rrf([np.array([1.5])]), "ranking 0 is float64"),
-    (lambda: weighted_fusion([(ONE, np.zeros(3))]), r"\(2,\) with \(3,\) scores"),
-    (lambda: weighted_fusion([(ONE, np.array([0, np.nan]))]), "ranking 0 hold NaN"),
-    (lambda: weighted_fusion([], normalize="softmax"), "expected one of none, min-max"),
 ])  # fmt: skip
 def test_rankings_that_do_not_fit_are_refused(call: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):

@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from m3rt.errors import InputError
 
+from ..constants import BAG
+from ..data.lessons import Lessons
+from ..recipe import Recipe
+from ..student.model import SPECIAL, is_lexical
 from .batches import SearchBatches, TeacherBatches
-from .constants import BAG
-from .lessons import Lessons
 from .losses import info_nce
-from .recipe import Recipe
-from .student import SPECIAL, is_lexical
 
 _MASKED_LOGIT = -100.0  # special tokens get it, so that their share of the mean is 0
 

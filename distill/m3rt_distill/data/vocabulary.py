@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from m3rt.errors import CheckpointError, InputError
 
-from .constants import VOCABULARY
+from ..constants import VOCABULARY
 
 TOKENIZER = "tokenizer.json"
 _SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]  # ids 0 to 3 of XLM-R

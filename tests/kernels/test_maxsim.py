@@ -133,6 +133,16 @@ def test_float32_takes_any_dim(dim: int, nq: int, seed: int) -> None:
     np.testing.assert_allclose(maxsim(query, vectors, offsets), slow_maxsim(query, vectors, offsets), atol=1e-6)
 
 
+@pytest.mark.parametrize("lengths", [
+    [1000] * 140, [65_536, 65_536, 1], [65_535, 1, 1], [1, 70_000, 0, 2, 70_000], [0, 140_000, 0],
+], ids=str)  # fmt: skip
+def test_more_vectors_than_fit_in_a_block_change_nothing(lengths: list[int]) -> None:
+    offsets = offsets_of(lengths)
+    query, vectors = unit_rows(0, 3, 2), unit_rows(1, int(offsets[-1]), 2)
+    best = [(query @ vectors[a:b].T).max(axis=1).mean() if b > a else 0 for a, b in pairwise(offsets)]
+    np.testing.assert_allclose(maxsim(query, vectors, offsets), best, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_best_match_below_zero_stays_below_zero(kind: str) -> None:
     query, rows = np.ones((2, 8), np.float32), stored(kind, -np.ones((17, 8), np.float32))
@@ -216,6 +226,8 @@ def test_signs_then_int8_find_what_float32_finds() -> None:
     ({"query": np.full((2, 8), np.inf, np.float32)}, "query holds NaN or infinity"),
     ({"query": np.zeros((2, 9), np.float32), "vectors": np.zeros((4, 9), np.float16)}, "9 dimensions, expected a mult"),
     ({"offsets": np.array([0, 5])}, "offsets must rise from 0 to 4"),
+    ({"offsets": np.array([0, 3])}, "offsets must rise from 0 to 4"),
+    ({"offsets": np.array([], np.int64)}, "offsets must rise from 0 to 4"),
     ({"offsets": np.array([1, 4])}, "offsets must rise from 0 to 4"),
     ({"offsets": np.array([0, 3, 2, 4])}, "offsets must rise from 0 to 4"),
     ({"offsets": np.array([0, -3, 4])}, "offsets must rise from 0 to 4"),

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from .constants import ALIGNMENT
-from .lessons import Lessons
+from ..constants import ALIGNMENT
+from ..data.lessons import Lessons
 
 
 def align_languages(rows: Tensor, rarity: NDArray[np.float32], lessons: Lessons, pivot: int) -> Tensor:

@@ -13,7 +13,7 @@
     END      2 for </s>, 0 for all others                      student_table  first layer's keys and values
     SHARE    0; in the states, how much a repeated sense       first layer    first layer's feed-forward map,
              counts                                                           last layer's keys
-    PLACE    0; the position's row holds the log of its        start.py       last layer's keys
+    PLACE    0; the position's row holds the log of its        layers.py      last layer's keys
              weight
     RARITY   the log of its rarity, in 15 values               student_table  last layer's keys, sparse head
     FINE     the rest of that log, in 15 smaller values        student_table  last layer's keys, sparse head
@@ -38,8 +38,8 @@ from torch.nn import functional
 
 from m3rt.errors import InputError
 
-from .constants import TABLE
-from .student import SPECIAL
+from ..constants import TABLE
+from ..student.model import SPECIAL
 
 SCALAR_CHANNELS = 6  # after words and signs; each has a meaning alone
 EVERY, END, SHARE, PLACE, RARITY, FINE = range(-SCALAR_CHANNELS, 0)  # counted from the end

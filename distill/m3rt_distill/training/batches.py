@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .constants import BATCHES
-from .lessons import Lessons
-from .student import PAD
+from ..constants import BATCHES
+from ..data.lessons import Lessons
+from ..student.model import PAD
 
 
 class TeacherBatch(NamedTuple):

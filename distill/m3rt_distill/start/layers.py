@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from m3rt.errors import InputError
 
+from ..constants import FORMULAS, START
+from ..student.formulas import place_weights
+from ..student.model import FIRST_POSITION, SPECIAL, Shape, Student
 from .channels import END, EVERY, FINE, PLACE, RARITY, SHARE, StudentTable
-from .constants import FORMULAS, START
-from .formulas import place_weights
-from .student import FIRST_POSITION, SPECIAL, Shape, Student
 
 
 def initialise(shape: Shape, table: StudentTable, seed: int = 0) -> Student:

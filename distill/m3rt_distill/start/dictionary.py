@@ -1,4 +1,4 @@
-"""Which pieces translate which: IBM model 1 both ways (Brown et al., 1993) over the lessons' translations."""
+"""Links between pieces that translate each other: IBM model 1 both ways (Brown et al., 1993) over the lessons."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from .constants import DICTIONARY
-from .lessons import Lessons
-from .student import SPECIAL
+from ..constants import DICTIONARY
+from ..data.lessons import Lessons
+from ..student.model import SPECIAL
 
 _FIRST_PIECE = len(SPECIAL)
 

@@ -40,7 +40,7 @@ class Shape:
 
 
 class HeadOutputs(NamedTuple):
-    """What the three heads compute for a batch of texts.
+    """The results of the three heads for a batch of texts.
 
     dense: (b, h) unit length. ids: (b, s) int64. lexical: (b, s) lexical weights >= 0, 0 at special tokens.
     colbert: (b, s - 1, d) unit length, 0 at padding.
