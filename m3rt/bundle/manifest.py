@@ -29,6 +29,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 EngineName = Literal["onnxruntime", "openvino"]
 # Where a session is: an engine's name, and where the same graph needs other options.
 Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]
+WITHOUT_VNNI: Target = "onnxruntime_x86_without_vnni"  # in bundles whose int8 weights may saturate there
 Optimization = Literal["disabled", "basic", "extended", "all"]  # onnxruntime's levels
 
 

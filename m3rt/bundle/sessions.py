@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..host.cpu import has_vnni
-from .manifest import EngineName, Precision, Session, Target
+from .manifest import WITHOUT_VNNI, EngineName, Manifest, Precision, Session, Target
 
 # On a CPU the fused operators are slower than their parts (benchmarks/LOG.md).
 _SLOWER_FUSIONS = ("SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion")
@@ -21,14 +21,11 @@ _TABLE: dict[tuple[Target, Precision], Session] = {
     ("onnxruntime", "int8"): Session("1.30", "basic", _SLOWER_FUSIONS, {}),
     # Optimized, the session would hold every weight again as float32.
     ("onnxruntime", "fp16"): Session("1.30", "disabled", _SLOWER_FUSIONS, {"session.disable_prepacking": "1"}),
-    # Without VNNI, u8 x s8 products saturate in 16 bits. The exact path turns the weights to u8, an extended pass.
-    ("onnxruntime_x86_without_vnni", "int8"): Session(
-        "1.30", "extended", _SLOWER_FUSIONS, {"session.x64quantprecision": "1"}
-    ),
     ("openvino", "fp32"): Session("2026.4", "all", (), {"INFERENCE_PRECISION_HINT": "f32"}),
-    # For processors with VNNI: without, its int8 saturates and nothing helps.
     ("openvino", "int8"): Session("2026.4", "all", (), {"INFERENCE_PRECISION_HINT": "f32"}),
 }
+# For weights of older exports, whose products saturate in 16 bits without VNNI: an extended pass turns them to u8.
+_EXACT = Session("1.30", "extended", _SLOWER_FUSIONS, {"session.x64quantprecision": "1"})
 
 
 def sessions(engines: Iterable[EngineName], precision: Precision) -> dict[Target, Session]:
@@ -37,7 +34,15 @@ def sessions(engines: Iterable[EngineName], precision: Precision) -> dict[Target
     return {target: s for (target, kept), s in _TABLE.items() if kept == precision and target.startswith(names)}
 
 
-def onnxruntime_session(precision: Precision) -> Session:
-    """How onnxruntime opens a graph on this machine's CPU."""
-    exact = ("onnxruntime_x86_without_vnni", precision)
-    return _TABLE[exact if not has_vnni() and exact in _TABLE else ("onnxruntime", precision)]
+def onnxruntime_session(manifest: Manifest) -> Session:
+    """How onnxruntime opens the graph of a bundle on this machine's CPU."""
+    return _EXACT if saturates(manifest) else _TABLE["onnxruntime", manifest.precision]
+
+
+def saturates(manifest: Manifest) -> bool:
+    """Whether int8 products of a bundle's weights may saturate here: older exports did not bound them.
+
+    Their manifests name a session for CPUs without VNNI, or no session at all.
+    """
+    old = not manifest.sessions or WITHOUT_VNNI in manifest.sessions
+    return manifest.precision == "int8" and old and not has_vnni()

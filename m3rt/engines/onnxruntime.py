@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..bundle.heads import Heads
-from ..bundle.manifest import Precision
+from ..bundle.manifest import Manifest
 from ..bundle.sessions import onnxruntime_session
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..host.extras import install
@@ -82,7 +82,7 @@ def open_session(
 ) -> OnnxRuntimeEngine:
     """Open a session on exactly `device`, however slow. Raises BundleError or DeviceMissing."""
     ort = _onnxruntime()
-    options = _session_options(ort, threads, device, bundle.manifest.precision)
+    options = _session_options(ort, threads, device, bundle.manifest)
     graph = bundle.graph("onnxruntime")
     if saved_session is not None:
         graph = saved_session / SESSION_FILES[0]
@@ -92,7 +92,7 @@ def open_session(
             str(graph),
             options,
             providers=[_PROVIDERS[device]],
-            disabled_optimizers=_disabled(device, bundle.manifest.precision),
+            disabled_optimizers=_disabled(device, bundle.manifest),
         )
     except Exception as error:
         raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
@@ -109,7 +109,7 @@ def save_session(bundle: Bundle, directory: Path) -> None:
     """Write a CPU session, optimized and packed, into `directory`. Raises BundleError."""
     ort = _onnxruntime()
     model, weights = SESSION_FILES
-    options = _session_options(ort, 1, "cpu", bundle.manifest.precision)
+    options = _session_options(ort, 1, "cpu", bundle.manifest)
     options.optimized_model_filepath = str(directory / model)
     for name, value in (
         ("optimized_model_external_initializers_file_name", weights),
@@ -120,7 +120,7 @@ def save_session(bundle: Bundle, directory: Path) -> None:
     graph = str(bundle.graph("onnxruntime"))
     try:
         # Dropped at once: only what a process of its own loads from the files is worth trusting.
-        disabled = _disabled("cpu", bundle.manifest.precision)
+        disabled = _disabled("cpu", bundle.manifest)
         ort.InferenceSession(graph, options, providers=[_PROVIDERS["cpu"]], disabled_optimizers=disabled)
     except Exception as error:
         raise BundleError(f"{graph} cannot be saved: {_line(error)}") from None
@@ -147,7 +147,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _session_options(ort: Any, threads: int | None, device: str, precision: Precision) -> Any:
+def _session_options(ort: Any, threads: int | None, device: str, manifest: Manifest) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
@@ -156,16 +156,16 @@ def _session_options(ort: Any, threads: int | None, device: str, precision: Prec
     # Threads spin between the operators of a pass, which is fast, and sleep when it ends, which is polite.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if device == "cpu":
-        session = onnxruntime_session(precision)
+        session = onnxruntime_session(manifest)
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[session.optimization])
         for name, value in session.config.items():
             options.add_session_config_entry(name, value)
-        options.enable_cpu_mem_arena = precision != "fp16"
+        options.enable_cpu_mem_arena = manifest.precision != "fp16"
     return options
 
 
-def _disabled(device: str, precision: Precision) -> list[str]:
-    return list(onnxruntime_session(precision).disabled_optimizers) if device == "cpu" else []
+def _disabled(device: str, manifest: Manifest) -> list[str]:
+    return list(onnxruntime_session(manifest).disabled_optimizers) if device == "cpu" else []
 
 
 def _choose(device: str, bundle: Bundle, available: list[str]) -> str:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..bundle.heads import Heads
+from ..bundle.sessions import saturates
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
-from ..host.cpu import has_bf16, has_vnni
+from ..host.cpu import has_bf16
 from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
@@ -69,8 +70,11 @@ def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Pat
     """
     if device == "cuda":
         raise DeviceMissing("openvino runs on CPUs only; use engine='onnxruntime' for cuda")
-    if bundle.manifest.precision == "int8" and not has_vnni():
-        raise DeviceMissing("this CPU has no VNNI, where openvino's int8 saturates; use engine='onnxruntime'")
+    if saturates(bundle.manifest):
+        raise DeviceMissing(
+            f"this CPU has no VNNI, where openvino saturates on int8 weights of older exports; export {bundle.path} "
+            "again, or use engine='onnxruntime'"
+        )
     return open_session(bundle, "cpu", threads, saved_session)
 
 

@@ -13,7 +13,6 @@ from m3rt_export import export
 from safetensors.numpy import load_file, save_file
 
 from m3rt import M3Encoder
-from m3rt.host.cpu import has_vnni
 
 TEXTS = [*sentences()[::6], "", "word " * 60]
 LAYER = "encoder.layer.{}."
@@ -59,8 +58,6 @@ def test_a_layer_without_its_empty_parts_computes_the_same(
 ) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino")
-        if precision == "int8" and not has_vnni():
-            pytest.skip("openvino's int8 needs VNNI")
     source = sparse_checkpoint(tmp_path / "checkpoint", **parts)
     bundle = export(source, tmp_path / "bundle", precision=precision)
     model = M3Encoder(bundle.path, engine=engine, threads=1)

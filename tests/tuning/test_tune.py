@@ -23,7 +23,6 @@ from m3rt.engines import load_engine, onnxruntime, openvino, saved
 from m3rt.engines import profile as profiles
 from m3rt.engines.profile import Choice, Profile, Setting
 from m3rt.host import cpu, machine
-from m3rt.host.cpu import has_vnni
 from m3rt.host.files import record
 from m3rt.tuning import tuner
 from m3rt.tuning.tuner import Trial, pick, pick_budget, thread_counts
@@ -31,7 +30,6 @@ from m3rt.tuning.tuner import Trial, pick, pick_budget, thread_counts
 NAME = "onnxruntime"
 PROFILE = Profile(NAME, {NAME: Setting(1, 77), "openvino": Setting(1, None)}, ({"engine": NAME, "query_ms": 1.5},))
 Captured = pytest.CaptureFixture[str]
-needs_vnni = pytest.mark.skipif(not has_vnni(), reason="int8 without VNNI is not saved")
 
 
 @pytest.fixture(autouse=True)
@@ -285,8 +283,6 @@ def kept(request: pytest.FixtureRequest) -> tuple[Bundle, Choice]:
     """A bundle with a profile and a saved session."""
     engine, name = request.param
     bundle = open_bundle(request.getfixturevalue(name))
-    if bundle.manifest.precision == "int8" and not has_vnni():
-        pytest.skip("int8 without VNNI is not saved")
     profiles.make_folder(bundle)
     files = saved.save(bundle, engine, profiles.session_folder(bundle, engine), 1)
     profiles.save(bundle, Profile(engine, {engine: Setting(1, None, files)}, ()))
@@ -366,7 +362,6 @@ def test_a_session_that_does_not_load_is_ignored(kept: tuple[Bundle, Choice], re
     assert M3Encoder.with_engine(bundle, engine).encode("x").dense_vecs.shape == (1, 32)
 
 
-@needs_vnni
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_compiled_model_is_used_for_its_own_threads_and_place_only(
     bundle_int8: Path, tmp_path: Path, threads: int

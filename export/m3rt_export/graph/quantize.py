@@ -1,4 +1,9 @@
-"""int8 weights: symmetric rounding by column or row, and SmoothQuant's channel factors."""
+"""int8 weights: symmetric rounding by column or row, and SmoothQuant's channel factors.
+
+x86 CPUs without VNNI multiply u8 activations with s8 weights by vpmaddubsw, which adds the products of two neighbours
+in 16 bits and saturates (MLAS and oneDNN pack neighbours 2i and 2i + 1 of a column together). So the scale of a column
+keeps every such pair within 128: 255 * 128 < 2**15, and the same weights give the same products on every CPU.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_ALPHA = 0.5  # SmoothQuant's exponent: the share of the range that moves into the weights; .4 to .6 measured alike
+_ALPHA = 0.6  # SmoothQuant's exponent: the share of the range that moves into the weights (benchmarks/LOG.md)
+_PAIR_LIMIT = 128  # the largest |a| + |b| of two neighbours in a column
 _ROWS_AT_A_TIME = 8192  # quantize_rows converts no more at once, so that its float copies stay small
 
 
 def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """weight (n, k) as fresh (k, n) int8 and scales (n,): weight.T is about int8 * scales."""
-    scales = _scales(weight)
+    """weight (n, k) as fresh (k, n) int8 and scales (n,): weight.T is about int8 * scales.
+
+    Neighbours 2i and 2i + 1 of a column add to at most 128 in magnitude.
+    """
+    scales = np.maximum(_scales(weight), _pair_sums(weight).max(axis=1) / np.float32(_PAIR_LIMIT))
     return np.ascontiguousarray(_rounded(weight, scales).T), scales
 
 
@@ -44,6 +53,13 @@ def _scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     # A row of zeros gets scale 1, because values are divided by their scale.
     largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+
+
+def _pair_sums(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """|a| + |b| of the neighbours 2i and 2i + 1 in each row; a last one without neighbour stands alone."""
+    sums = np.abs(rows[:, 0::2])
+    sums[:, : rows.shape[1] // 2] += np.abs(rows[:, 1::2])
+    return sums
 
 
 def _rounded(rows: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.int8]:

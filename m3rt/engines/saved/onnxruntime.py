@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from ...bundle import Bundle
-from ...host.cpu import has_vnni
+from ...bundle.sessions import saturates
 from ..onnxruntime import SESSION_FILES, open_session, save_session
 
 __all__ = ["GROWTH", "open_session", "supported", "write"]
@@ -21,9 +21,8 @@ _PACKED = re.compile(rb"\+\d+\|(\d+);\d+;")  # in the graph: operator+hash|offse
 
 
 def supported(bundle: Bundle) -> bool:
-    """The exact int8 path of old CPUs cannot be saved."""
-    precision = bundle.manifest.precision
-    return precision == "fp32" or (precision == "int8" and has_vnni())
+    """A session that turns the weights of an older export to u8 cannot be saved."""
+    return bundle.manifest.precision != "fp16" and not saturates(bundle.manifest)
 
 
 def write(bundle: Bundle, directory: Path, threads: int) -> bool:
