@@ -1,4 +1,4 @@
-"""Evaluation: data sets read with their flaws told, exact rankings, measures and intervals held to plain loops."""
+"""Evaluation: data sets are read and their flaws reported; rankings, measures and intervals are held to plain loops."""
 
 import json
 import math
@@ -70,7 +70,7 @@ def test_beir_and_plain_layouts_read_alike(tmp_path: Path) -> None:
     assert read_dataset(beir, split="dev").relevant == ({1: 1},)
 
 
-def test_flaws_are_told_a_line_each_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_flaws_are_reported_a_line_each_and_the_rest_is_kept(tmp_path: Path) -> None:
     corpus = [*CORPUS, {"_id": "a", "text": "again"}, {"_id": "void", "text": " "}]
     queries = [*QUERIES, {"_id": "lost", "text": "?"}, {"_id": "none", "text": "?"}]
     write(tmp_path, corpus, queries, "q\ta\t1\nq\tnowhere\t1\nnobody\ta\t1\nlost\tgone\t1\nr\tvoid\t1\n")
@@ -271,7 +271,7 @@ def close(found: Sequence[int], expected: Sequence[int], scores: Mapping[str, li
 
 @pytest.mark.parametrize("block", [1, 1 << 24])
 def test_every_mode_ranks_as_plain_loops_do(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views_module, "_BLOCK", block)  # queries one at a time, and all together
+    monkeypatch.setattr(views_module, "_SCORES_AT_A_TIME", block)  # queries one at a time, and all together
     docs, queries = documents(60, seed=1), documents(9, seed=2)
     views = Views(embeddings(queries), embeddings(docs))
     pools = [np.random.default_rng(i).random(60) < 0.7 for i in range(9)]
@@ -307,7 +307,7 @@ def test_where_all_is_too_much_colbert_scores_the_best_of_the_others(
     labelled: Task, fp32: M3Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = list(embed(fp32, labelled, lambda texts, tokens: None).each())
-    for name, value in (("_LARGEST", 0), ("CANDIDATES", 7), ("_PART", 4)):
+    for name, value in (("_MAX_COLBERT_BYTES", 0), ("CANDIDATES", 7), ("_TEXTS_AT_A_TIME", 4)):
         monkeypatch.setattr(views_module, name, value)
     part = embed(fp32, labelled, lambda texts, tokens: None)
     assert part.corpus.multi is None
@@ -422,7 +422,7 @@ def test_judgements_read_alike_in_every_form(form: str, tmp_path: Path) -> None:
 )
 def test_a_grade_that_is_no_whole_number_in_bounds_is_refused(grade: str, tmp_path: Path) -> None:
     write(tmp_path, CORPUS, QUERIES, f"r\tb\t1\nq\ta\t{grade}\n")
-    with pytest.raises(InputError, match=r"line 2: .*the grade a whole number up to 1,000,000; mend it$") as error:
+    with pytest.raises(InputError, match=r"line 2: .*whole number up to 1,000,000; correct the line$") as error:
         read_dataset(tmp_path)
     assert len(str(error.value)) < 400
 
@@ -432,7 +432,7 @@ def test_the_highest_grade_is_measured(tmp_path: Path) -> None:
     assert measure(data.relevant, [np.array([0, 1])])["nDCG@10"].tolist() == [1.0]
 
 
-def test_contradicting_judgements_are_told_and_the_last_counts(tmp_path: Path) -> None:
+def test_contradicting_judgements_are_reported_and_the_last_counts(tmp_path: Path) -> None:
     notes: list[str] = []
     data = read_dataset(
         write(tmp_path, CORPUS, QUERIES, "q\ta\t2\nq\ta\t1\nr\ta\t1\nr\ta\t0\nr\tb\t1\n"), note=notes.append

@@ -114,7 +114,7 @@ def test_built_in_sentences_are_many_distinct_and_not_what_int8_is_calibrated_wi
     assert len({*texts}) == len(texts) == 300
     assert not {*texts} & {*calibration_texts(), *GOLDEN_TEXTS}
     assert comparable([*texts, *texts, "", " "]) == texts
-    assert len(comparable(texts, most=7)) == 7
+    assert len(comparable(texts, limit=7)) == 7
 
 
 def gate_of(change: Difference, **values: float) -> Gate:
@@ -226,12 +226,12 @@ def test_a_manifest_that_cannot_be_written_is_as_it_was(int8: Path, bundle_fp32:
 def test_export_can_verify_and_leaves_only_the_bundle(checkpoint: Path, tmp_path: Path, capsys: Captured) -> None:
     out = tmp_path / "bundles" / "int8"
     status = main(["export", str(checkpoint), str(out), "--verify", "--engine", "onnxruntime"])
-    printed, told = capsys.readouterr()
+    printed, progress = capsys.readouterr()
     assert printed == f"{out}\n"
     assert os.listdir(out.parent) == ["int8"]
     kept = (open_bundle(out).manifest.fidelity or {})["onnxruntime"]
     assert kept["texts"] == 300
     assert status == (0 if kept["passed"] else 1)
-    assert "m3rt:   cosine_mean" in told
+    assert "m3rt:   cosine_mean" in progress
     assert main(["export", str(checkpoint), str(tmp_path / "b"), "--verify", "--precision", "fp32"]) == 2
     assert "compares with fp32, which this export is" in capsys.readouterr().err
