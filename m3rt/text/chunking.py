@@ -93,7 +93,7 @@ def _pieces(text: str) -> Iterator[Span]:
 
 
 def _parts(text: str, start: int, end: int, n: int) -> list[Span]:
-    """Cut into about n parts, at least 2 of 2 characters or more, if possible between characters as readers see them."""
+    """Cut into about n parts, at least 2 of 2 characters or more, between characters as readers see them if it can."""
     cuts = [cut for cut in range(start + 1, end) if not joins(text, cut)] or list(range(start + 1, end))
     chosen = cuts[len(cuts) // n :: max(1, len(cuts) // n)] if n > 2 else cuts[len(cuts) // 2 :][:1]
     return list(pairwise([start, *chosen, end]))

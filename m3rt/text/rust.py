@@ -1,4 +1,4 @@
-"""Errors of Hugging Face's tokenizers, a Rust library: bare Exceptions, and panics that `except Exception` does not catch."""
+"""Errors of Hugging Face's tokenizers (Rust): bare Exceptions, and panics that `except Exception` does not catch."""
 
 from __future__ import annotations
 
