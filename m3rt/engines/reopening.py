@@ -27,7 +27,7 @@ class Reopening:
         forks.tell(self)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
-        """Run one forward pass. The first call in a forked child loads the bundle again, and may raise load()'s errors."""
+        """Run one forward pass. A forked child's first call loads the bundle again and may raise load()'s errors."""
         engine = self._engine or self._opened()
         with forks.native():
             return engine.run(input_ids, attention_mask, heads)

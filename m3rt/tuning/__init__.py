@@ -1,1 +1,1 @@
-"""How fast a bundle runs here, and which settings run fastest; engines/profile.py keeps what was measured."""
+"""Measures how fast a bundle runs here (speed.py) and chooses settings (tuner.py), which engines/profile.py keeps."""
