@@ -29,13 +29,13 @@ class Collector:
 
     def add(self, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
         """Copy the outputs for texts `rows`. Raises EngineError when one is not finite."""
-        kept = mask.astype(np.bool_)
+        real = mask.astype(np.bool_)
         if out.dense is not None:
-            _check_finite("dense", out.dense[:, None], kept[:, :1], rows)
+            _check_finite("dense", out.dense[:, None], real[:, :1], rows)
         if out.token_weights is not None:
-            _check_finite("sparse", out.token_weights[..., None], kept, rows)
+            _check_finite("sparse", out.token_weights[..., None], real, rows)
         if out.colbert is not None:
-            _check_finite("colbert", out.colbert, kept[:, 1:], rows)
+            _check_finite("colbert", out.colbert, real[:, 1:], rows)
         if self._dense is not None and out.dense is not None:
             self._dense[rows] = out.dense
         if self._weights is not None and out.token_weights is not None:
@@ -69,12 +69,12 @@ def truncated_to(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.fl
     return np.ascontiguousarray(cut / norms, np.float32)
 
 
-def _check_finite(name: str, array: NDArray[np.float32], kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
-    """Raise EngineError when an output (b, t, dim) of texts `rows` is not finite where `kept` (b, t)."""
+def _check_finite(name: str, array: NDArray[np.float32], real: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
+    """Raise EngineError when an output (b, t, dim) of texts `rows` is not finite at a `real` (b, t) token."""
     finite = np.isfinite(array)
     if finite.all():
         return
-    bad = rows[(~finite.all(axis=2) & kept).any(axis=1)]
+    bad = rows[(~finite.all(axis=2) & real).any(axis=1)]
     if len(bad):  # an engine may fill padding with anything
         raise EngineError(f"the {name} output is not finite for text {_some(bad)}; nothing returned")
 

@@ -25,11 +25,11 @@ from .tokenizer import CompatTokenizer
 TextOrTexts = str | Iterable[str]
 
 # Keywords that FlagEmbedding's methods take without naming them in their signatures.
-_OF_MODEL = (
+_MODEL_KEYWORDS = (
     "convert_to_numpy", "device", "passage_instruction_for_retrieval", "passage_instruction_format", "threads",
 )  # fmt: skip
-_OF_ENCODE = ("convert_to_numpy", "instruction", "instruction_format")
-_WORKERS = ("_encode_multi_process_worker", "_compute_score_multi_process_worker")
+_ENCODE_KEYWORDS = ("convert_to_numpy", "instruction", "instruction_format")
+_WORKER_NAMES = ("_encode_multi_process_worker", "_compute_score_multi_process_worker")
 
 
 class BGEM3FlagModel:
@@ -66,7 +66,7 @@ class BGEM3FlagModel:
         truncate_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
-        check_keywords(BGEM3FlagModel, kwargs, _OF_MODEL)
+        check_keywords(BGEM3FlagModel, kwargs, _MODEL_KEYWORDS)
         if not flag("normalize_embeddings", normalize_embeddings):
             raise InputError("normalize_embeddings is False, but a bundle's dense vectors are always normalised")
         device = device_of(devices, kwargs.get("device"))
@@ -106,7 +106,7 @@ class BGEM3FlagModel:
 
         kwargs: instruction, put before each text by instruction_format; convert_to_numpy, without effect.
         """
-        check_keywords(self.encode, kwargs, _OF_ENCODE)
+        check_keywords(self.encode, kwargs, _ENCODE_KEYWORDS)
         if (instruction := kwargs.get("instruction")) is not None:
             form = kwargs.get("instruction_format")
             sentences = instructed_texts(sentences, instruction, "{}{}" if form is None else form)
@@ -241,7 +241,7 @@ class BGEM3FlagModel:
 
         Raises InputError for any other function than FlagEmbedding's, since nothing would run it.
         """
-        if process_target_func is not None and getattr(process_target_func, "__name__", "") not in _WORKERS:
+        if process_target_func is not None and getattr(process_target_func, "__name__", "") not in _WORKER_NAMES:
             raise InputError(
                 f"process_target_func is {shown(process_target_func)}, which m3rt has no processes to run; encode() "
                 "uses all CPUs by itself"

@@ -45,7 +45,7 @@ class CompatTokenizer:
         padding: bool = False,
         add_special_tokens: bool = True,
     ) -> dict[str, Any]:
-        """Return input_ids and attention_mask: a list each for one str, lists of lists for several. Raises InputError."""
+        """Return input_ids and attention_mask: lists for one str, lists of lists for several. Raises InputError."""
         texts = [text] if isinstance(text, str) else listed("text", text, "a str or a list of str")
         check_texts(texts)
         limit = whole_number("max_length", self.model_max_length if max_length is None else max_length, 3, 1 << 20)

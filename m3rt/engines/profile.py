@@ -65,7 +65,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How to load an engine: the caller's arguments, completed from the profile."""
+    """The arguments that load an engine: the caller's, completed from the profile."""
 
     engine: str = "auto"
     device: str = "auto"
@@ -216,9 +216,9 @@ def check_saved(bundle: Bundle, progress: Callable[[int], object] = lambda n: No
     return len(files)
 
 
-def _differences(kept: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def _differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Say `name was X, is Y` for each condition that has changed."""
-    old, new = ({**c, **c["versions"], "versions": None} for c in (kept, here))
+    old, new = ({**c, **c["versions"], "versions": None} for c in (stored, current))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [f"{name} was {old.get(name)!s:.80}, is {new.get(name)!s:.80}" for name in names]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SAMPLES = 10_000
-_LEVEL = 0.95
+_LEVEL = 0.95  # of the interval
 _QUERIES_AT_A_TIME = 1 << 22  # drawn in one array
 
 

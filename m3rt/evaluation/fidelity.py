@@ -16,8 +16,8 @@ from ..errors import InputError
 
 NEIGHBOURS = 10
 TERMS = 10
-_QUERIES = 50  # texts that are scored with all texts
-_CHARACTERS = 1000  # kept of a text of a data set
+_MAXSIM_QUERIES = 50  # texts that are scored with all texts
+_MAX_CHARACTERS = 1000  # kept of a text of a data set
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +97,14 @@ def _heaviest(rows: SparseVectors, i: int) -> set[int]:
 
 
 def _scores(multi: MultiVectors) -> NDArray[np.float32]:
-    queries = [multi.row(i) for i in range(0, len(multi), max(1, len(multi) // _QUERIES))]
+    queries = [multi.row(i) for i in range(0, len(multi), max(1, len(multi) // _MAXSIM_QUERIES))]
     offsets = np.cumsum([0, *map(len, queries)], dtype=np.int64)
     return maxsim(np.concatenate(queries), multi.vectors, multi.offsets, query_offsets=offsets)
 
 
 def comparable(texts: Sequence[str], limit: int = 500) -> list[str]:
     """Cut distinct texts that are not empty to 1000 characters; draw `limit` with a fixed seed where there are more."""
-    distinct = list(dict.fromkeys(text[:_CHARACTERS] for text in texts if text.strip()))
+    distinct = list(dict.fromkeys(text[:_MAX_CHARACTERS] for text in texts if text.strip()))
     if len(distinct) <= limit:
         return distinct
     return [distinct[i] for i in sorted(np.random.default_rng(0).choice(len(distinct), limit, replace=False).tolist())]

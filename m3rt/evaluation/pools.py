@@ -96,15 +96,15 @@ def _crossed(data: Dataset, note: Warn) -> Dataset:
         grades = dict.fromkeys(members.get(group, []), 1) if group else judged
         # Where the group has no document in another language, the judgements count.
         relevant.append(abroad(grades, lang) or abroad(judged, lang))
-    kept = [i for i, grades in enumerate(relevant) if grades]
-    if not kept:
+    places = [i for i, grades in enumerate(relevant) if grades]
+    if not places:
         raise InputError(
             f"{data.name}: no query has a relevant document in another language; "
             "leave --cross-lingual or --language-pairs out"
         )
     if dropped := [data.queries.ids[i] for i, grades in enumerate(relevant) if not grades]:
         note(f"{data.name}: {count(dropped, 'query')} without a relevant document in another language; left out")
-    return Dataset(data.name, data.corpus, data.queries, tuple(relevant)).take(kept)
+    return Dataset(data.name, data.corpus, data.queries, tuple(relevant)).take(places)
 
 
 def _paired(data: Dataset) -> Dataset:

@@ -63,10 +63,10 @@ def embed(encoder: M3Encoder, task: Task, progress: Progress) -> Views:
     """Embed a task's queries and documents with every head of the model."""
     heads = encoder.manifest.heads
     queries = encoder.encode_queries(task.data.queries.texts, **heads.keywords(), show_progress=progress)
-    kept = replace(heads, colbert=heads.colbert and _affordable(encoder, queries, task.data.corpus.texts))
-    corpus = encoder.encode_corpus(task.data.corpus.texts, **kept.keywords(), show_progress=progress)
+    corpus_heads = replace(heads, colbert=heads.colbert and _affordable(encoder, queries, task.data.corpus.texts))
+    corpus = encoder.encode_corpus(task.data.corpus.texts, **corpus_heads.keywords(), show_progress=progress)
     views = Views(queries, corpus)
-    return views if kept == heads else _with_pairs(encoder, task, views, progress)
+    return views if corpus_heads == heads else _with_pairs(encoder, task, views, progress)
 
 
 def _affordable(encoder: M3Encoder, queries: Embeddings, texts: Sequence[str]) -> bool:

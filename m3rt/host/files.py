@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 
-_PIECE = 1 << 20  # bytes read at a time
+_BYTES_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is no regular file")
         data = bytearray()
-        while len(data) <= limit and status.st_size <= limit and (piece := file.read(_PIECE)):
+        while len(data) <= limit and status.st_size <= limit and (piece := file.read(_BYTES_AT_A_TIME)):
             data += piece
         if max(len(data), status.st_size) > limit:
             raise OSError(errno.EFBIG, f"is larger than the {limit:,} bytes that such a file may have")
@@ -51,7 +51,7 @@ def sha256(path: Path, progress: Callable[[int], object] = lambda n: None) -> st
     """Hash a file, in hex; `progress` is called with the number of bytes of each piece read. Raises OSError."""
     digest = new_sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+        while piece := file.read(_BYTES_AT_A_TIME):
             digest.update(piece)
             progress(len(piece))
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from ..onnxruntime import SESSION_FILES, open_session, save_session
 
 __all__ = ["GROWTH", "open_session", "supported", "write"]
 
-GROWTH = 1.7  # bytes on disk for each byte of the bundle, at most; measured 1.53
+GROWTH = 1.7  # most bytes on disk for each byte of the bundle; measured 1.53
 _ALIGNMENT = 64  # bytes of an AVX-512 load
 _PACKED = re.compile(rb"\+\d+\|(\d+);\d+;")  # in the graph: operator+hash|offset;bytes;...
 

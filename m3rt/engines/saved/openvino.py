@@ -10,7 +10,7 @@ from ..openvino import SESSION_KEY, open_session, session_key
 
 __all__ = ["GROWTH", "open_session", "supported", "write"]
 
-GROWTH = 1.2  # bytes on disk for each byte of the bundle, at most; measured 0.98
+GROWTH = 1.2  # most bytes on disk for each byte of the bundle; measured 0.98
 
 
 def supported(bundle: Bundle) -> bool:
