@@ -140,9 +140,9 @@ class M3rtSearch(_Model):
         """
         texts, top_k = _texts(queries), whole_number("top_k", top_k, 1, 1 << 30)
         task = Task(Dataset("mteb", self._corpus, texts, ({},) * len(texts)), self._pools(texts, top_ranked))
-        views = embed(self.encoder, task, lambda texts, tokens: None)
+        embedded = embed(self.encoder, task, lambda texts, tokens: None)
         hits = {}
-        for key, scores, pool in zip(texts.ids, views.each(), task.pools, strict=True):
+        for key, scores, pool in zip(texts.ids, embedded.each(), task.pools, strict=True):
             best = MODES[self.mode].rank(scores, pool, self.weights, depth=top_k)
             hits[key] = {self._corpus.ids[d]: float(len(best) - place) for place, d in enumerate(best.tolist())}
         return hits

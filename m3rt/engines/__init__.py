@@ -1,7 +1,7 @@
-"""Runs a bundle's graph: token ids in, arrays out. Nothing outside this room names an engine's package.
+"""Runs a bundle's graph: token ids in, arrays out. Only this room imports an engine's package.
 
-A new engine is a module beside onnxruntime.py with load() and open_session(), whose class fits base.Engine, a name in
-manifest.EngineName, its extra in _EXTRAS below, and a module in saved/ for its saved sessions.
+A new engine needs a name in manifest.EngineName, a module of this name here with load() and open_session(), whose class
+fits base.Engine, its extra in _EXTRAS below, a module in saved/, and its operators in m3rt_export's graph/build.py.
 """
 
 from __future__ import annotations

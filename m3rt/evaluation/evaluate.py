@@ -15,7 +15,7 @@ from .bm25 import bm25
 from .measures import MAIN, MEASURES, measure
 from .modes import MODES, WEIGHTS
 from .pools import Task
-from .views import CANDIDATES, Views, embed
+from .views import CANDIDATES, EmbeddedTask, embed
 
 BM25 = "bm25"
 Values = Mapping[str, NDArray[np.float64]]  # by measure, (queries,)
@@ -65,34 +65,34 @@ def evaluate(
     Raises InputError when a package of the extra `eval` is not installed.
     """
     start = time.perf_counter()
-    views = embed(encoder, task, progress)
-    embedded = time.perf_counter()
-    modes = ranked(views, task, weights)
+    embedded = embed(encoder, task, progress)
+    embedded_at = time.perf_counter()
+    modes = ranked(embedded, task, weights)
     if words:
         modes[BM25] = measure(task.data.relevant, bm25(task))
-    return Evaluation(task, modes, _conditions(views, embedded - start, time.perf_counter() - embedded))
+    return Evaluation(task, modes, _conditions(embedded, embedded_at - start, time.perf_counter() - embedded_at))
 
 
-def ranked(views: Views, task: Task, weights: Mapping[str, float]) -> dict[str, Values]:
+def ranked(embedded: EmbeddedTask, task: Task, weights: Mapping[str, float]) -> dict[str, Values]:
     """Measure every mode whose views have scores."""
     rankings: dict[str, list[NDArray[np.int64]]] = {}
-    for scores, pool in zip(views.each(), task.candidates(), strict=True):
+    for scores, pool in zip(embedded.each(), task.candidates(), strict=True):
         for name, mode in MODES.items():
             if {*mode.views} <= {*scores}:
                 rankings.setdefault(name, []).append(mode.rank(scores, pool, weights))
     return {name: measure(task.data.relevant, ranking) for name, ranking in rankings.items()}
 
 
-def _conditions(views: Views, embedding: float, ranking: float) -> dict[str, Any]:
-    tokens = int(views.queries.n_tokens.sum() + views.corpus.n_tokens.sum())
-    colbert = "all documents" if views.corpus.multi is not None else f"best {CANDIDATES} of dense+sparse"
+def _conditions(embedded: EmbeddedTask, embedding: float, ranking: float) -> dict[str, Any]:
+    tokens = int(embedded.queries.n_tokens.sum() + embedded.corpus.n_tokens.sum())
+    colbert = "all documents" if embedded.corpus.multi is not None else f"best {CANDIDATES} of dense+sparse"
     return {
-        "documents": len(views.corpus),
-        "queries": len(views.queries),
-        "truncated": int(views.corpus.truncated.sum() + views.queries.truncated.sum()),
+        "documents": len(embedded.corpus),
+        "queries": len(embedded.queries),
+        "truncated": int(embedded.corpus.truncated.sum() + embedded.queries.truncated.sum()),
         "tokens": tokens,
         "embedding_s": round(embedding, 3),
         "tokens_per_s": round(tokens / max(embedding, 1e-9)),
         "ranking_s": round(ranking, 3),
-        **({"colbert": colbert} if views.queries.multi is not None else {}),
+        **({"colbert": colbert} if embedded.queries.multi is not None else {}),
     }

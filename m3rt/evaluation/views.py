@@ -24,7 +24,7 @@ Pairs = Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]  # for each quer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Views:
+class EmbeddedTask:
     """The embeddings of queries and documents; `pairs` hold ColBERT's scores where `corpus` has no ColBERT vectors."""
 
     queries: Embeddings
@@ -59,14 +59,14 @@ class Views:
         return scores
 
 
-def embed(encoder: M3Encoder, task: Task, progress: Progress) -> Views:
+def embed(encoder: M3Encoder, task: Task, progress: Progress) -> EmbeddedTask:
     """Embed a task's queries and documents with every head of the model."""
     heads = encoder.manifest.heads
     queries = encoder.encode_queries(task.data.queries.texts, **heads.keywords(), show_progress=progress)
     corpus_heads = replace(heads, colbert=heads.colbert and _affordable(encoder, queries, task.data.corpus.texts))
     corpus = encoder.encode_corpus(task.data.corpus.texts, **corpus_heads.keywords(), show_progress=progress)
-    views = Views(queries, corpus)
-    return views if corpus_heads == heads else _with_pairs(encoder, task, views, progress)
+    embedded = EmbeddedTask(queries, corpus)
+    return embedded if corpus_heads == heads else _with_pairs(encoder, task, embedded, progress)
 
 
 def _affordable(encoder: M3Encoder, queries: Embeddings, texts: Sequence[str]) -> bool:
@@ -75,10 +75,10 @@ def _affordable(encoder: M3Encoder, queries: Embeddings, texts: Sequence[str]) -
     return 4 * size <= _MAX_COLBERT_BYTES and float(size) * int(queries.n_tokens.sum()) <= _MAX_PRODUCTS
 
 
-def _with_pairs(encoder: M3Encoder, task: Task, views: Views, progress: Progress) -> Views:
+def _with_pairs(encoder: M3Encoder, task: Task, embedded: EmbeddedTask, progress: Progress) -> EmbeddedTask:
     """Embed the best documents of dense+sparse again, this time for their ColBERT scores."""
-    assert views.queries.multi is not None
-    first = replace(views, queries=replace(views.queries, multi=None))
+    assert embedded.queries.multi is not None
+    first = replace(embedded, queries=replace(embedded.queries, multi=None))
     mode = MODES["dense+sparse"]
     candidates = [
         np.sort(mode.rank(scores, pool, depth=CANDIDATES))
@@ -91,12 +91,12 @@ def _with_pairs(encoder: M3Encoder, task: Task, views: Views, progress: Progress
         multi = encoder.encode_corpus(texts, return_dense=False, return_colbert_vecs=True, show_progress=progress).multi
         assert multi is not None
         for query, (documents, scores) in enumerate(pairs):
-            embedded = np.isin(documents, part, assume_unique=True)
-            if embedded.any():
-                places = np.searchsorted(part, documents[embedded])
-                vectors = views.queries.multi.row(query)
-                scores[embedded] = maxsim(vectors, multi.vectors, multi.offsets, documents=places)
-    return replace(views, pairs=pairs)
+            present = np.isin(documents, part, assume_unique=True)
+            if present.any():
+                places = np.searchsorted(part, documents[present])
+                vectors = embedded.queries.multi.row(query)
+                scores[present] = maxsim(vectors, multi.vectors, multi.offsets, documents=places)
+    return replace(embedded, pairs=pairs)
 
 
 def _sparse_rows(rows: SparseVectors, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:

@@ -1,1 +1,4 @@
-"""Measures how fast a bundle runs here (speed.py) and chooses settings (tuner.py), which engines/profile.py keeps."""
+"""Measures the speed of a bundle here (speed.py) and chooses settings (tuner.py); it prints nothing, saves nothing.
+
+engines/profile.py keeps the settings, so that an encoder finds them without this room.
+"""

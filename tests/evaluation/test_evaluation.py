@@ -23,7 +23,7 @@ from m3rt.evaluation.dataset import Dataset, Texts
 from m3rt.evaluation.measures import measure
 from m3rt.evaluation.modes import WEIGHTS
 from m3rt.evaluation.pools import Task
-from m3rt.evaluation.views import Views, embed
+from m3rt.evaluation.views import EmbeddedTask, embed
 from m3rt.evaluation.weights import _GRID, tune
 
 Rows = Sequence[Mapping[str, Any]]
@@ -273,10 +273,10 @@ def close(actual: Sequence[int], expected: Sequence[int], scores: Mapping[str, l
 def test_every_mode_ranks_as_plain_loops_do(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views_module, "_SCORES_AT_A_TIME", block)  # queries one at a time, and all together
     docs, queries = documents(60, seed=1), documents(9, seed=2)
-    views = Views(embeddings(queries), embeddings(docs))
+    embedded = EmbeddedTask(embeddings(queries), embeddings(docs))
     pools = [np.random.default_rng(i).random(60) < 0.7 for i in range(9)]
     checked = 0
-    for query, scores, pool in zip(queries, views.each(), pools, strict=True):
+    for query, scores, pool in zip(queries, embedded.each(), pools, strict=True):
         expected = plain(query, docs)
         for name, mode in MODES.items():
             assert close(mode.rank(scores, pool).tolist(), ranked(name, expected, pool.tolist()), expected), name
@@ -295,10 +295,10 @@ def labelled() -> Task:
 
 def test_embedded_scores_are_the_encoder_s(labelled: Task, fp32: M3Encoder) -> None:
     data = labelled.data
-    views = embed(fp32, labelled, lambda texts, tokens: None)
+    embedded = embed(fp32, labelled, lambda texts, tokens: None)
     pairs = [(query, text) for query, text in product(data.queries.texts, data.corpus.texts)]
     expected = fp32.compute_score(pairs)
-    for q, scores in enumerate(views.each()):
+    for q, scores in enumerate(embedded.each()):
         for view, values in scores.items():
             np.testing.assert_allclose(values, expected[view][30 * q : 30 * q + 30], atol=2e-6)
 
@@ -349,8 +349,8 @@ def test_tuned_weights_are_the_best_of_the_grid() -> None:
     docs, queries = documents(40, seed=5), documents(12, seed=6)
     relevant = tuple({random.randrange(40): 1, random.randrange(40): 2} for _ in queries)
     data = Dataset("random", texts(["d"] * 40), texts(["q"] * 12), relevant)
-    views = Views(embeddings(queries), embeddings(docs))
-    weights, reached, default = tune(views, everything(data))
+    embedded = EmbeddedTask(embeddings(queries), embeddings(docs))
+    weights, reached, default = tune(embedded, everything(data))
 
     def quality(sparse: float, colbert: float) -> float:
         total = 0.0
@@ -372,7 +372,7 @@ def test_a_dense_model_has_nothing_to_fuse(labelled: Task) -> None:
     docs = embeddings(documents(30))
     dense = type(docs)(docs.dense_vecs, None, None, docs.n_tokens, docs.truncated)
     with pytest.raises(InputError, match="this bundle is dense only"):
-        tune(Views(dense, dense), labelled)
+        tune(EmbeddedTask(dense, dense), labelled)
 
 
 def test_a_query_that_is_a_document_does_not_find_itself(fp32: M3Encoder, tmp_path: Path) -> None:
