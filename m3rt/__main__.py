@@ -1,4 +1,4 @@
-"""`python -m m3rt`: the command line, where its script is not on the PATH."""
+"""`python -m m3rt` runs the command line where its script is not on the PATH."""
 
 import sys
 

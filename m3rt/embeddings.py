@@ -1,4 +1,4 @@
-"""What encode returns: three views of each text, and what happened to it."""
+"""The result of encode(): three views of each text, the number of its tokens, and whether it was cut."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .values.shown import shown
 
+VIEWS = ("dense", "sparse", "colbert")
+# The weights of VIEWS in a sum of scores: the paper's for MIRACL (arXiv:2402.03216, section 4.1).
+FUSION_WEIGHTS = (1.0, 0.3, 1.0)
 _KEYS = ("dense_vecs", "sparse", "lexical_weights", "colbert_vecs", "n_tokens", "truncated")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseVectors:
-    """CSR rows of lexical weights: indptr (n + 1,) int64, indices int32 sorted per row, values float32."""
+    """Lexical weights as CSR rows: indptr (n + 1,) int64, indices int32 sorted per row, values float32."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
@@ -29,14 +32,14 @@ class SparseVectors:
         return len(self.indptr) - 1
 
     def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Views of the token ids and weights of text i."""
+        """Return views of the token ids and weights of text i."""
         part = slice(self.indptr[i], self.indptr[i + 1])
         return self.indices[part], self.values[part]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiVectors:
-    """Ragged ColBERT vectors: vectors (total, dim) float32, text i owns rows offsets[i]:offsets[i + 1]."""
+    """ColBERT vectors, ragged: vectors (total, dim) float32, text i owns rows offsets[i]:offsets[i + 1]."""
 
     vectors: NDArray[np.float32]
     offsets: NDArray[np.int64]
@@ -48,16 +51,16 @@ class MultiVectors:
         return len(self.offsets) - 1
 
     def row(self, i: int) -> NDArray[np.float32]:
-        """A view of the vectors of text i, (tokens_i - 1, dim)."""
+        """Return a view of the vectors of text i, (tokens_i - 1, dim)."""
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """The outputs for n texts, in input order; a view that was not asked for is None.
+    """The outputs for n texts, in input order; a view that was not requested is None.
 
-    dense_vecs (n, dim) float32 with unit rows; sparse: SparseVectors; multi: MultiVectors;
-    n_tokens (n,) int64 after truncation; truncated (n,) bool. `out["dense_vecs"]` and dict(out) work too; len(out)
+    dense_vecs: (n, dim) float32 with unit rows. sparse: SparseVectors. multi: MultiVectors, the ColBERT vectors.
+    n_tokens: (n,) int64 after truncation. truncated: (n,) bool. `out["dense_vecs"]` and dict(out) work too; len(out)
     is the number of texts.
     """
 
@@ -69,16 +72,16 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         _check_arrays(self, n_tokens=1, truncated=1, **({} if self.dense_vecs is None else {"dense_vecs": 2}))
-        for name, view, made in (("sparse", self.sparse, SparseVectors), ("multi", self.multi, MultiVectors)):
-            if view is not None and not isinstance(view, made):
-                raise InputError(f"{name} is {shown(view)}, expected {made.__name__} or None")
+        for name, view, kind in (("sparse", self.sparse, SparseVectors), ("multi", self.multi, MultiVectors)):
+            if view is not None and not isinstance(view, kind):
+                raise InputError(f"{name} is {shown(view)}, expected {kind.__name__} or None")
 
     def __len__(self) -> int:
         return len(self.n_tokens)
 
     @property
     def lexical_weights(self) -> list[dict[int, float]] | None:
-        """One {token id: weight} for each text, made on demand."""
+        """Make one {token id: weight} for each text."""
         if self.sparse is None:
             return None
         rows = map(self.sparse.row, range(len(self)))
@@ -86,7 +89,7 @@ class Embeddings:
 
     @property
     def colbert_vecs(self) -> list[NDArray[np.float32]] | None:
-        """One (tokens_i - 1, dim) view for each text, all of one flat array: `multi.vectors`."""
+        """Return one (tokens_i - 1, dim) view for each text, all into one flat array: `multi.vectors`."""
         return None if self.multi is None else [self.multi.row(i) for i in range(len(self))]
 
     def keys(self) -> tuple[str, ...]:
@@ -99,7 +102,7 @@ class Embeddings:
 
 
 def _check_arrays(owner: object, **dimensions: int) -> None:
-    """Raise InputError for a field that is no array of numbers with so many dimensions."""
+    """Raise InputError for a field that is no array of numbers with the dimensions named for it."""
     for name, ndim in dimensions.items():
         array = getattr(owner, name)
         if not isinstance(array, np.ndarray) or array.ndim != ndim or array.dtype.kind not in "fiub":

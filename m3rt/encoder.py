@@ -1,4 +1,4 @@
-"""M3Encoder: texts in, embeddings out."""
+"""M3Encoder turns texts into embeddings."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from .values.texts import pairs_of
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 
-STREAM_TEXTS = 4096  # texts held at a time by stream(): enough to bucket by length, little memory
+STREAM_TEXTS = 4096  # that stream() encodes at a time: enough to group by length, in little memory
 
 
 class M3Encoder:
-    """A bundle loaded into an engine; one instance may be called from many threads.
+    """Encodes texts with a bundle in an engine; one instance may be called from many threads.
 
-    model: directory of a bundle, by default m3-tiny, the small one that comes with the package. device: "auto", "cpu"
-    or "cuda". engine: "auto" or an engine's name. threads: CPU threads, default what affinity and cgroup allow.
-    batch_tokens: padded tokens of a forward pass, default the engine's choice.
+    model: directory of a bundle, by default m3-tiny, the small model that comes with the package. device: "auto", "cpu"
+    or "cuda". engine: "auto" or an engine's name. threads: CPU threads, by default as many as affinity and cgroup
+    allow. batch_tokens: padded tokens of a forward pass, by default the engine's choice.
     Raises BundleError, EngineMissing, DeviceMissing or InputError.
 
-    Read-only attributes: bundle (what is on disk) with its manifest and path, tokenizer, engine, batch_tokens.
+    Read-only attributes: bundle (the files on disk) with its manifest and path, tokenizer, engine, batch_tokens.
 
     >>> model = M3Encoder("bge-m3-int8")                                    # doctest: +SKIP
     >>> model.encode(["What is BGE M3?"], return_sparse=True).dense_vecs    # doctest: +SKIP
     """
 
-    _again: Callable[[], M3Encoder] | None  # how another process opens this encoder
+    _reopen: Callable[[], M3Encoder] | None  # opens this encoder in another process; None for with_engine()'s
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class M3Encoder:
         choice = choose(bundle, *checked(engine, device, threads))
         self._assemble(bundle, load_engine(bundle, **choice.options), tokenizer, batch_tokens)
         options: dict[str, Any] = {"device": device, "engine": engine, "threads": threads, "batch_tokens": batch_tokens}
-        self._again = partial(type(self), portable(model), **options)
+        self._reopen = partial(type(self), portable(model), **options)
 
     @classmethod
     def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> M3Encoder:
-        """An encoder around an engine of one's own."""
+        """Make an encoder around an engine that the caller has opened."""
         if not isinstance(bundle, Bundle):
             raise InputError(f"bundle is a {kind(bundle)}, expected what open_bundle() returns")
         if batch_tokens is not None:
@@ -83,20 +83,20 @@ class M3Encoder:
         self.tokenizer = tokenizer
         self.batch_tokens = batch_tokens or engine.batch_tokens
         self._warned = False
-        self._again = None
+        self._reopen = None
 
     def __reduce__(self) -> tuple[Callable[[], M3Encoder], tuple[()]]:
-        """An encoder pickles as its arguments, and is opened again. Raises InputError for one with_engine()."""
-        if self._again is None:
+        """Pickle the arguments, which open the encoder again. Raises InputError for an encoder of with_engine()."""
+        if self._reopen is None:
             raise InputError(
                 "this encoder has an engine of its own, which cannot be pickled or copied; send the bundle's path "
                 f"{str(self.path)!r} instead and make the encoder there"
             )
-        return self._again, ()
+        return self._reopen, ()
 
     @property
     def device(self) -> str:
-        """Where the engine runs: "cpu" or "cuda"."""
+        """Return the device of the engine: "cpu" or "cuda"."""
         return self.engine.device
 
     def __repr__(self) -> str:
@@ -119,12 +119,11 @@ class M3Encoder:
     ) -> Embeddings:
         """Encode n texts (a str counts as one) into Embeddings in input order.
 
-        texts: a list, or whatever holds str in an order: an array, a column of a table by position, a generator.
-        max_length: tokens kept of each text, <s> and </s> counted, default and limit the bundle's max_tokens.
-        show_progress: a bar on stderr, or a callable that is given the texts and tokens of each finished pass.
-        truncate_dim: keep the first components of dense and ColBERT vectors and normalise again (Matryoshka).
-        Raises InputError for unusable texts or options, EngineError when inference fails or its output is
-        not finite.
+        texts: a list, or anything that holds str in an order: an array, a column of a table, a generator. max_length:
+        tokens kept of each text, <s> and </s> counted; the default and the limit is the bundle's max_tokens.
+        truncate_dim: keep so many first components of dense and ColBERT vectors and normalise again (Matryoshka).
+        show_progress: show a bar on stderr, or call a function with the number of texts and tokens of each pass.
+        Raises InputError for unusable texts or options, EngineError when inference fails or its output is not finite.
         """
         heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
         limit = self._limit(max_length)
@@ -139,22 +138,22 @@ class M3Encoder:
         return result.embeddings(truncate_dim)
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """The token ids that encode() feeds the model for one text, <s> and </s> included."""
+        """Return the token ids that encode() gives the model for one text, <s> and </s> included."""
         ids: list[int] = self.tokenizer.encode([text], self._limit(max_length)).ids.tolist()
         return ids
 
     def encode_queries(self, queries: str | Iterable[str], **options: Any) -> Embeddings:
-        """encode() with the bundle's query prompt in front of every text."""
+        """Encode with the bundle's query prompt in front of every text. Takes encode()'s options."""
         return self.encode(self._prompted("query", _texts(queries)), **options)
 
     def encode_corpus(self, corpus: str | Iterable[str], **options: Any) -> Embeddings:
-        """encode() with the bundle's passage prompt in front of every text."""
+        """Encode with the bundle's passage prompt in front of every text. Takes encode()'s options."""
         return self.encode(self._prompted("passage", _texts(corpus)), **options)
 
     def stream(self, texts: Iterable[str], *, chunk_size: int = STREAM_TEXTS, **options: Any) -> Iterator[Embeddings]:
-        """Encode any number of texts in bounded memory: Embeddings of `chunk_size` texts at a time, in order.
+        """Encode any number of texts in bounded memory: yield Embeddings of `chunk_size` texts at a time, in order.
 
-        Takes encode()'s options. An error says after how many texts of the stream it came.
+        Takes encode()'s options. An error's message says how many texts came before it.
         """
         chunk_size = whole_number("chunk_size", chunk_size, 1, 1 << 30)
         source, done = items("texts", texts, "an iterable of str"), 0
@@ -173,13 +172,13 @@ class M3Encoder:
         max_passage_length: int | None = None,
         weights_for_different_modes: Sequence[float] | None = None,
     ) -> dict[str, Any]:
-        """Relevance of (query, passage) pairs in five modes, as FlagEmbedding's compute_score.
+        """Score the relevance of (query, passage) pairs in five modes, as FlagEmbedding's compute_score does.
 
-        Keys: colbert, sparse, dense, sparse+dense, colbert+sparse+dense; a list of floats each, or one float
-        for a single pair. weights_for_different_modes: for dense, sparse, colbert; default 1, 1, 1.
+        Returns a list of floats, or one float for a single pair, by mode: colbert, sparse, dense, sparse+dense,
+        colbert+sparse+dense. weights_for_different_modes: of dense, sparse, colbert; default 1, 1, 1.
         """
         pairs, single = pairs_of(sentence_pairs)
-        check_weights(weights_for_different_modes)  # before the texts, which take longer
+        check_weights(weights_for_different_modes)  # before the slow encoding
         options = Heads(True, True, True).keywords()
         queries = self.encode([q for q, _ in pairs], max_length=max_query_length, **options)
         passages = self.encode([p for _, p in pairs], max_length=max_passage_length, **options)
@@ -189,9 +188,9 @@ class M3Encoder:
     def convert_id_to_token(
         self, lexical_weights: Mapping[Any, float] | Iterable[Mapping[Any, float]]
     ) -> dict[str, float] | list[dict[str, float]]:
-        """Replace token ids, numbers or their digits, by their text, in one mapping of weights or in each of a list.
+        """Replace token ids (numbers or their digits) by their text, in one mapping of weights or in each of a list.
 
-        Raises InputError for what is no such mapping, and for ids that are not in the vocabulary.
+        Raises InputError for anything but such mappings, and for ids that are not in the vocabulary.
         """
         rows, single = mappings("lexical_weights", lexical_weights)
         named = [{self._token(i): weight for i, weight in row.items()} for row in rows]
@@ -203,7 +202,7 @@ class M3Encoder:
 
     def _prompted(self, role: str, texts: list[str]) -> list[str]:
         prompt = self.manifest.prompts.get(role, "")
-        # A text that is no str keeps its place, so that encode() can name its index.
+        # An item that is no str keeps its place, so that encode() can name its index.
         return [prompt + t if isinstance(t, str) else t for t in texts]
 
     def _heads(self, dense: bool, sparse: bool, colbert: bool) -> Heads:

@@ -1,4 +1,4 @@
-"""The errors m3rt raises on purpose; every message is one line: got, expected, next step.
+"""The errors that m3rt raises on purpose; every message is one line: got, expected, next step.
 
 M3rtError
 +-- InputError            a text, option or argument is unusable (also a ValueError)
@@ -8,18 +8,18 @@ M3rtError
 +-- OutputError           a result cannot be written
 +-- EngineError           inference failed
     +-- EngineMissing     the engine's package is not installed (also an ImportError)
-    +-- DeviceMissing     the device asked for is not usable here
+    +-- DeviceMissing     the requested device is not usable here
 """
 
 import re
 
-_MESSAGE = 399  # characters of a whole message
+_MAX_MESSAGE = 399  # characters
 _ELLIPSIS = " ... "
 _LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
 
 
 class M3rtError(Exception):
-    """Base of every error that m3rt raises on purpose; its message is one line that prints, whatever it quotes."""
+    """Base of every error that m3rt raises on purpose; its message is one printable line, whatever it quotes."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
@@ -54,12 +54,12 @@ class EngineMissing(EngineError, ImportError):
 
 
 class DeviceMissing(EngineError):
-    """The device asked for is not usable here."""
+    """The requested device is not usable here."""
 
 
-def one_line(text: str, limit: int = _MESSAGE) -> str:
-    """`text` on one line: what does not print is a space, a long middle is left out."""
-    if len(text) > 4 * limit:  # a hundred megabytes need not be read to show their ends
+def one_line(text: str, limit: int = _MAX_MESSAGE) -> str:
+    """Put `text` on one line: a space replaces each unprintable character, and a long middle is left out."""
+    if len(text) > 4 * limit:  # a hundred megabytes need not be searched to show their ends
         text = text[: 2 * limit] + text[-2 * limit :]
     line = _LINE_BREAK.sub(" ", text)
     if not line.isprintable():

@@ -1,6 +1,6 @@
-"""Bundles in mteb (arXiv:2210.07316): a dense encoder for any task, and a search in any mode for retrieval.
+"""Bundles as models of mteb (arXiv:2210.07316): a dense encoder for any task, and a search in any mode for retrieval.
 
-mteb 2 knows its models by protocol, so nothing of it is imported before it calls:
+mteb 2 recognises models by protocol, so it is not imported before it calls:
 
 >>> import mteb                                                          # doctest: +SKIP
 >>> mteb.evaluate(M3rtSearch("bge-m3-int8", mode="all"), mteb.get_tasks(tasks=["SciFact"]))  # doctest: +SKIP
@@ -32,7 +32,7 @@ _BATCHES = "batches, each a mapping with text"
 
 
 class _Model:
-    """An encoder, and what mteb records of it. options: M3Encoder's."""
+    """An encoder with the metadata that mteb records. options: M3Encoder's."""
 
     _kind = "dense"
 
@@ -41,7 +41,7 @@ class _Model:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """mteb's ModelMeta, from the bundle's manifest."""
+        """Make mteb's ModelMeta from the bundle's manifest."""
         from mteb.models.model_meta import ModelMeta
 
         m = self.encoder.manifest
@@ -72,13 +72,13 @@ class _Model:
 
 
 class M3rtEncoder(_Model):
-    """mteb's encoder protocol: dense vectors of a bundle, its own prompts before queries and documents.
+    """Fits mteb's encoder protocol: dense vectors of a bundle, whose prompts precede queries and documents.
 
     model: a bundle's directory or an encoder; options: M3Encoder's.
     """
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], *, prompt_type: Any = None, **_: Any) -> NDArray[np.float32]:
-        """Dense vectors (n, dim) float32 of unit length, of the texts of all batches."""
+        """Return dense vectors (n, dim) float32 of unit length, of the texts of all batches."""
         batches = (_row("batch", i, batch, ("text",)) for i, batch in enumerate(items("inputs", inputs, _BATCHES)))
         texts = [text for batch in batches for text in listed("the texts of a batch", batch["text"])]
         encode: dict[Any, Callable[[list[str]], Embeddings]] = {
@@ -91,23 +91,23 @@ class M3rtEncoder(_Model):
         return dense
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines of all pairs, a tensor (n1, n2)."""
+        """Return the cosines of all pairs, a tensor (n1, n2)."""
         from mteb.similarity_functions import cos_sim
 
         return cos_sim(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines of equal places, a tensor (n,)."""
+        """Return the cosines of rows with equal places, a tensor (n,)."""
         from mteb.similarity_functions import pairwise_cos_sim
 
         return pairwise_cos_sim(embeddings1, embeddings2)
 
 
 class M3rtSearch(_Model):
-    """mteb's search protocol: retrieval in any mode of `m3rt eval`, exactly, without an index.
+    """Fits mteb's search protocol: exact retrieval in any mode of `m3rt eval`, without an index.
 
     model: a bundle's directory or an encoder; mode: a key of evaluation.MODES; weights: of the views in weighted
-    sums; options: M3Encoder's. Raises InputError for a mode that is unknown or that the bundle has no heads for.
+    sums; options: M3Encoder's. Raises InputError for an unknown mode, or one for which the bundle has no heads.
     """
 
     _kind = "hybrid"
@@ -128,24 +128,24 @@ class M3rtSearch(_Model):
         self._corpus = Texts((), (), (), ())
 
     def index(self, corpus: Any, **_: Any) -> None:
-        """Keep the documents for search(), which embeds them."""
+        """Keep the documents; search() embeds them."""
         self._corpus = _texts(corpus)
 
     def search(
         self, queries: Any, *, top_k: int, top_ranked: Mapping[str, list[str]] | None = None, **_: Any
     ) -> dict[str, dict[str, float]]:
-        """The best top_k documents of each query, with falling numbers as scores: fusions have no common scale.
+        """Return the best top_k documents of each query. Their scores only fall: fusions have no common scale.
 
-        top_ranked: the documents among which a query is searched, by id; all where there are none.
+        top_ranked: for each query id the ids of the documents to search among, by default all.
         """
-        asked, top_k = _texts(queries), whole_number("top_k", top_k, 1, 1 << 30)
-        task = Task(Dataset("mteb", self._corpus, asked, ({},) * len(asked)), self._pools(asked, top_ranked))
-        views = embed(self.encoder, task, lambda texts, tokens: None)
-        found = {}
-        for key, scores, pool in zip(asked.ids, views.each(), task.pools, strict=True):
+        texts, top_k = _texts(queries), whole_number("top_k", top_k, 1, 1 << 30)
+        task = Task(Dataset("mteb", self._corpus, texts, ({},) * len(texts)), self._pools(texts, top_ranked))
+        embedded = embed(self.encoder, task, lambda texts, tokens: None)
+        hits = {}
+        for key, scores, pool in zip(texts.ids, embedded.each(), task.pools, strict=True):
             best = MODES[self.mode].rank(scores, pool, self.weights, depth=top_k)
-            found[key] = {self._corpus.ids[d]: float(len(best) - place) for place, d in enumerate(best.tolist())}
-        return found
+            hits[key] = {self._corpus.ids[d]: float(len(best) - place) for place, d in enumerate(best.tolist())}
+        return hits
 
     def _pools(self, queries: Texts, top_ranked: Mapping[str, list[str]] | None) -> tuple[NDArray[np.bool_], ...]:
         if top_ranked is None:
@@ -161,28 +161,28 @@ class M3rtSearch(_Model):
 
 
 def _texts(rows: Any) -> Texts:
-    """mteb's documents or queries, joined as its own loader does: title and text, text and instruction."""
+    """Read mteb's documents or queries, joined as its loader does: title and text, text and instruction."""
     ids, texts = [], []
-    for i, given in enumerate(rows if _is_dataset(rows) else items("rows", rows, "mappings with id and text")):
-        row = _row("row", i, given, ("id", "text"))
+    for i, item in enumerate(rows if _is_dataset(rows) else items("rows", rows, "mappings with id and text")):
+        row = _row("row", i, item, ("id", "text"))
         parts = [part for part in (row.get("title"), row["text"], row.get("instruction")) if part is not None]
         for part in (row["id"], *parts):
             if not isinstance(part, str):
                 raise InputError(f"{shown(row['id'])} is a {kind(part)}, expected text; use M3rtEncoder")
         ids.append(row["id"])
         texts.append(" ".join(filter(None, parts)))
-    nothing = (None,) * len(ids)
-    return Texts(tuple(ids), tuple(texts), nothing, nothing)
+    unknown = (None,) * len(ids)
+    return Texts(tuple(ids), tuple(texts), unknown, unknown)
 
 
 def _is_dataset(rows: Any) -> bool:
-    """Whether these are rows of Hugging Face's datasets: a table, but one that gives mappings."""
+    """Whether `rows` is a table of Hugging Face's datasets, which is read as mappings."""
     return hasattr(type(rows), "column_names")
 
 
-def _row(name: str, place: int, given: object, fields: tuple[str, ...]) -> dict[Any, Any]:
+def _row(name: str, place: int, value: object, fields: tuple[str, ...]) -> dict[Any, Any]:
     wanted = f"a mapping with {' and '.join(fields)}"
-    row = mapping_of(f"{name} {place}", given, wanted)
+    row = mapping_of(f"{name} {place}", value, wanted)
     if lacking := [field for field in fields if field not in row]:
         raise InputError(f"{name} {place} has no {lacking[0]!r}, expected {wanted}")
     return row
@@ -190,10 +190,10 @@ def _row(name: str, place: int, given: object, fields: tuple[str, ...]) -> dict[
 
 def _weights(weights: object) -> dict[str, float]:
     wanted = f"a finite number >= 0 for each of {', '.join(WEIGHTS)}"
-    given = mapping_of("weights", weights, wanted)
-    if set(given) != set(WEIGHTS):
-        raise InputError(f"weights is {shown(given)}, expected {wanted}")
-    values = numbers("the list of weights", list(given.values()), 1, wanted, np.float64)
+    weights = mapping_of("weights", weights, wanted)
+    if set(weights) != set(WEIGHTS):
+        raise InputError(f"weights is {shown(weights)}, expected {wanted}")
+    values = numbers("the list of weights", list(weights.values()), 1, wanted, np.float64)
     if (values < 0).any():
-        raise InputError(f"weights is {shown(given)}, expected {wanted}")
-    return dict(zip(given, values.tolist(), strict=True))
+        raise InputError(f"weights is {shown(weights)}, expected {wanted}")
+    return dict(zip(weights, values.tolist(), strict=True))

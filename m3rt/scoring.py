@@ -18,9 +18,9 @@ from .values.shown import shown
 
 
 def colbert_score(q_reps: NDArray[np.float32], p_reps: NDArray[np.float32]) -> float:
-    """MaxSim of one query (nq, dim) and one passage (np, dim): mean over query tokens of the best match.
+    """Compute MaxSim of a query (nq, dim) and a passage (np, dim): the mean over query tokens of their best match.
 
-    Raises InputError for what is no matrix of finite numbers, or of two widths.
+    Raises InputError unless both are matrices of finite numbers with the same width.
     """
     wanted = "a matrix of finite numbers, a row for each token"
     query, passage = (
@@ -36,32 +36,33 @@ def lexical_matching_score(
     lexical_weights_1: Mapping[Any, float] | Iterable[Mapping[Any, float]],
     lexical_weights_2: Mapping[Any, float] | Iterable[Mapping[Any, float]],
 ) -> float | NDArray[np.float64]:
-    """Sum over shared token ids of the product of weights: a float for two mappings, (n, m) for two lists.
+    """Sum the products of weights over shared token ids: a float for two mappings, (n, m) for two lists.
 
-    Lists are summed in float32. Raises InputError for a mapping beside a list and for weights that are not finite.
+    Lists are summed in float32. Raises InputError for a mapping beside a list, and for weights that are not finite.
     """
-    one, single = mappings("lexical_weights_1", lexical_weights_1)
-    two, other_single = mappings("lexical_weights_2", lexical_weights_2)
-    if single != other_single:
+    weights_1, single_1 = mappings("lexical_weights_1", lexical_weights_1)
+    weights_2, single_2 = mappings("lexical_weights_2", lexical_weights_2)
+    if single_1 != single_2:
         raise InputError("lexical weights are a mapping and a list, expected two mappings or two lists")
     places: dict[Any, int] = {}
-    rows, columns = _rows("lexical_weights_1", one, places), _rows("lexical_weights_2", two, places)
-    return _lexical(one[0], two[0]) if single else sparse_dot(*rows, *columns).astype(np.float64)
+    rows = _rows("lexical_weights_1", weights_1, places)
+    columns = _rows("lexical_weights_2", weights_2, places)
+    return _lexical(weights_1[0], weights_2[0]) if single_1 else sparse_dot(*rows, *columns).astype(np.float64)
 
 
-def mappings(name: str, given: object) -> tuple[list[dict[Any, Any]], bool]:
-    """Lexical weights as dictionaries, and whether one was given alone. Raises InputError."""
+def mappings(name: str, value: object) -> tuple[list[dict[Any, Any]], bool]:
+    """Return lexical weights as dictionaries, and whether one mapping came alone. Raises InputError."""
     wanted = "a mapping {token: weight}"
-    if isinstance(given, Mapping):
-        return [mapping_of(name, given, wanted)], True
-    rows = listed(name, given, f"{wanted} or a list of them")
+    if isinstance(value, Mapping):
+        return [mapping_of(name, value, wanted)], True
+    rows = listed(name, value, f"{wanted} or a list of them")
     return [mapping_of(f"{name} {i}", row, wanted) for i, row in enumerate(rows)], False
 
 
 def _rows(
     name: str, texts: Sequence[Mapping[Any, float]], places: dict[Any, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """CSR rows of mappings; a token's id is its place among the tokens seen so far, whatever its type."""
+    """Make CSR rows of mappings; a token of any type gets its place among the tokens seen so far as its id."""
     indptr = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     tokens = [places.setdefault(token, len(places)) for text in texts for token in text]
     ids = np.array(tokens, np.int32)
@@ -71,14 +72,14 @@ def _rows(
     return indptr, ids[order], values[order]
 
 
-def _lexical(one: Mapping[Any, float], two: Mapping[Any, float]) -> float:
-    return float(sum(weight * two[token] for token, weight in one.items() if token in two))
+def _lexical(query: Mapping[Any, float], passage: Mapping[Any, float]) -> float:
+    return float(sum(weight * passage[token] for token, weight in query.items() if token in passage))
 
 
 def pair_scores(
     queries: Embeddings, passages: Embeddings, weights: Sequence[float] | None = None
 ) -> dict[str, list[float]]:
-    """Scores of query i with passage i in FlagEmbedding's five modes; both need all three outputs."""
+    """Score query i with passage i in FlagEmbedding's five modes; both need all three outputs."""
     wd, ws, wc = check_weights(weights)
     (q_dense, q_sparse, q_multi), (p_dense, p_sparse, p_multi) = _all_three(queries), _all_three(passages)
     dense = np.einsum("nd,nd->n", q_dense, p_dense)
@@ -94,8 +95,8 @@ def pair_scores(
     return {mode: values.tolist() for mode, values in modes.items()}
 
 
-def _sparse_rows(one: SparseVectors, two: SparseVectors) -> NDArray[np.float32]:
-    return sparse_dot_rows(one.indptr, one.indices, one.values, two.indptr, two.indices, two.values)
+def _sparse_rows(q: SparseVectors, p: SparseVectors) -> NDArray[np.float32]:
+    return sparse_dot_rows(q.indptr, q.indices, q.values, p.indptr, p.indices, p.values)
 
 
 def _all_three(e: Embeddings) -> tuple[NDArray[np.float32], SparseVectors, MultiVectors]:
@@ -105,13 +106,13 @@ def _all_three(e: Embeddings) -> tuple[NDArray[np.float32], SparseVectors, Multi
 
 
 def check_weights(weights: object) -> tuple[float, float, float]:
-    """weights_for_different_modes as three numbers, 1 where there are none. Raises InputError."""
+    """Return weights_for_different_modes as three numbers, each 1 for None. Raises InputError."""
     if weights is None:
         return 1.0, 1.0, 1.0
     name, wanted = "weights_for_different_modes", "three finite numbers >= 0 for dense, sparse, colbert"
     try:
         wd, ws, wc = numbers(name, weights, 1, wanted, np.float64).tolist()
-    except ValueError:  # not three, or no numbers, which is an InputError
+    except ValueError:  # not three numbers; InputError is a ValueError, too
         wd = ws = wc = -1.0
     if min(wd, ws, wc) < 0 or not wd + ws > 0:
         raise InputError(f"{name} is {shown(weights)}, expected {wanted}, the first two not both 0")

@@ -1,1 +1,1 @@
-"""Which texts run together in a forward pass, and where its outputs belong."""
+"""Groups texts into forward passes (plan.py) and puts outputs back in input order (collect.py); it runs no engine."""

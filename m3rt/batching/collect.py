@@ -1,4 +1,4 @@
-"""Outputs of forward passes, which come by length, back in input order."""
+"""Puts the outputs of forward passes, which run by length, back in input order."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from ..text.tokenizer import TokenIds
 
 
 class Collector:
-    """The embeddings of all texts, filled in pass by pass."""
+    """Gathers the embeddings of all texts, pass by pass."""
 
     def __init__(self, manifest: Manifest, tokens: TokenIds, heads: Heads) -> None:
         n = len(tokens.truncated)
         self._tokens = tokens
-        self._unused = manifest.special_tokens.unused
+        self._weightless = manifest.special_tokens.unused
         self._dense = np.empty((n, manifest.dim), np.float32) if heads.dense else None
         self._weights = np.empty(len(tokens.ids), np.float32) if heads.sparse else None
-        self._offsets = tokens.offsets - np.arange(n + 1)  # one vector fewer than tokens: <s> has none
+        self._offsets = tokens.offsets - np.arange(n + 1)  # of ColBERT vectors: <s> has none
         dim = manifest.architecture.colbert_dim
         self._colbert = np.empty((int(self._offsets[-1]), dim), np.float32) if heads.colbert else None
 
     def add(self, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
-        kept = mask.astype(np.bool_)
+        """Copy the outputs for texts `rows`. Raises EngineError when one is not finite."""
+        real = mask.astype(np.bool_)
         if out.dense is not None:
-            _check_finite("dense", out.dense[:, None], kept[:, :1], rows)
+            _check_finite("dense", out.dense[:, None], real[:, :1], rows)
         if out.token_weights is not None:
-            _check_finite("sparse", out.token_weights[..., None], kept, rows)
+            _check_finite("sparse", out.token_weights[..., None], real, rows)
         if out.colbert is not None:
-            _check_finite("colbert", out.colbert, kept[:, 1:], rows)
+            _check_finite("colbert", out.colbert, real[:, 1:], rows)
         if self._dense is not None and out.dense is not None:
             self._dense[rows] = out.dense
         if self._weights is not None and out.token_weights is not None:
@@ -47,10 +48,11 @@ class Collector:
                 self._colbert[start:end] = out.colbert[row, : end - start]
 
     def embeddings(self, truncate_dim: int | None) -> Embeddings:
+        """Return the embeddings of all texts; every text must have been added."""
         tokens = self._tokens
         sparse = None
         if self._weights is not None:
-            sparse = SparseVectors(*scatter_max(tokens.ids, self._weights, tokens.offsets, self._unused))
+            sparse = SparseVectors(*scatter_max(tokens.ids, self._weights, tokens.offsets, self._weightless))
         multi = None
         if self._colbert is not None:
             multi = MultiVectors(truncated_to(self._colbert, truncate_dim), self._offsets)
@@ -59,6 +61,7 @@ class Collector:
 
 
 def truncated_to(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
+    """Keep the first `dim` components of each vector and normalise it again."""
     if dim is None or dim >= vectors.shape[1]:
         return vectors
     cut = vectors[:, :dim]
@@ -66,13 +69,13 @@ def truncated_to(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.fl
     return np.ascontiguousarray(cut / norms, np.float32)
 
 
-def _check_finite(name: str, array: NDArray[np.float32], kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
-    """Raise EngineError when an output (b, t, dim) of texts `rows` is not finite where `kept` (b, t)."""
+def _check_finite(name: str, array: NDArray[np.float32], real: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
+    """Raise EngineError when an output (b, t, dim) of texts `rows` is not finite at a `real` (b, t) token."""
     finite = np.isfinite(array)
     if finite.all():
         return
-    bad = rows[(~finite.all(axis=2) & kept).any(axis=1)]
-    if len(bad):  # else padding only, which an engine may fill with anything
+    bad = rows[(~finite.all(axis=2) & real).any(axis=1)]
+    if len(bad):  # an engine may fill padding with anything
         raise EngineError(f"the {name} output is not finite for text {_some(bad)}; nothing returned")
 
 

@@ -1,4 +1,4 @@
-"""A bundle on disk: opened with its sizes checked, verified with its hashes, never left."""
+"""A bundle on disk: opening it checks the sizes of its files, verify checks hashes, and no path may leave it."""
 
 from __future__ import annotations
 
@@ -12,58 +12,57 @@ from ..values.arguments import path_of
 from ..values.shown import shown
 from .manifest import MANIFEST, EngineName, Manifest
 
-DEFAULT = "m3-tiny"  # comes with the package; a directory of that name is "./m3-tiny"
-_MOST_BYTES = 1 << 24  # of a manifest; each has some kB
-_MOST_GRAPH_BYTES = 1 << 31  # of a protobuf message
+DEFAULT = "m3-tiny"  # the model in the package; a directory of that name is "./m3-tiny"
+_MAX_MANIFEST_BYTES = 1 << 24  # a manifest has a few kB
+_MAX_GRAPH_BYTES = 1 << 31  # protobuf's limit
 _SHIPPED = Path(__file__).parents[1] / "models" / DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A directory with a manifest whose files are all present, inside it, and of the recorded size."""
+    """A directory with a manifest; all files of the manifest are in it and have the recorded sizes."""
 
     path: Path
     manifest: Manifest
 
     def file(self, name: str) -> Path:
-        """The path of one of the manifest's files; BundleError for any other name."""
+        """Return the path of one of the manifest's files. Raises BundleError for any other name."""
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: {name!r} is not a file of this bundle")
         return _inside(self.path, name)
 
     def graph(self, engine: EngineName) -> Path:
-        """The graph that `engine` runs; BundleError when the bundle has none."""
+        """Return the path of the graph that `engine` runs. Raises BundleError when the bundle has none."""
         if engine not in self.manifest.graph.files:
             raise BundleError(
                 f"{self.path} was exported for {' and '.join(self.manifest.engines)}, not {engine}; export it again "
                 f"with --engine {engine}"
             )
         name = self.manifest.graph.files[engine]
-        if (size := self.manifest.files[name].size) >= _MOST_GRAPH_BYTES:
-            raise BundleError(f"{self.path / name} has {size} bytes, expected a graph of less than {_MOST_GRAPH_BYTES}")
+        if (size := self.manifest.files[name].size) >= _MAX_GRAPH_BYTES:
+            raise BundleError(f"{self.path / name} has {size} bytes, expected a graph of less than {_MAX_GRAPH_BYTES}")
         return self.file(name)
 
     def size(self) -> int:
-        """Bytes of all files that the manifest lists."""
+        """Sum the bytes of all files that the manifest lists."""
         return sum(record.size for record in self.manifest.files.values())
 
 
 def open_bundle(path: str | Path = DEFAULT) -> Bundle:
     """Read the manifest of the bundle at `path` and check that its files are there with the right sizes.
 
-    "m3-tiny" is the small model that comes with the package.
-
-    Raises BundleError when there is no bundle, a file is missing, has another size or lies outside.
+    "m3-tiny" is the small model that comes with the package. Raises BundleError when there is no bundle, or when a
+    file is missing, has another size or lies outside the bundle.
     """
     try:
         directory = _SHIPPED if isinstance(path, str) and path == DEFAULT else path_of("model", path)
     except InputError:
         raise BundleError(f"model is {shown(path)}, expected the path of a bundle's directory") from None
     try:
-        text = read_bytes(directory / MANIFEST, _MOST_BYTES).decode()
+        text = read_bytes(directory / MANIFEST, _MAX_MANIFEST_BYTES).decode()
     except FileNotFoundError:
-        what = f"has no {MANIFEST}" if directory.is_dir() else "does not exist"
-        raise BundleError(f"{directory} {what}; expected a bundle made by: m3rt export SOURCE {directory}") from None
+        fault = f"has no {MANIFEST}" if directory.is_dir() else "does not exist"
+        raise BundleError(f"{directory} {fault}; expected a bundle made by: m3rt export SOURCE {directory}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{directory / MANIFEST} cannot be read: {error!s:.200}") from None
     bundle = Bundle(directory, Manifest.from_json(text))
@@ -73,21 +72,21 @@ def open_bundle(path: str | Path = DEFAULT) -> Bundle:
 
 
 def portable(path: str | Path) -> str | Path:
-    """The argument of open_bundle() that names the same bundle from another directory or process."""
+    """Return the argument with which open_bundle() opens the same bundle in another directory or process."""
     return DEFAULT if path == DEFAULT else Path(path).absolute()
 
 
 def check_hashes(bundle: Bundle, progress: Callable[[int], object] = lambda n: None) -> None:
-    """Compare every file with its SHA-256; `progress` is called with the bytes read. Raises BundleError."""
+    """Compare every file with its SHA-256; `progress` is called with the number of bytes read. Raises BundleError."""
     for name, record in bundle.manifest.files.items():
         path = bundle.file(name)
-        found = sha256_of(path, progress)
-        if found != record.sha256:
-            raise BundleError(f"{path} has SHA-256 {found}, expected {record.sha256!r:.80}; export or copy it again")
+        digest = sha256_of(path, progress)
+        if digest != record.sha256:
+            raise BundleError(f"{path} has SHA-256 {digest}, expected {record.sha256!r:.80}; export or copy it again")
 
 
 def sha256_of(path: Path, progress: Callable[[int], object] = lambda n: None) -> str:
-    """SHA-256 of a file that belongs to a bundle, in hex. Raises BundleError."""
+    """Hash a file of a bundle, in hex. Raises BundleError."""
     try:
         return sha256(path, progress)
     except OSError as error:
@@ -95,7 +94,7 @@ def sha256_of(path: Path, progress: Callable[[int], object] = lambda n: None) ->
 
 
 def replace_manifest(bundle: Bundle, manifest: Manifest) -> None:
-    """Write the manifest of a bundle anew. Raises OutputError, and then it is as it was."""
+    """Replace the manifest of a bundle. Raises OutputError, and then leaves the old manifest."""
     path = bundle.path / MANIFEST
     try:
         with replacing(path) as aside:
@@ -105,12 +104,13 @@ def replace_manifest(bundle: Bundle, manifest: Manifest) -> None:
 
 
 def _inside(directory: Path, name: str) -> Path:
+    """Return the path of a file of the bundle. Raises BundleError for a name that leaves it, and for a link."""
     parts = PurePosixPath(name).parts
     inside = parts and not PurePosixPath(name).is_absolute() and ".." not in parts and not {"\\", ":"} & set(name)
     if not (inside and name.isprintable() and len(name.encode()) < 256):
         raise BundleError(f"{directory}: the file name {name!r:.80} leaves the bundle or is unusable; refused")
     path = directory.joinpath(*parts)
-    # A link may point anywhere, also after the check; only the directory itself may be reached through one.
+    # A link may point anywhere, also after the check. Only the path of the bundle itself may contain links.
     if any(p.is_symlink() for p in (path, *path.parents[: len(parts) - 1])):
         raise BundleError(f"{path} is a link; a bundle holds plain files only: copy them with cp -L")
     return path
@@ -118,10 +118,10 @@ def _inside(directory: Path, name: str) -> Path:
 
 def _check_size(path: Path, expected: FileRecord) -> None:
     try:
-        found = path.stat().st_size
+        size = path.stat().st_size
     except OSError:
         raise BundleError(f"{path} is missing; export or copy the bundle again") from None
     if not path.is_file():
         raise BundleError(f"{path} is no plain file; export or copy the bundle again")
-    if found != expected.size:
-        raise BundleError(f"{path} has {found} bytes, expected {expected.size}; export or copy it again")
+    if size != expected.size:
+        raise BundleError(f"{path} has {size} bytes, expected {expected.size}; export or copy it again")

@@ -1,4 +1,4 @@
-"""Golden vectors: does this bundle give here what it gave where it was exported?"""
+"""Golden vectors: check that a bundle gives the same outputs here as on the machine that exported it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .manifest import GOLDEN
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
 
-_MOST_BYTES = 1 << 26  # of golden.json; BGE-M3's has less than one MB
-COLBERT_WIDTH = 16  # components kept of each ColBERT vector: enough to prove parity, little to store
+_MAX_BYTES = 1 << 26  # of golden.json; BGE-M3's has less than one MB
+COLBERT_WIDTH = 16  # components of each ColBERT vector that golden.json keeps: enough to prove parity
 
-# Largest length of a vector's difference, relative to the vector, between machines. int8 rounds activations, so that
-# a last-bit difference in float arithmetic can move a value by a whole step; as a cosine, .03 is .9995.
+# The largest difference of a vector between machines, relative to its length. int8 rounds activations, so that a
+# last-bit difference in float arithmetic can move a value by a whole step; .03 corresponds to a cosine of .9995.
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 3e-2}
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenReport:
-    """Largest relative difference of each output over the golden texts, and what is allowed."""
+    """The largest relative difference of each output over the golden texts, and the tolerance."""
 
     texts: int
     differences: dict[str, float]
@@ -38,7 +38,7 @@ class GoldenReport:
 
 
 def record(model: M3Encoder, text: str) -> dict[str, Any]:
-    """The golden record of one text: its ids and all outputs that the bundle has, rounded to 6 decimals."""
+    """Make the golden record of a text: its ids and all outputs that the bundle has, rounded to 6 decimals."""
     out = model.encode(text, **model.manifest.heads.keywords())
     assert out.dense_vecs is not None
     result: dict[str, Any] = {
@@ -55,8 +55,8 @@ def record(model: M3Encoder, text: str) -> dict[str, Any]:
 def check(model: M3Encoder, bundle: Bundle) -> GoldenReport:
     """Encode the golden texts again and compare. Raises BundleError when golden.json is damaged."""
     try:
-        expected = parsed(read_bytes(bundle.file(GOLDEN), _MOST_BYTES))
-        pairs = [(e, record(model, e["text"])) for e in expected]
+        expected = parsed(read_bytes(bundle.file(GOLDEN), _MAX_BYTES))
+        pairs = [(e, record(model, e["text"])) for e in expected]  # expected and actual records
         differences = {
             "dense_vecs": max(_distance(e["dense_vecs"], r["dense_vecs"]) for e, r in pairs),
             "input_ids": float(any(e["input_ids"] != r["input_ids"] for e, r in pairs)),
@@ -73,16 +73,17 @@ def _rounded(vector: Any) -> list[float]:
     return [round(float(x), 6) for x in vector]
 
 
-def _distance(expected: Any, found: Any) -> float:
-    """Largest relative distance of a vector, or of a row of vectors, from what is expected; 0 where there are none."""
-    a, b = np.atleast_2d(np.asarray(expected, np.float64)), np.atleast_2d(np.asarray(found, np.float64))
+def _distance(expected: Any, actual: Any) -> float:
+    """Return the largest relative distance of a vector, or of any of several, from the expected one; 0 for none."""
+    a, b = np.atleast_2d(np.asarray(expected, np.float64)), np.atleast_2d(np.asarray(actual, np.float64))
     if a.shape != b.shape:
         return float("inf")
-    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that nobody exported
+    with np.errstate(over="ignore", invalid="ignore"):  # forged numbers may be huge
         lengths = np.maximum(np.linalg.norm(a, axis=1), 1e-12)
         return float((np.linalg.norm(a - b, axis=1) / lengths).max(initial=0))
 
 
-def _gap(expected: dict[str, float], found: dict[str, float]) -> float:
-    ids = sorted({*expected, *found})
-    return _distance([expected.get(i, 0.0) for i in ids], [found.get(i, 0.0) for i in ids]) if ids else 0.0
+def _gap(expected: dict[str, float], actual: dict[str, float]) -> float:
+    """Return the relative distance of lexical weights from the expected ones."""
+    ids = sorted({*expected, *actual})
+    return _distance([expected.get(i, 0.0) for i in ids], [actual.get(i, 0.0) for i in ids]) if ids else 0.0

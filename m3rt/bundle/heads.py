@@ -1,4 +1,4 @@
-"""The heads of a model: which of its outputs there are, or are wanted."""
+"""The heads of a model: the outputs that it has, or that a call requests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ HEAD_NAMES = {"dense": "return_dense", "sparse": "return_sparse", "colbert": "re
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Which outputs to compute; the others cost nothing."""
+    """The outputs to compute; the other outputs cost nothing."""
 
     dense: bool = True
     sparse: bool = False
     colbert: bool = False
 
     def keywords(self) -> dict[str, bool]:
-        """As encode() names them, and the switches of a graph."""
+        """Return the heads as keywords of encode(), which are also the names of a graph's switches."""
         return {keyword: getattr(self, head) for head, keyword in HEAD_NAMES.items()}

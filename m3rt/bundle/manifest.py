@@ -1,4 +1,4 @@
-"""The manifest `m3rt.json`: everything a runtime must know about a bundle, and nothing it must guess."""
+"""The manifest `m3rt.json`: everything that a runtime must know about a bundle, so that it guesses nothing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..version import __version__
 from .heads import HEAD_NAMES, Heads
 
 FORMAT_VERSION = 1
-# As packaging has it, bounded.
+# A version as in the packaging specification, of bounded length.
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}((a|b|rc|\.post|\.dev)\d{1,4})?")
-_DEEPEST = 8  # levels of what `m3rt verify` keeps
-_LARGEST = 1 << 24  # pieces of a vocabulary, components of a vector
+_MAX_FIDELITY_DEPTH = 8  # nested levels
+_MAX_WIDTH = 1 << 24  # components of a vector, pieces of a vocabulary
 MANIFEST = "m3rt.json"
 GOLDEN = "golden.json"
 TOKENIZER = "tokenizer.json"
@@ -27,7 +27,7 @@ Kind = Literal["m3", "dense"]
 Pooling = Literal["cls", "mean"]
 Precision = Literal["fp32", "fp16", "int8"]
 EngineName = Literal["onnxruntime", "openvino"]
-# Where a session is: an engine's name, and where the same graph needs other options.
+# A session's engine, and its kind of machine where the same graph needs other options.
 Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]
 WITHOUT_VNNI: Target = "onnxruntime_x86_without_vnni"  # in bundles whose int8 weights may saturate there
 Optimization = Literal["disabled", "basic", "extended", "all"]  # onnxruntime's levels
@@ -46,7 +46,7 @@ _OUTPUTS: dict[str, set[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the weights came from: Hub id or directory name, commit, and the files that were read."""
+    """The origin of the weights: Hub id or directory name, commit, and the files that were read."""
 
     id: str
     revision: str | None
@@ -55,7 +55,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Shape of the encoder; `colbert_dim` is 0 where there is no ColBERT head."""
+    """The shape of the encoder; `heads` counts attention heads, `colbert_dim` is 0 without a ColBERT head."""
 
     model_type: str
     hidden_size: int
@@ -68,7 +68,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """Token ids; `unused` are those that never carry a lexical weight."""
+    """The ids of special tokens; they never carry a lexical weight."""
 
     bos: int
     eos: int
@@ -82,7 +82,7 @@ class SpecialTokens:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One graph input or output: numpy dtype name and shape, free dimensions by name."""
+    """An input or output of a graph: its numpy dtype and shape, free dimensions by name."""
 
     name: str
     dtype: str
@@ -91,7 +91,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph file for each engine that can run the bundle, all with the same ports and the same weights."""
+    """A graph file for each engine that can run the bundle; all have the same ports and the same weights."""
 
     files: Mapping[EngineName, str]
     inputs: tuple[Port, ...]
@@ -100,7 +100,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """How an engine must open a graph to compute what it should, and what makes it fast on a CPU.
+    """The options with which an engine opens a graph so that it computes the right vectors, fast on a CPU.
 
     minimum_version: the oldest version of the engine that was tried and is right. config: entries by name.
     """
@@ -113,7 +113,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The parsed `m3rt.json`; field by field what the file holds."""
+    """The parsed and checked `m3rt.json`; each key of the file is a field."""
 
     kind: Kind
     precision: Precision
@@ -127,7 +127,7 @@ class Manifest:
     prompts: Mapping[str, str] = field(default_factory=dict)
     matryoshka_dims: tuple[int, ...] = ()
     sessions: Mapping[Target, Session] = field(default_factory=dict)  # older bundles have none
-    fidelity: Mapping[str, Any] | None = None  # by engine: what `m3rt verify --against` found
+    fidelity: Mapping[str, Any] | None = None  # by engine: the result of `m3rt verify --against`
     format_version: int = FORMAT_VERSION
     m3rt_version: str = __version__
 
@@ -135,12 +135,12 @@ class Manifest:
         for name, kind in get_type_hints(Manifest).items():
             if not conforms(value := getattr(self, name), kind):
                 raise BundleError(f"{MANIFEST}: {name} is {value!r:.80}, expected {wanted(kind)}")
-        if not _is_plain(self.fidelity, _DEEPEST):
+        if not _is_plain(self.fidelity, _MAX_FIDELITY_DEPTH):
             raise BundleError(f"{MANIFEST}: fidelity is nested too deep or holds no plain numbers; export it again")
         narrowest = {"hidden_size": 1, "colbert_dim": int(self.kind == "m3"), "vocab_size": 4}
         for name, low in narrowest.items():
-            if not low <= (width := getattr(self.architecture, name)) <= _LARGEST:
-                raise BundleError(f"{MANIFEST}: {name} is {width}, expected {low}..{_LARGEST}")
+            if not low <= (width := getattr(self.architecture, name)) <= _MAX_WIDTH:
+                raise BundleError(f"{MANIFEST}: {name} is {width}, expected {low}..{_MAX_WIDTH}")
         if not 2 < self.max_tokens < 2**20:
             raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
         self._check_ports()
@@ -156,10 +156,10 @@ class Manifest:
 
     def _check_ports(self) -> None:
         expected = _INPUTS[self.kind] | _OUTPUTS[self.kind]
-        found = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
-        if found != expected:
+        names = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
+        if names != expected:
             raise BundleError(
-                f"{MANIFEST}: the graph of a {self.kind} bundle has wrong ports: {sorted(found ^ expected)!s:.200}"
+                f"{MANIFEST}: the graph of a {self.kind} bundle has wrong ports: {sorted(names ^ expected)!s:.200}"
             )
         widths = {"dense_vecs": self.dim, "colbert_vecs": self.architecture.colbert_dim}
         for port in self.graph.outputs:
@@ -170,18 +170,18 @@ class Manifest:
 
     @property
     def engines(self) -> tuple[EngineName, ...]:
-        """The engines that have a graph in the bundle."""
+        """Return the engines that have a graph in the bundle."""
         return tuple(self.graph.files)
 
     @property
     def heads(self) -> Heads:
-        """The heads that the bundle has."""
+        """Return the heads that the bundle has."""
         m3 = self.kind == "m3"
         return Heads(dense=True, sparse=m3, colbert=m3)
 
     @property
     def dim(self) -> int:
-        """Width of the dense vector."""
+        """Return the width of the dense vector."""
         return self.architecture.hidden_size
 
     def to_json(self) -> str:
@@ -189,7 +189,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Parse and validate; BundleError names what is wrong."""
+        """Parse and check the text of a manifest. Raises BundleError with the first fault."""
         try:
             raw = parsed(text)
             version = raw["format_version"]
@@ -206,7 +206,7 @@ class Manifest:
 
 
 def _other_format(version: object, m3rt_version: object) -> str:
-    """What to do with a bundle of another format; of what its file says only a version that is one is repeated."""
+    """Say what to do with a bundle of another format; only a well-formed version is quoted from the file."""
     writer = m3rt_version if isinstance(m3rt_version, str) and _VERSION.fullmatch(m3rt_version) else None
     shown = repr(version).strip("'")
     return (
@@ -217,7 +217,7 @@ def _other_format(version: object, m3rt_version: object) -> str:
 
 
 def _is_plain(value: object, depth: int) -> bool:
-    """Whether a value of parsed() is at most `depth` levels deep and its whole numbers are no longer than a float's."""
+    """Whether a value of parsed() has at most `depth` levels, and whole numbers of less than 64 bits only."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_is_plain(item, depth - 1) for item in inner)

@@ -1,7 +1,7 @@
-"""How engines open the graphs: one table, for the runtime and for manifests.
+"""The options with which each engine opens a graph: one table, for the runtime and for manifests.
 
-Others run a bundle's graphs too, in any language, and read it there. The runtime does not: a stranger's manifest shall
-set no options here.
+Programs in other languages read the options from a manifest. This runtime does not: a manifest from a stranger must not
+set options here.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterable
 from ..host.cpu import has_vnni
 from .manifest import WITHOUT_VNNI, EngineName, Manifest, Precision, Session, Target
 
-# On a CPU the fused operators are slower than their parts (benchmarks/LOG.md).
+# On a CPU the operators that these passes make are slower than their parts (benchmarks/LOG.md).
 _SLOWER_FUSIONS = ("SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion")
-# The versions are the oldest that ran golden texts and padded batches right. Older onnxruntimes load the graphs: up to
-# 1.20 padding then changes a text's result without a word, and up to 1.29 the exact path aborts the process.
+# Each version is the oldest that ran golden texts and padded batches right. Older onnxruntimes load the graphs, but up
+# to 1.20 padding changes a text's result without a word, and up to 1.29 the exact path aborts the process.
 _TABLE: dict[tuple[Target, Precision], Session] = {
-    # The graph is written fused; the extended passes would only undo that.
+    # The exporter writes fused graphs; the extended passes would only undo that.
     ("onnxruntime", "fp32"): Session("1.22", "basic", _SLOWER_FUSIONS, {}),
     ("onnxruntime", "int8"): Session("1.30", "basic", _SLOWER_FUSIONS, {}),
-    # Optimized, the session would hold every weight again as float32.
+    # An optimized session would hold every weight a second time, as float32.
     ("onnxruntime", "fp16"): Session("1.30", "disabled", _SLOWER_FUSIONS, {"session.disable_prepacking": "1"}),
     ("openvino", "fp32"): Session("2026.4", "all", (), {"INFERENCE_PRECISION_HINT": "f32"}),
     ("openvino", "int8"): Session("2026.4", "all", (), {"INFERENCE_PRECISION_HINT": "f32"}),
@@ -29,9 +29,9 @@ _EXACT = Session("1.30", "extended", _SLOWER_FUSIONS, {"session.x64quantprecisio
 
 
 def sessions(engines: Iterable[EngineName], precision: Precision) -> dict[Target, Session]:
-    """The rows of a bundle's manifest."""
+    """Return the sessions that a bundle's manifest names."""
     names = tuple(engines)
-    return {target: s for (target, kept), s in _TABLE.items() if kept == precision and target.startswith(names)}
+    return {target: s for (target, kind), s in _TABLE.items() if kind == precision and target.startswith(names)}
 
 
 def onnxruntime_session(manifest: Manifest) -> Session:

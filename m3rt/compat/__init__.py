@@ -1,4 +1,4 @@
-"""FlagEmbedding's BGEM3FlagModel on a m3rt bundle: the same calls, the same outputs, no PyTorch."""
+"""FlagEmbedding's BGEM3FlagModel over an M3Encoder: the same calls and outputs. The rest of m3rt does not know it."""
 
 from .model import BGEM3FlagModel
 

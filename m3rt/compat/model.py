@@ -1,8 +1,7 @@
-"""BGEM3FlagModel: FlagEmbedding's signatures and outputs over an M3Encoder."""
+"""BGEM3FlagModel: an M3Encoder with FlagEmbedding's signatures and outputs."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,37 +11,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import open_bundle
-from ..embeddings import Embeddings
 from ..encoder import M3Encoder
 from ..errors import InputError
 from ..scoring import colbert_score, lexical_matching_score
 from ..values.arguments import flag, whole_number
 from ..values.listing import listed
 from ..values.shown import shown
-from .arguments import LARGEST, Devices, check_head, check_keywords, device_of
+from .arguments import MAX_NUMBER, Devices, check_head, check_keywords, device_of
 from .instructions import instructed, instructed_texts
+from .outputs import outputs
 from .tokenizer import CompatTokenizer
 
-Texts = str | Iterable[str]
+TextOrTexts = str | Iterable[str]
 
 # Keywords that FlagEmbedding's methods take without naming them in their signatures.
-_OF_MODEL = (
+_MODEL_KEYWORDS = (
     "convert_to_numpy", "device", "passage_instruction_for_retrieval", "passage_instruction_format", "threads",
 )  # fmt: skip
-_OF_ENCODE = ("convert_to_numpy", "instruction", "instruction_format")
-_WORKERS = ("_encode_multi_process_worker", "_compute_score_multi_process_worker")
+_ENCODE_KEYWORDS = ("convert_to_numpy", "instruction", "instruction_format")
+_WORKER_NAMES = ("_encode_multi_process_worker", "_compute_score_multi_process_worker")
 
 
 class BGEM3FlagModel:
-    """Drop-in for FlagEmbedding 1.4.2's class of this name: its signatures, its outputs.
+    """A drop-in for FlagEmbedding 1.4.2's class of this name, with its signatures and outputs.
 
-    model_name_or_path: directory of a bundle. Without effect, since the bundle fixes the precision and m3rt batches by
-    tokens in one process: use_fp16, use_bf16, batch_size, trust_remote_code, cache_dir, convert_to_numpy (M3's outputs
-    are numpy's there, too). devices: None, "cpu", "cuda", "cuda:0", 0 or one of them in a list. query_max_length and
-    passage_max_length default to 512 as in FlagEmbedding. kwargs: device, as devices;
-    passage_instruction_for_retrieval and passage_instruction_format; and M3Encoder's threads.
-    Raises what M3Encoder raises; InputError for what would change vectors and cannot be honoured
-    (normalize_embeddings=False, another pooling_method or colbert_dim than the bundle's) and for unknown keywords.
+    model_name_or_path: directory of a bundle. devices: None, "cpu", "cuda", "cuda:0", 0 or one of them in a list.
+    query_max_length and passage_max_length default to 512 as in FlagEmbedding. kwargs: device, as devices;
+    passage_instruction_for_retrieval and passage_instruction_format; M3Encoder's threads. Since the bundle fixes the
+    precision and m3rt batches by tokens in one process, these have no effect: use_fp16, use_bf16, batch_size,
+    trust_remote_code, cache_dir, convert_to_numpy (FlagEmbedding's outputs are numpy's, too).
+    Raises M3Encoder's errors, and InputError for unknown keywords and for arguments that would change vectors and
+    cannot be honoured: normalize_embeddings=False, another pooling_method or colbert_dim than the bundle's.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class BGEM3FlagModel:
         truncate_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
-        check_keywords(BGEM3FlagModel, kwargs, _OF_MODEL)
+        check_keywords(BGEM3FlagModel, kwargs, _MODEL_KEYWORDS)
         if not flag("normalize_embeddings", normalize_embeddings):
             raise InputError("normalize_embeddings is False, but a bundle's dense vectors are always normalised")
         device = device_of(devices, kwargs.get("device"))
@@ -90,12 +89,12 @@ class BGEM3FlagModel:
 
     @cached_property
     def tokenizer(self) -> CompatTokenizer:
-        """The bundle's tokenizer with transformers' names, loaded when first used."""
+        """Load the bundle's tokenizer, with transformers' names, when it is first used."""
         return CompatTokenizer(open_bundle(self.model.path))
 
     def encode(
         self,
-        sentences: Texts,
+        sentences: TextOrTexts,
         batch_size: int | None = None,
         max_length: int | None = None,
         return_dense: bool | None = None,
@@ -103,11 +102,11 @@ class BGEM3FlagModel:
         return_colbert_vecs: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """dense_vecs (n, dim), lexical_weights and colbert_vecs by text, or None; unwrapped for a single str.
+        """Return dense_vecs (n, dim), lexical_weights and colbert_vecs by text, or None; unwrapped for a single str.
 
-        kwargs: instruction, which stands before each text by instruction_format; convert_to_numpy, without effect.
+        kwargs: instruction, put before each text by instruction_format; convert_to_numpy, without effect.
         """
-        check_keywords(self.encode, kwargs, _OF_ENCODE)
+        check_keywords(self.encode, kwargs, _ENCODE_KEYWORDS)
         if (instruction := kwargs.get("instruction")) is not None:
             form = kwargs.get("instruction_format")
             sentences = instructed_texts(sentences, instruction, "{}{}" if form is None else form)
@@ -116,7 +115,7 @@ class BGEM3FlagModel:
 
     def encode_queries(
         self,
-        queries: Texts,
+        queries: TextOrTexts,
         batch_size: int | None = None,
         max_length: int | None = None,
         return_dense: bool | None = None,
@@ -124,7 +123,7 @@ class BGEM3FlagModel:
         return_colbert_vecs: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """encode() with the query instruction and length."""
+        """Encode with the query instruction and length; otherwise as encode()."""
         check_keywords(self.encode_queries, kwargs, ("convert_to_numpy",))
         if self.query_instruction_for_retrieval is not None:
             form = self.query_instruction_format
@@ -134,7 +133,7 @@ class BGEM3FlagModel:
 
     def encode_corpus(
         self,
-        corpus: Texts,
+        corpus: TextOrTexts,
         batch_size: int | None = None,
         max_length: int | None = None,
         return_dense: bool | None = None,
@@ -142,7 +141,7 @@ class BGEM3FlagModel:
         return_colbert_vecs: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """encode() with the passage instruction, if there is one, and length."""
+        """Encode with the passage instruction, if there is one, and length; otherwise as encode()."""
         check_keywords(self.encode_corpus, kwargs, ("convert_to_numpy",))
         if self.passage_instruction_for_retrieval is not None:
             form = self.passage_instruction_format
@@ -152,7 +151,7 @@ class BGEM3FlagModel:
 
     def encode_single_device(
         self,
-        sentences: Texts,
+        sentences: TextOrTexts,
         batch_size: int = 256,
         max_length: int = 512,
         return_dense: bool = True,
@@ -161,13 +160,13 @@ class BGEM3FlagModel:
         device: str | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """encode() without an instruction, on the device that the model is loaded on."""
+        """Encode without an instruction, on the device that the model is loaded on; otherwise as encode()."""
         check_keywords(self.encode_single_device, kwargs, ("convert_to_numpy",))
         self._check_device(device)
         return self._encoded(sentences, batch_size, max_length, (return_dense, return_sparse, return_colbert_vecs))
 
     def encode_multi_process(self, sentences: Iterable[str], pool: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """encode_single_device(): one process encodes, with as many threads as there are CPUs."""
+        """Call encode_single_device(): one process encodes, with as many threads as there are CPUs."""
         return self.encode_single_device(listed("sentences", sentences), **kwargs)
 
     def compute_score(
@@ -179,7 +178,7 @@ class BGEM3FlagModel:
         weights_for_different_modes: list[float] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any] | list[Any]:
-        """The five scores of each pair; one float each for a single pair, [] for none."""
+        """Return the five scores of each pair; one float each for a single pair, [] for no pair."""
         check_keywords(self.compute_score, kwargs, ())
         return self.compute_score_single_device(
             sentence_pairs,
@@ -199,10 +198,10 @@ class BGEM3FlagModel:
         device: str | None = None,
         **kwargs: Any,
     ) -> dict[str, Any] | list[Any]:
-        """compute_score() on the device that the model is loaded on."""
+        """Score pairs on the device that the model is loaded on; otherwise as compute_score()."""
         check_keywords(self.compute_score_single_device, kwargs, ())
         self._check_device(device)
-        whole_number("batch_size", batch_size, 1, LARGEST)
+        whole_number("batch_size", batch_size, 1, MAX_NUMBER)
         scores = self.model.compute_score(
             sentence_pairs,
             max_query_length=self._limit("max_query_length", max_query_length),
@@ -214,35 +213,35 @@ class BGEM3FlagModel:
     def compute_score_multi_process(
         self, sentence_pairs: Iterable[tuple[str, str]], pool: Mapping[str, Any], **kwargs: Any
     ) -> dict[str, Any] | list[Any]:
-        """compute_score_single_device()."""
+        """Call compute_score_single_device()."""
         return self.compute_score_single_device(sentence_pairs, **kwargs)
 
     def convert_id_to_token(self, lexical_weights: Any) -> Any:
-        """Token ids to text; a list of one mapping is unwrapped, as in FlagEmbedding."""
+        """Replace token ids by their text; a list of one mapping is unwrapped, as in FlagEmbedding."""
         named = self.model.convert_id_to_token(lexical_weights)
         return named[0] if isinstance(named, list) and len(named) == 1 else named
 
     def compute_lexical_matching_score(self, lexical_weights_1: Any, lexical_weights_2: Any) -> Any:
-        """lexical_matching_score()."""
+        """Call lexical_matching_score()."""
         return lexical_matching_score(lexical_weights_1, lexical_weights_2)
 
     def colbert_score(self, q_reps: NDArray[np.float32], p_reps: NDArray[np.float32]) -> np.float32:
-        """colbert_score(), a numpy scalar where FlagEmbedding has a torch one."""
+        """Call colbert_score(); the result is a numpy scalar where FlagEmbedding has a torch one."""
         return np.float32(colbert_score(q_reps, p_reps))
 
     @staticmethod
     def get_detailed_instruct(instruction_format: str, instruction: str, sentence: str) -> str:
-        """The sentence with the instruction, by the format."""
+        """Put the instruction and the sentence into the format."""
         if not isinstance(sentence, str):
             raise InputError(f"sentence is {shown(sentence)}, expected str")
         return str(instructed(instruction_format, instruction, sentence))
 
     def start_multi_process_pool(self, process_target_func: Any) -> dict[str, Any]:
-        """A pool of no processes for encode_multi_process(): threads of this one do the work.
+        """Return a pool of no processes for encode_multi_process(): threads of this process do the work.
 
-        Raises InputError for a function of one's own, which nothing would run.
+        Raises InputError for any other function than FlagEmbedding's, since nothing would run it.
         """
-        if process_target_func is not None and getattr(process_target_func, "__name__", "") not in _WORKERS:
+        if process_target_func is not None and getattr(process_target_func, "__name__", "") not in _WORKER_NAMES:
             raise InputError(
                 f"process_target_func is {shown(process_target_func)}, which m3rt has no processes to run; encode() "
                 "uses all CPUs by itself"
@@ -251,18 +250,18 @@ class BGEM3FlagModel:
 
     @staticmethod
     def stop_multi_process_pool(pool: Any) -> None:
-        """Nothing: start_multi_process_pool() started no process."""
+        """Do nothing: start_multi_process_pool() started no process."""
 
     def stop_self_pool(self) -> None:
-        """Nothing: there is no pool."""
+        """Do nothing: there is no pool."""
 
     def _encoded(
-        self, texts: Texts, batch_size: int | None, max_length: int, asked: tuple[bool | None, ...]
+        self, texts: TextOrTexts, batch_size: int | None, max_length: int, heads: tuple[bool | None, ...]
     ) -> dict[str, Any]:
         if batch_size is not None:
-            whole_number("batch_size", batch_size, 1, LARGEST)
+            whole_number("batch_size", batch_size, 1, MAX_NUMBER)
         defaults = (self.return_dense, self.return_sparse, self.return_colbert_vecs)
-        dense, sparse, colbert = (default if a is None else a for a, default in zip(asked, defaults, strict=True))
+        dense, sparse, colbert = (d if head is None else head for head, d in zip(heads, defaults, strict=True))
         out = self.model.encode(
             texts,
             return_dense=dense,
@@ -271,23 +270,12 @@ class BGEM3FlagModel:
             max_length=self._limit("max_length", max_length),
             truncate_dim=self.truncate_dim,
         )
-        columns = {"dense_vecs": out.dense_vecs, "lexical_weights": _by_name(out), "colbert_vecs": out.colbert_vecs}
-        if isinstance(texts, str):
-            return {name: None if column is None else column[0] for name, column in columns.items()}
-        return columns
+        return outputs(out, single=isinstance(texts, str))
 
     def _limit(self, name: str, max_length: int) -> int:
         # The default of 512 may exceed a model's positions, where FlagEmbedding fails.
-        return min(whole_number(name, max_length, 3, LARGEST), self.model.manifest.max_tokens)
+        return min(whole_number(name, max_length, 3, MAX_NUMBER), self.model.manifest.max_tokens)
 
     def _check_device(self, device: object) -> None:
         if device is not None and device_of(device, None) != self.model.device:
             raise InputError(f"device is {shown(device)}, but the model is on {self.model.device}; open another there")
-
-
-def _by_name(out: Embeddings) -> list[dict[str, np.float32]] | None:
-    """Lexical weights as FlagEmbedding makes them: ids as strings, weights as numpy scalars, 0 for other ids."""
-    if out.sparse is None:
-        return None
-    rows = (out.sparse.row(i) for i in range(len(out)))
-    return [defaultdict(int, zip(map(str, ids.tolist()), values, strict=True)) for ids, values in rows]  # type: ignore[arg-type]

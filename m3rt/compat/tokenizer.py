@@ -1,4 +1,4 @@
-"""The tokenizer of a bundle under the names that transformers gives to it, for code that counts or shows tokens."""
+"""The tokenizer of a bundle with transformers' names, for code that counts or shows tokens."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..values.texts import check_texts
 
 
 class CompatTokenizer:
-    """The calls of a transformers tokenizer that need no tensors: ids, tokens and counts of texts.
+    """Has the calls of a transformers tokenizer that need no tensors: ids, tokens and counts of texts.
 
-    Of its options there are truncation, max_length, padding and add_special_tokens.
+    Its options are truncation, max_length, padding and add_special_tokens.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -45,14 +45,14 @@ class CompatTokenizer:
         padding: bool = False,
         add_special_tokens: bool = True,
     ) -> dict[str, Any]:
-        """input_ids and attention_mask, a list each for one str, a list of lists for several. Raises InputError."""
+        """Return input_ids and attention_mask: lists for one str, lists of lists for several. Raises InputError."""
         texts = [text] if isinstance(text, str) else listed("text", text, "a str or a list of str")
         check_texts(texts)
         limit = whole_number("max_length", self.model_max_length if max_length is None else max_length, 3, 1 << 20)
-        whole = flag("add_special_tokens", add_special_tokens)
-        rows = [encoding.ids for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=whole)]
+        special = flag("add_special_tokens", add_special_tokens)
+        rows = [encoding.ids for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=special)]
         if flag("truncation", truncation):
-            end = [self.eos_token_id] if whole else []
+            end = [self.eos_token_id] if special else []
             rows = [row if len(row) <= limit else [*row[: limit - len(end)], *end] for row in rows]
         width = max(map(len, rows), default=0) if flag("padding", padding) else 0
         ids = [row + [self.pad_token_id] * (width - len(row)) for row in rows]
@@ -61,19 +61,19 @@ class CompatTokenizer:
         return {"input_ids": ids[0] if single else ids, "attention_mask": masks[0] if single else masks}
 
     def encode(self, text: str, **options: Any) -> list[int]:
-        """The token ids of one text."""
+        """Return the token ids of one text."""
         check_texts([text])
         ids: list[int] = self(text, **options)["input_ids"]
         return ids
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of one text, without special ones; an unknown one is its own text."""
+        """Return the tokens of one text, without special ones; an unknown token is shown as its text."""
         check_texts([text])
         tokens: list[str] = self._fast.encode(text, add_special_tokens=False).tokens
         return tokens
 
     def decode(self, token_ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
-        """The text of token ids."""
+        """Return the text of token ids."""
         ids = (
             [token_ids]
             if isinstance(token_ids, int | np.integer)
@@ -83,20 +83,20 @@ class CompatTokenizer:
         return str(self._fast.decode([self._id(i) for i in ids], skip_special_tokens=skip))
 
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
-        """The token of an id, or of each of several."""
+        """Return the token of an id, or of each of several ids."""
         if isinstance(ids, int | np.integer):
             return self._fast.id_to_token(self._id(ids))
         return [self._fast.id_to_token(self._id(i)) for i in listed("ids", ids, "a list of token ids")]
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """The id of a token, or of each of several; unk_token_id where there is none."""
+        """Return the id of a token, or of each of several; unk_token_id for an unknown one."""
         names = [tokens] if isinstance(tokens, str) else listed("tokens", tokens)
         check_texts(names, "token")
         ids = [self.unk_token_id if (i := self._fast.token_to_id(name)) is None else i for name in names]
         return ids[0] if isinstance(tokens, str) else ids
 
     def get_vocab(self) -> dict[str, int]:
-        """The id of every token."""
+        """Return the id of every token."""
         vocabulary: dict[str, int] = self._fast.get_vocab()
         return vocabulary
 

@@ -1,4 +1,8 @@
-"""Engines by name; only the one that runs is imported."""
+"""Runs a bundle's graph: token ids in, arrays out. Only this room imports an engine's package.
+
+A new engine needs a name in manifest.EngineName, a module of this name here with load() and open_session(), whose class
+fits base.Engine, its extra in _EXTRAS below, a module in saved/, and its operators in m3rt_export's graph/build.py.
+"""
 
 from __future__ import annotations
 
@@ -34,44 +38,44 @@ def load_engine(
     batch_tokens: int | None = None,
     saved_session: Path | None = None,
 ) -> Engine:
-    """The engine that runs `bundle`; it chooses what is left open.
+    """Load the engine that runs `bundle`; arguments left at their defaults are chosen here.
 
-    batch_tokens: in the place of the engine's own. saved_session: a folder that saved.save() made for this bundle.
-    Raises InputError for an unknown name, BundleError when the bundle has no graph for that engine,
-    EngineMissing and DeviceMissing when this machine lacks what was asked for.
+    batch_tokens: replaces the engine's choice. saved_session: a folder that saved.save() made for this bundle.
+    Raises InputError for an unknown name, BundleError when the bundle has no graph for that engine, and EngineMissing
+    or DeviceMissing when this machine lacks the engine or the device.
     """
     engine, device, threads = checked(engine, device, threads)
     name = next((e for e in ENGINES if e == engine), None) or _preferred(bundle)
-    bundle.graph(name)  # says so when there is none, before an engine is imported
+    bundle.graph(name)  # raises before an engine is imported
     load = partial(_module(name).load, bundle, device=device, threads=threads, saved_session=saved_session)
     return Reopening(load, batch_tokens)
 
 
 def checked(engine: str, device: str, threads: int | None) -> tuple[str, str, int | None]:
-    """What was asked of an engine, with no more threads than there are CPUs. Raises InputError."""
+    """Check the arguments of an engine, and limit its threads to the CPUs granted. Raises InputError."""
     engine = choice_of("engine", engine, ("auto", *ENGINES))
     device = choice_of("device", device, DEVICES)
     return engine, device, None if threads is None else _granted(whole_number("threads", threads, 1, 1024))
 
 
 def _granted(threads: int) -> int:
-    """As many threads as were asked for, or as many CPUs as there are: more would wait for each other."""
-    granted = available_cpus()
-    if threads > granted:
-        warnings.warn(f"threads is {threads}, but {granted} CPUs are granted here; using {granted}", stacklevel=4)
-    return min(threads, granted)
+    """Limit `threads` to the CPUs granted: more threads would wait for each other."""
+    cpus = available_cpus()
+    if threads > cpus:
+        warnings.warn(f"threads is {threads}, but {cpus} CPUs are granted here; using {cpus}", stacklevel=4)
+    return min(threads, cpus)
 
 
 def reference_engine(bundle: Bundle) -> Engine:
-    """An engine on the CPU even where that is slow (fp16): for golden vectors and tests, not for service."""
-    loaded: Engine = _module(_preferred(bundle)).open_session(bundle, "cpu")
-    return loaded
+    """Open an engine on the CPU even where that is slow (fp16): for golden vectors and tests, not for service."""
+    engine: Engine = _module(_preferred(bundle)).open_session(bundle, "cpu")
+    return engine
 
 
 def usable(bundle: Bundle) -> list[EngineName]:
-    """The engines that are installed and in the bundle.
+    """Return the installed engines that the bundle has a graph for.
 
-    onnxruntime comes first: it starts in a third of the time and the memory. `m3rt tune` finds out which is faster.
+    onnxruntime comes first: it starts in a third of the time and the memory. `m3rt tune` measures which is faster.
     """
     return [name for name in ENGINES if name in bundle.manifest.engines and find_spec(name)]
 
@@ -79,8 +83,8 @@ def usable(bundle: Bundle) -> list[EngineName]:
 def _preferred(bundle: Bundle) -> EngineName:
     names = usable(bundle)
     if not names:
-        wanted = " or ".join(install(_EXTRAS[name]) for name in bundle.manifest.engines)
-        raise EngineMissing(f"{' or '.join(bundle.manifest.engines)} is not installed; run: {wanted}")
+        commands = " or ".join(install(_EXTRAS[name]) for name in bundle.manifest.engines)
+        raise EngineMissing(f"{' or '.join(bundle.manifest.engines)} is not installed; run: {commands}")
     return names[0]
 
 

@@ -1,4 +1,4 @@
-"""The contract of an engine: token ids in, arrays out. It knows no text and no tokenizer."""
+"""The contract of an engine: token ids in, arrays out. An engine knows no text and no tokenizer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import EngineError
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Fresh arrays of one forward pass over a (b, s) batch; None where a head was not asked for.
+    """Fresh arrays of one forward pass over a (b, s) batch; None where a head was not requested.
 
     dense (b, dim) float32 with unit rows; token_weights (b, s) float32 >= 0, meaningless at padding;
     colbert (b, s - 1, dim) float32 with unit rows, without <s>, meaningless at padding.
@@ -28,7 +28,7 @@ class Outputs:
 
 
 class Ports:
-    """How the inputs and outputs of a bundle's graph meet `run`'s arguments and result; the same for every engine."""
+    """Maps `run`'s arguments to the inputs of a bundle's graph and its outputs to `run`'s result, for every engine."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.outputs = [port.name for port in manifest.graph.outputs]
@@ -38,28 +38,28 @@ class Ports:
     def feeds(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads
     ) -> dict[str, NDArray[Any]]:
-        """An array for each input of the graph; a graph of one head has no switches."""
-        switches = {name: np.array(wanted) for name, wanted in heads.keywords().items()}
-        every = {"input_ids": input_ids, "attention_mask": attention_mask, **switches}
-        return {name: array for name, array in every.items() if name in self._inputs}
+        """Make an array for each input of the graph; a graph with a dense head only has no switches."""
+        switches = {name: np.array(requested) for name, requested in heads.keywords().items()}
+        arrays = {"input_ids": input_ids, "attention_mask": attention_mask, **switches}
+        return {name: array for name, array in arrays.items() if name in self._inputs}
 
     def result(self, arrays: Mapping[str, NDArray[np.float32]], shape: tuple[int, int], heads: Heads) -> Outputs:
-        """The outputs that were asked for, for input of that shape. Raises EngineError for others than promised."""
+        """Return the requested outputs for input of `shape`. Raises EngineError for unexpected shapes or dtypes."""
         batch, tokens = shape
         expected = {
             "dense_vecs": (batch, self._dim),
             "token_weights": shape,
             "colbert_vecs": (batch, tokens - 1, self._colbert_dim),
         }
-        asked = {"dense_vecs": heads.dense, "token_weights": heads.sparse, "colbert_vecs": heads.colbert}
-        for name in (name for name, wanted in asked.items() if wanted):
-            found = arrays[name]
-            if found.shape != expected[name] or found.dtype != np.float32:
+        requested = {"dense_vecs": heads.dense, "token_weights": heads.sparse, "colbert_vecs": heads.colbert}
+        for name in (name for name, wanted in requested.items() if wanted):
+            array = arrays[name]
+            if array.shape != expected[name] or array.dtype != np.float32:
                 raise EngineError(
-                    f"the graph's {name} is {found.dtype} {found.shape}, expected float32 {expected[name]}; "
+                    f"the graph's {name} is {array.dtype} {array.shape}, expected float32 {expected[name]}; "
                     "export the bundle again"
                 )
-        return Outputs(*(arrays[name] if wanted else None for name, wanted in asked.items()))
+        return Outputs(*(arrays[name] if wanted else None for name, wanted in requested.items()))
 
 
 class Engine(Protocol):
@@ -68,9 +68,9 @@ class Engine(Protocol):
     name: str
     device: str
     threads: int  # of a forward pass on the CPU
-    batch_tokens: int  # padded tokens of a forward pass that run fastest here
-    pass_tokens: int  # what a forward pass costs beside its tokens, in tokens
+    batch_tokens: int  # padded tokens of a forward pass at which it runs fastest
+    pass_tokens: int  # the fixed cost of a forward pass, in tokens
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
-        """One forward pass: input_ids and attention_mask (b, s), padded on the right. Raises EngineError."""
+        """Run one forward pass over input_ids and attention_mask (b, s), padded on the right. Raises EngineError."""
         ...

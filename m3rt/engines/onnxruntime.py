@@ -1,4 +1,4 @@
-"""The onnxruntime engine: sessions on CPU and CUDA."""
+"""The onnxruntime engine: opens, saves and runs sessions on CPU and CUDA."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ from ..host.threads import available_cpus
 from .base import Outputs, Ports
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# Padded tokens of a pass, and the tokens that a pass of its own costs. On a CPU small passes keep activations in the
-# cache, and int8 weights are cheap to read again (benchmarks/LOG.md); on a GPU large ones fill it (not measured).
-_BATCHES = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20)}
-_GPU_BATCHES = (16384, 512)
+# batch_tokens and pass_tokens. On a CPU small passes keep activations in its cache, and int8 weights are cheap to read
+# again (benchmarks/LOG.md); a GPU needs large passes to be busy (not measured).
+_BATCH_AND_PASS_TOKENS = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20)}
+_OTHER_BATCH_AND_PASS_TOKENS = (16384, 512)
 _LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
-SESSION_FILES = ("model.onnx", "prepacked.bin")  # a saved session
-# A pass over more tokens than this returns its scratch memory to the system.
-_SHRINK_TOKENS = 8192
+SESSION_FILES = ("model.onnx", "prepacked.bin")  # of a saved session
+_SHRINK_TOKENS = 8192  # a pass over as many tokens returns its scratch memory to the system
 
 
 class OnnxRuntimeEngine:
-    """One session over a bundle's graph; its weights are mapped from the file, not copied."""
+    """Runs one session of a bundle's graph; the weights are mapped from the file, not copied."""
 
     name = "onnxruntime"
 
     def __init__(self, session: Any, device: str, threads: int, bundle: Bundle) -> None:
         self.device, self.threads = device, threads
-        self.batch_tokens, self.pass_tokens = _BATCHES.get((device, bundle.manifest.precision), _GPU_BATCHES)
+        self.batch_tokens, self.pass_tokens = _BATCH_AND_PASS_TOKENS.get(
+            (device, bundle.manifest.precision), _OTHER_BATCH_AND_PASS_TOKENS
+        )
         self._session = session
         self._ports = Ports(bundle.manifest)
 
@@ -52,7 +53,7 @@ class OnnxRuntimeEngine:
         try:
             feeds = self._ports.feeds(input_ids, attention_mask, heads)
             arrays = self._session.run(self._ports.outputs, feeds, self._options(input_ids.size))
-        except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
+        except Exception as error:  # onnxruntime's classes share no other base
             raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {_line(error)}") from None
         return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), input_ids.shape, heads)
 
@@ -64,9 +65,10 @@ class OnnxRuntimeEngine:
 
 
 def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Path | None = None) -> OnnxRuntimeEngine:
-    """Open a session on the best device; EngineMissing without the package, DeviceMissing where it cannot run.
+    """Open a session on the best device.
 
-    saved_session: the folder of a session that saved.save() made here; used on the CPU, if it loads.
+    saved_session: the folder of a session that saved.save() made here, used on the CPU if it loads. Raises
+    EngineMissing without the package, DeviceMissing where it cannot run.
     """
     device = _choose(device, bundle, _onnxruntime().get_available_providers())
     if saved_session is not None and device == "cpu":
@@ -86,7 +88,9 @@ def open_session(
     graph = bundle.graph("onnxruntime")
     if saved_session is not None:
         graph = saved_session / SESSION_FILES[0]
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is optimized already
+        options.graph_optimization_level = (
+            ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        )  # the saved graph is already optimized
     try:
         session = ort.InferenceSession(
             str(graph),
@@ -96,7 +100,7 @@ def open_session(
         )
     except Exception as error:
         raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
-    # onnxruntime falls back to the CPU in silence when CUDA's libraries do not load.
+    # onnxruntime falls back to the CPU without a word when CUDA's libraries do not load.
     if _PROVIDERS[device] not in session.get_providers():
         raise DeviceMissing(
             f"{device} was asked for, but onnxruntime could not start it (driver or CUDA libraries missing); "
@@ -106,7 +110,7 @@ def open_session(
 
 
 def save_session(bundle: Bundle, directory: Path) -> None:
-    """Write a CPU session, optimized and packed, into `directory`. Raises BundleError."""
+    """Save a CPU session, its graph optimized and its weights packed, in `directory`. Raises BundleError."""
     ort = _onnxruntime()
     model, weights = SESSION_FILES
     options = _session_options(ort, 1, "cpu", bundle.manifest)
@@ -119,7 +123,7 @@ def save_session(bundle: Bundle, directory: Path) -> None:
         options.add_session_config_entry(f"session.{name}", value)
     graph = str(bundle.graph("onnxruntime"))
     try:
-        # Dropped at once: only what a process of its own loads from the files is worth trusting.
+        # This session is dropped: the test of a saved session is to load it from its files.
         disabled = _disabled("cpu", bundle.manifest)
         ort.InferenceSession(graph, options, providers=[_PROVIDERS["cpu"]], disabled_optimizers=disabled)
     except Exception as error:
@@ -152,8 +156,8 @@ def _session_options(ort: Any, threads: int | None, device: str, manifest: Manif
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.enable_mem_pattern = False  # shapes change from call to call
-    # Threads spin between the operators of a pass, which is fast, and sleep when it ends, which is polite.
+    options.enable_mem_pattern = False  # shapes differ from call to call
+    # Threads spin between the operators of a pass, for speed, and sleep after it, to leave the CPUs to others.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if device == "cpu":
         session = onnxruntime_session(manifest)

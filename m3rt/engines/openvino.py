@@ -1,4 +1,4 @@
-"""The OpenVINO engine: the CPU's fastest int8."""
+"""The OpenVINO engine: compiles and runs models on the CPU; the fastest for int8."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ from ..host.telemetry import silenced
 from ..host.threads import available_cpus
 from .base import Outputs, Ports
 
-# Padded tokens of a pass, and the tokens that a pass of its own costs (benchmarks/LOG.md).
-_BATCHES = {"int8": (384, 20), "fp32": (1024, 20)}
-# A pass over more tokens than this gives its scratch memory back; 40 ms beside the seconds that it took.
+_BATCH_AND_PASS_TOKENS = {"int8": (384, 20), "fp32": (1024, 20)}  # benchmarks/LOG.md
+# A pass over more tokens than this gives its scratch memory back: 40 ms after a pass of seconds.
 _RELEASE_TOKENS = 2048
-_KERNELS = 256
-SAVED = "session.json"  # in the folder of a compiled model: what it is of
+_CACHED_KERNELS = 256
+SESSION_KEY = "session.json"  # in the folder of a saved session: identifies the graph that it was made from
 
 
 class OpenVinoEngine:
-    """One compiled model; each thread that runs at the same time gets an inference request of its own."""
+    """Runs one compiled model; threads that run at the same time each get their own inference request."""
 
     name = "openvino"
     device = "cpu"
 
     def __init__(self, compiled: Any, threads: int, bundle: Bundle) -> None:
         self.threads = threads
-        self.batch_tokens, self.pass_tokens = _BATCHES[bundle.manifest.precision]
+        self.batch_tokens, self.pass_tokens = _BATCH_AND_PASS_TOKENS[bundle.manifest.precision]
         self._compiled = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
         self._ports = Ports(bundle.manifest)
@@ -57,16 +56,16 @@ class OpenVinoEngine:
             raise EngineError(f"openvino failed on a {input_ids.shape} batch: {_line(error)}") from None
         self._idle.put(request)
         if input_ids.size > _RELEASE_TOKENS:
-            with suppress(RuntimeError):  # another thread is in the middle of a pass: its memory stays for now
+            with suppress(RuntimeError):  # another thread is inside a pass: the memory stays for now
                 self._compiled.release_memory()
         return self._ports.result(arrays, input_ids.shape, heads)
 
 
 def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Path | None = None) -> OpenVinoEngine:
-    """Compile the bundle's graph for the CPU; EngineMissing without the package, DeviceMissing where it cannot run.
+    """Compile the bundle's graph for the CPU.
 
-    saved_session: the folder of a compiled model that saved.save() made here; used if it is of this graph and as many
-    threads.
+    saved_session: the folder of a session that saved.save() made here, used if it was made for this graph and as many
+    threads. Raises EngineMissing without the package, DeviceMissing where it cannot run.
     """
     if device == "cuda":
         raise DeviceMissing("openvino runs on CPUs only; use engine='onnxruntime' for cuda")
@@ -81,7 +80,7 @@ def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Pat
 def open_session(
     bundle: Bundle, device: str, threads: int | None = None, saved_session: Path | None = None
 ) -> OpenVinoEngine:
-    """Compile the bundle's graph, however slow it will be. Raises BundleError, or EngineError in a forked child."""
+    """Compile the bundle's graph, however slowly it runs here. Raises BundleError, or EngineError in a forked child."""
     ov = _openvino()
     _check_process()
     graph = bundle.graph("openvino")
@@ -89,13 +88,13 @@ def open_session(
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        # Kernels kept for the shapes that were seen; by default 5,000, which texts of any length fill for hours.
-        "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS,
-        # Beside int8 products the rounding of bf16 is not seen; fp32 is for those who want all of it.
+        # OpenVINO keeps kernels for the shapes it has seen: by default 5,000, which would grow for hours.
+        "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_KERNELS,
+        # Beside the rounding of int8 products that of bf16 does not show; an fp32 bundle keeps full precision.
         "INFERENCE_PRECISION_HINT": "bf16" if bundle.manifest.precision == "int8" and has_bf16() else "f32",
     }
-    # Its cache knows a model by its path, and would add one that it does not know.
-    if saved_session is not None and _saved_key(saved_session) == saved_key(bundle, threads):
+    # Use the cache only if it was made for this graph: OpenVINO keys it by path and would write a new entry otherwise.
+    if saved_session is not None and _kept_key(saved_session) == session_key(bundle, threads):
         options["CACHE_DIR"] = str(saved_session)
     try:
         compiled = ov.Core().compile_model(str(graph), "CPU", options)
@@ -106,12 +105,12 @@ def open_session(
 
 @cache
 def _first_process() -> int:
-    """The process that first compiled a model; a forked child has its parent's answer."""
+    """Return the id of the process that first compiled a model; a forked child inherits its parent's answer."""
     return os.getpid()
 
 
 def _check_process() -> None:
-    """Refuse what would hang: OpenVINO's threads leave counts in memory that a child without them waits on."""
+    """Raise EngineError in a forked child, which would wait for ever for OpenVINO threads that only its parent has."""
     if os.getpid() != _first_process():
         raise EngineError(
             "openvino ran in the process that this one was forked from, and would hang here; start workers by "
@@ -119,15 +118,15 @@ def _check_process() -> None:
         )
 
 
-def saved_key(bundle: Bundle, threads: int) -> dict[str, str | int]:
-    """What OpenVINO's cache tells models apart by, beside the versions and the processor of a tuning profile."""
+def session_key(bundle: Bundle, threads: int) -> dict[str, str | int]:
+    """Return the fields that identify a saved session, beside the versions and processor that the profile checks."""
     graph = bundle.graph("openvino")
     return {"graph": str(graph.resolve()), "written": graph.stat().st_mtime_ns, "threads": threads}
 
 
-def _saved_key(directory: Path) -> object:
+def _kept_key(directory: Path) -> object:
     try:
-        return json.loads((directory / SAVED).read_text(encoding="utf-8"))
+        return json.loads((directory / SESSION_KEY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""The profile that `m3rt tune` leaves for a bundle on this machine: found, checked, used; never an error."""
+"""The profile that `m3rt tune` keeps for a bundle on this machine. A bad profile warns and is ignored."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ..values.schema import build, conforms, parsed
 
 FORMAT = 3
 _PROFILE = "profile.json"
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20  # of a profile
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What ran fastest with one engine: threads, and padded tokens of a pass (None: the engine's own choice).
+    """The fastest setting of one engine: threads, and padded tokens of a pass (None: the engine's default).
 
-    saved_session: size and hash of each file of its saved session; none where there is no saved session.
+    saved_session: size and hash of each file of the engine's saved session; empty without one.
     """
 
     threads: int
@@ -50,7 +50,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The best engine, the best setting of each, and every number measured."""
+    """The fastest engine, the fastest setting of each engine, and every number measured."""
 
     engine: str
     settings: Mapping[str, Setting]
@@ -65,7 +65,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How to load an engine: what was asked for, and from the profile what was left open."""
+    """The arguments that load an engine: the caller's, completed from the profile."""
 
     engine: str = "auto"
     device: str = "auto"
@@ -75,7 +75,7 @@ class Choice:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keyword arguments of load_engine()."""
+        """Return the keyword arguments of load_engine()."""
         return {
             "engine": self.engine,
             "device": self.device,
@@ -86,30 +86,30 @@ class Choice:
 
 
 def choose(bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Choice:
-    """Fill in from the bundle's profile what the caller left open; explicit arguments always win."""
-    asked = Choice(engine, device, threads)
+    """Complete the caller's arguments from the bundle's profile; explicit arguments always win."""
+    explicit = Choice(engine, device, threads)
     if not _on_cpu(bundle, device) or (profile := load(bundle)) is None:
-        return asked
+        return explicit
     name = profile.engine if engine == "auto" else engine
     setting = profile.settings.get(name)
     if setting is None:
-        return asked
+        return explicit
     saved_session = _saved_session(bundle, name, setting)
     return Choice(name, device, threads or setting.threads, setting.batch_tokens, saved_session)
 
 
 def load(bundle: Bundle) -> Profile | None:
-    """The profile of `bundle` if it was measured on this machine with these versions; else None.
+    """Return the profile of `bundle` if it was measured on this machine with these versions; else None.
 
-    One that does not hold is told in one warning. M3RT_TUNE=0 ignores profiles.
+    A profile that does not hold here gives one warning. M3RT_TUNE=0 ignores profiles.
     """
     if os.environ.get("M3RT_TUNE") == "0":
         return None
-    found = _read(bundle)
-    if isinstance(found, str):
-        _warn(f"the tuning profile {folder(bundle) / _PROFILE} {found}; ignored; {_again(bundle)}")
+    profile = _read(bundle)
+    if isinstance(profile, str):
+        _warn(f"the tuning profile {folder(bundle) / _PROFILE} {profile}; ignored; {_advice(bundle)}")
         return None
-    return found
+    return profile
 
 
 def save(bundle: Bundle, profile: Profile) -> Path:
@@ -119,23 +119,23 @@ def save(bundle: Bundle, profile: Profile) -> Path:
 
 
 def forget_stale(bundle: Bundle) -> None:
-    """Remove a profile that does not hold here, so that measuring again does not warn of it. Raises OutputError."""
+    """Remove a profile that does not hold here, so that `m3rt tune` does not warn about it. Raises OutputError."""
     if isinstance(_read(bundle), str):
         cache.remove(folder(bundle) / _PROFILE)
 
 
 def folder(bundle: Bundle) -> Path:
-    """Where what belongs to `bundle` is kept in the user's cache."""
+    """Return the folder of `bundle` in the user's cache."""
     return cache.root() / _digest(bundle)[:16]
 
 
 def make_folder(bundle: Bundle) -> Path:
-    """folder(), made if it is not there, for this user only. Raises OutputError."""
+    """Return folder(), and make it for this user only if it is missing. Raises OutputError."""
     return cache.make(folder(bundle))
 
 
 def session_folder(bundle: Bundle, engine: str) -> Path:
-    """Where the saved session of `engine` for exactly this machine and these versions is kept."""
+    """Return the folder of the saved session of `engine` for this machine and these versions."""
     key = hashlib.sha256(json.dumps(_conditions(bundle), sort_keys=True).encode()).hexdigest()
     return folder(bundle) / f"{engine}-{key[:8]}"
 
@@ -145,18 +145,18 @@ def _conditions(bundle: Bundle) -> dict[str, Any]:
 
 
 def _digest(bundle: Bundle) -> str:
-    # What `m3rt verify` writes there later changes no speed.
+    # Without `fidelity`, which `m3rt verify` may write later and which changes no speed.
     return hashlib.sha256(replace(bundle.manifest, fidelity=None).to_json().encode()).hexdigest()
 
 
 def _read(bundle: Bundle) -> Profile | str | None:
-    """The profile, what is wrong with it, or None where there is none."""
+    """Return the profile, a str that says why it is ignored, or None where there is no profile."""
     path = folder(bundle) / _PROFILE
     try:
         if why := cache.distrust(path):
             return f"is not used: {why}"
-        text = read_bytes(path, _MOST_BYTES).decode()
-    except (FileNotFoundError, NotADirectoryError):  # also where HOME is none
+        text = read_bytes(path, _MAX_BYTES).decode()
+    except (FileNotFoundError, NotADirectoryError):  # also where HOME is no directory
         return None
     except (OSError, UnicodeDecodeError) as error:
         return f"cannot be read ({error})"
@@ -172,7 +172,7 @@ def _read(bundle: Bundle) -> Profile | str | None:
 
 
 def _on_cpu(bundle: Bundle, device: str) -> bool:
-    """Whether `bundle` will run on the CPU, which is what profiles are for; told without importing an engine."""
+    """Whether `bundle` will run on the CPU, as profiles assume; no engine is imported to find out."""
     return device == "cpu" or (
         device == "auto" and (bundle.manifest.precision == "int8" or "onnxruntime-gpu" not in versions())
     )
@@ -183,25 +183,25 @@ def _saved_session(bundle: Bundle, engine: str, setting: Setting) -> Path | None
         return None
     directory = session_folder(bundle, engine)
     for name, record in setting.saved_session.items():
-        if why := _fault(directory / name, record):
-            _warn(f"{why}; loading without it; {_again(bundle)}")
+        if why := _distrust(directory / name, record):
+            _warn(f"{why}; loading without it; {_advice(bundle)}")
             return None
     return directory
 
 
-def _fault(path: Path, record: FileRecord) -> str | None:
-    """Why a file is not the one that was saved, as far as a look tells."""
+def _distrust(path: Path, record: FileRecord) -> str | None:
+    """Say why a file cannot be the one that was saved, or return None; its content is not read."""
     try:
         if why := cache.distrust(path):
             return why
-        found: int | str = path.stat().st_size
+        size: int | str = path.stat().st_size
     except OSError:
-        found = "no"
-    return None if found == record.size else f"{path} has {found} bytes, expected {record.size}"
+        size = "no"
+    return None if size == record.size else f"{path} has {size} bytes, expected {record.size}"
 
 
 def check_saved(bundle: Bundle, progress: Callable[[int], object] = lambda n: None) -> int:
-    """Compare the saved sessions that would be used with their hashes; returns how many files. Raises BundleError."""
+    """Compare the files of saved sessions in use with their hashes, and return their number. Raises BundleError."""
     if (profile := load(bundle)) is None:
         return 0
     files = [
@@ -211,14 +211,14 @@ def check_saved(bundle: Bundle, progress: Callable[[int], object] = lambda n: No
         for name, record in setting.saved_session.items()
     ]
     for path, record in files:
-        if (found := sha256_of(path, progress)) != record.sha256:
-            raise BundleError(f"{path} has SHA-256 {found}, expected {record.sha256}; {_again(bundle)}")
+        if (digest := sha256_of(path, progress)) != record.sha256:
+            raise BundleError(f"{path} has SHA-256 {digest}, expected {record.sha256}; {_advice(bundle)}")
     return len(files)
 
 
-def _differences(kept: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """`name was X, is Y` for each condition that is not as it was."""
-    old, new = ({**c, **c["versions"], "versions": None} for c in (kept, here))
+def _differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Say `name was X, is Y` for each condition that has changed."""
+    old, new = ({**c, **c["versions"], "versions": None} for c in (stored, current))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [f"{name} was {old.get(name)!s:.80}, is {new.get(name)!s:.80}" for name in names]
 
@@ -228,7 +228,7 @@ def _check(name: str, value: object, low: int, high: int) -> None:
         raise ValueError(f"{name} is {value!r:.40}, expected {low}..{high}")
 
 
-def _again(bundle: Bundle) -> str:
+def _advice(bundle: Bundle) -> str:
     return f"run: m3rt tune {bundle.path}"
 
 

@@ -1,4 +1,4 @@
-"""An engine that a forked child opens again, since the threads of its parent's did not come along."""
+"""An engine that a forked child opens again, since the child has none of its parent's threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import Engine, Outputs
 
 
 class Reopening:
-    """The engine that `load` makes, made anew in each process that uses it."""
+    """Runs the engine that `load` opens; each process that uses it opens its own."""
 
     def __init__(self, load: Callable[[], Engine], batch_tokens: int | None = None) -> None:
         self._load = load
@@ -27,13 +27,13 @@ class Reopening:
         forks.tell(self)
 
     def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
-        """As Engine.run; in a forked child its first call loads the bundle again, and raises what that raises."""
+        """Run one forward pass. A forked child's first call loads the bundle again and may raise load()'s errors."""
         engine = self._engine or self._opened()
         with forks.native():
             return engine.run(input_ids, attention_mask, heads)
 
     def forked(self) -> None:
-        """Give up the parent's engine. It is never freed: that would wait for its threads."""
+        """Give up the parent's engine without freeing it, which would wait for its threads."""
         if self._engine is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
         self._engine, self._loading = None, threading.Lock()

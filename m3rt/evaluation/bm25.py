@@ -17,38 +17,38 @@ from .pools import Task
 
 # Scripts written without spaces: kana, Han, Thai, Lao, Khmer, Burmese.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-# Vowel signs and accents are no letters to Python, and would cut words of other scripts apart.
+# Python does not count vowel signs and accents as letters, so without them words of other scripts would be cut.
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
 _WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W{_UNSPACED}]|[{_MARKS}])+")
 _RUN = re.compile(rf"[{_UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words; where a script has no spaces, each character and each pair of neighbours."""
-    found: list[str] = []
+    """Split a text into lower-case words; in scripts without spaces, into characters and pairs of neighbours."""
+    terms: list[str] = []
     for word in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
         if _RUN.fullmatch(word):
-            found += [*word, *(a + b for a, b in pairwise(word))]
+            terms += [*word, *(a + b for a, b in pairwise(word))]
         else:
-            found.append(word)
-    return found
+            terms.append(word)
+    return terms
 
 
 def bm25(task: Task) -> list[NDArray[np.int64]]:
-    """The best documents of each query's pool by BM25 (Lucene's, k1 1.2, b .75), best first.
+    """Rank the documents of each query's pool by BM25 (Lucene's, k1 1.2, b .75), best first.
 
-    Term statistics are of all documents. Raises InputError when bm25s is not installed.
+    Term statistics count all documents, not only the pool. Raises InputError when bm25s is not installed.
     """
     need("eval", "bm25s")
     import bm25s
 
     index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
     index.index([words(text) or [""] for text in task.data.corpus.texts], show_progress=False)
-    found = []
+    rankings = []
     for text, pool in zip(task.data.queries.texts, task.candidates(), strict=True):
         scores = _scores(index, words(text), len(pool))
-        found.append(top_k(scores, DEPTH, alive=pool & (scores > 0))[0])
-    return found
+        rankings.append(top_k(scores, DEPTH, alive=pool & (scores > 0))[0])
+    return rankings
 
 
 def _scores(index: object, terms: Sequence[str], documents: int) -> NDArray[np.float32]:

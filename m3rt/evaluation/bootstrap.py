@@ -1,4 +1,4 @@
-"""Paired bootstrap: how sure a difference between two rankings of the same queries is."""
+"""The paired bootstrap: an interval for the difference between two rankings of the same queries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SAMPLES = 10_000
-_LEVEL = 0.95
-_AT_A_TIME = 1 << 22  # queries drawn
+_LEVEL = 0.95  # of the interval
+_QUERIES_AT_A_TIME = 1 << 22  # drawn in one array
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +26,25 @@ class Difference:
 
 
 def difference(
-    ones: Sequence[NDArray[np.float64]], others: Sequence[NDArray[np.float64]], *, seed: int = 0
+    values: Sequence[NDArray[np.float64]], references: Sequence[NDArray[np.float64]], *, seed: int = 0
 ) -> Difference:
-    """The mean over data sets of the mean of one - other, values (queries,) of the same queries in each data set.
+    """Compute the mean of values - references over queries, then over data sets, and its interval.
 
-    Queries are drawn with replacement within each data set, ten thousand times; the interval is of percentiles
-    (Sakai, SIGIR 2006).
+    Both hold one array (queries,) for each data set, of the same queries in the same order. Queries are drawn with
+    replacement within each data set, ten thousand times; the interval is the percentiles' (Sakai, SIGIR 2006).
     """
     random = np.random.default_rng(seed)
-    gaps = [one - other for one, other in zip(ones, others, strict=True)]
+    gaps = [value - reference for value, reference in zip(values, references, strict=True)]
     samples = np.mean([_means(gap, random) for gap in gaps], axis=0)
     low, high = np.quantile(samples, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Difference(float(np.mean([gap.mean() for gap in gaps])), float(low), float(high))
 
 
 def _means(values: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Means of resampled values, (_SAMPLES,)."""
-    rows = max(1, _AT_A_TIME // len(values))
-    parts = [
+    """Return the mean of each of _SAMPLES resamples of the values."""
+    rows = max(1, _QUERIES_AT_A_TIME // len(values))
+    means = [
         values[random.integers(0, len(values), (min(rows, _SAMPLES - first), len(values)))].mean(axis=1)
         for first in range(0, _SAMPLES, rows)
     ]
-    return np.concatenate(parts)
+    return np.concatenate(means)

@@ -1,4 +1,4 @@
-"""Fidelity: how near one bundle's outputs are to another's, of the same checkpoint."""
+"""Fidelity: how near a bundle's outputs are to those of a reference bundle of the same checkpoint."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..errors import InputError
 
 NEIGHBOURS = 10
 TERMS = 10
-_QUERIES = 50  # texts that are scored with all
-_CHARACTERS = 1000  # of a text of a data set
+_MAXSIM_QUERIES = 50  # texts that are scored with all texts
+_MAX_CHARACTERS = 1000  # kept of a text of a data set
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Outputs beside a reference's, over `texts` texts.
+    """A bundle's outputs compared with its reference's, over `texts` texts.
 
-    cosine_mean, cosine_min: of a text's two dense vectors. overlap: of its ten nearest neighbours among the other
-    texts, the share that is found again. sparse_agreement: of its ten heaviest terms (all, where it has fewer), the
-    share that is found again. colbert_error: the largest difference of the MaxSim scores of about fifty of the texts
-    with all. The last two are None for a model without these heads.
+    cosine_mean, cosine_min: the cosine of a text's two dense vectors. overlap: the share of its ten nearest neighbours
+    among the other texts that both have. sparse_agreement: the share of its ten heaviest terms (all, where it has
+    fewer) that both have. colbert_error: the largest difference between the MaxSim scores of about fifty of the texts
+    with all texts. The last two are None for a model without these heads.
     """
 
     texts: int
@@ -38,12 +38,12 @@ class Fidelity:
     colbert_error: float | None = None
 
     def values(self) -> dict[str, float]:
-        """What there is, without the number of texts."""
+        """Return the numbers that were measured, without the number of texts."""
         return {name: value for name, value in asdict(self).items() if name != "texts" and value is not None}
 
 
 def built_in_texts() -> list[str]:
-    """300 short sentences in 30 languages that no int8 export was calibrated with."""
+    """Return 300 short sentences in 30 languages; the export calibrates int8 with other texts."""
     return (files(__package__) / "sentences.txt").read_text(encoding="utf-8").splitlines()
 
 
@@ -61,14 +61,14 @@ def check_same_model(model: Manifest, reference: Manifest) -> None:
 
 def fidelity(model: Embeddings, reference: Embeddings) -> Fidelity:
     """Compare the outputs for the same texts, at least two, with those of the reference."""
-    ones, others = _dense(model), _dense(reference)
-    cosines = np.einsum("nd,nd->n", ones, others) / (np.linalg.norm(ones, axis=1) * np.linalg.norm(others, axis=1))
+    a, b = _dense(model), _dense(reference)
+    cosines = np.einsum("nd,nd->n", a, b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     sparse = colbert = None
     if model.sparse is not None and reference.sparse is not None:
         sparse = _agreement(model.sparse, reference.sparse)
     if model.multi is not None and reference.multi is not None:
         colbert = float(np.abs(_scores(model.multi) - _scores(reference.multi)).max())
-    return Fidelity(len(model), float(cosines.mean()), float(cosines.min()), _overlap(ones, others), sparse, colbert)
+    return Fidelity(len(model), float(cosines.mean()), float(cosines.min()), _overlap(a, b), sparse, colbert)
 
 
 def _dense(embeddings: Embeddings) -> NDArray[np.float64]:
@@ -76,9 +76,9 @@ def _dense(embeddings: Embeddings) -> NDArray[np.float64]:
     return embeddings.dense_vecs.astype(np.float64)
 
 
-def _overlap(ones: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+def _overlap(model: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
     nearest = []
-    for vectors in (ones, others):
+    for vectors in (model, reference):
         similarity = vectors @ vectors.T
         np.fill_diagonal(similarity, -np.inf)
         nearest.append(np.argsort(-similarity, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(vectors) - 1)])
@@ -87,7 +87,7 @@ def _overlap(ones: NDArray[np.float64], others: NDArray[np.float64]) -> float:
 
 def _agreement(model: SparseVectors, reference: SparseVectors) -> float:
     pairs = [(_heaviest(model, i), _heaviest(reference, i)) for i in range(len(reference))]
-    shares = [len(one & other) / max(len(one), len(other)) for one, other in pairs if one or other]
+    shares = [len(a & b) / max(len(a), len(b)) for a, b in pairs if a or b]
     return float(np.mean(shares)) if shares else 1.0
 
 
@@ -97,14 +97,14 @@ def _heaviest(rows: SparseVectors, i: int) -> set[int]:
 
 
 def _scores(multi: MultiVectors) -> NDArray[np.float32]:
-    queries = [multi.row(i) for i in range(0, len(multi), max(1, len(multi) // _QUERIES))]
+    queries = [multi.row(i) for i in range(0, len(multi), max(1, len(multi) // _MAXSIM_QUERIES))]
     offsets = np.cumsum([0, *map(len, queries)], dtype=np.int64)
     return maxsim(np.concatenate(queries), multi.vectors, multi.offsets, query_offsets=offsets)
 
 
-def comparable(texts: Sequence[str], most: int = 500) -> list[str]:
-    """The first 1000 characters of distinct texts that are not empty, `most` of them drawn with a fixed seed."""
-    distinct = list(dict.fromkeys(text[:_CHARACTERS] for text in texts if text.strip()))
-    if len(distinct) <= most:
+def comparable(texts: Sequence[str], limit: int = 500) -> list[str]:
+    """Cut distinct texts that are not empty to 1000 characters; draw `limit` with a fixed seed where there are more."""
+    distinct = list(dict.fromkeys(text[:_MAX_CHARACTERS] for text in texts if text.strip()))
+    if len(distinct) <= limit:
         return distinct
-    return [distinct[i] for i in sorted(np.random.default_rng(0).choice(len(distinct), most, replace=False).tolist())]
+    return [distinct[i] for i in sorted(np.random.default_rng(0).choice(len(distinct), limit, replace=False).tolist())]

@@ -17,7 +17,7 @@ from .fidelity import Fidelity, built_in_texts, check_same_model, comparable, fi
 from .measures import MAIN
 from .pools import Task
 
-# The least that is good enough, except for errors and losses, of which it is the most.
+# Lower limits, but upper limits for the names in _UPPER.
 LIMITS: Mapping[str, float] = {
     "cosine_mean": 0.9995,
     "cosine_min": 0.998,
@@ -26,12 +26,12 @@ LIMITS: Mapping[str, float] = {
     "colbert_error": 0.02,
     "ndcg_loss": 0.003,
 }
-_MOST = ("colbert_error", "ndcg_loss")
+_UPPER = ("colbert_error", "ndcg_loss")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One number, its limit, and whether it is within it."""
+    """One number, its limit, and whether the number is within it."""
 
     name: str
     value: float
@@ -41,9 +41,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a bundle loses beside its reference, on one engine.
+    """The loss of a bundle against its reference, on one engine.
 
-    changes: of nDCG@10, by mode and over `datasets`, model minus reference; empty without data sets.
+    changes: nDCG@10 of the model minus that of the reference, by mode, over `datasets`; empty without data sets.
     """
 
     engine: str
@@ -55,14 +55,14 @@ class Gate:
 
     @property
     def checks(self) -> list[Check]:
-        """Every number that has a limit. nDCG@10 fails where its loss is beyond the limit and beyond chance too."""
-        found = [
-            Check(name, value, limit := self.limits[name], value <= limit if name in _MOST else value >= limit)
+        """Check every number that has a limit. nDCG@10 fails when its loss exceeds both the limit and chance."""
+        checks = [
+            Check(name, value, limit := self.limits[name], value <= limit if name in _UPPER else value >= limit)
             for name, value in self.fidelity.values().items()
         ]
-        most = self.limits["ndcg_loss"]
-        return found + [
-            Check(f"ndcg_loss {mode}", -change.mean, most, -change.mean <= most or change.high >= 0)
+        limit = self.limits["ndcg_loss"]
+        return checks + [
+            Check(f"ndcg_loss {mode}", -change.mean, limit, -change.mean <= limit or change.high >= 0)
             for mode, change in self.changes.items()
         ]
 
@@ -71,7 +71,7 @@ class Gate:
         return all(check.passed for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """What the manifest keeps."""
+        """Return the entry that the manifest keeps."""
         result: dict[str, Any] = {"reference": self.reference, **_rounded(asdict(self.fidelity))}
         if self.datasets:
             changes = {mode: _rounded(asdict(change)) for mode, change in self.changes.items()}
@@ -88,10 +88,10 @@ def gate(
     limits: Mapping[str, float] | None = None,
     progress: Progress = lambda texts, tokens: None,
 ) -> Gate:
-    """Compare two bundles of one checkpoint on the texts of data sets, or without any on built-in sentences.
+    """Compare two bundles of one checkpoint on the texts of data sets, or on built-in sentences without data sets.
 
-    load: from a bundle to its encoder; one is in memory at a time. limits:
-    in the place of some of LIMITS. Raises InputError for an unknown limit or bundles that cannot be compared.
+    load: opens the encoder of a bundle; only one is in memory at a time. limits: replace some of LIMITS. Raises
+    InputError for an unknown limit or bundles that cannot be compared.
     """
     check_same_model(model.manifest, reference.manifest)
     texts = comparable([text for task in tasks for text in task.data.corpus.texts]) if tasks else built_in_texts()
@@ -100,19 +100,19 @@ def gate(
 
     def outputs(bundle: Bundle) -> tuple[str, Embeddings, list[Evaluation]]:
         encoder = load(bundle)
-        found = encoder.encode_corpus(texts, **bundle.manifest.heads.keywords(), show_progress=progress)
-        return encoder.engine.name, found, [evaluate(encoder, task, progress=progress) for task in tasks]
+        embeddings = encoder.encode_corpus(texts, **bundle.manifest.heads.keywords(), show_progress=progress)
+        return encoder.engine.name, embeddings, [evaluate(encoder, task, progress=progress) for task in tasks]
 
-    _, expected, others = outputs(reference)
-    engine, found, ones = outputs(model)
+    _, expected, references = outputs(reference)
+    engine, embeddings, evaluations = outputs(model)
     changes = {
-        mode: difference([one.modes[mode][MAIN] for one in ones], [other.modes[mode][MAIN] for other in others])
-        for mode in (ones[0].modes if ones else ())
+        mode: difference([e.modes[mode][MAIN] for e in evaluations], [r.modes[mode][MAIN] for r in references])
+        for mode in (evaluations[0].modes if evaluations else ())
     }
     return Gate(
         engine,
         reference.manifest.precision,
-        fidelity(found, expected),
+        fidelity(embeddings, expected),
         tuple(task.data.name for task in tasks),
         changes,
         checked_limits(limits or {}),
@@ -120,7 +120,7 @@ def gate(
 
 
 def checked_limits(limits: Mapping[str, float]) -> dict[str, float]:
-    """LIMITS with some replaced. Raises InputError for a name that is none."""
+    """Return LIMITS with some replaced. Raises InputError for an unknown name."""
     if unknown := set(limits) - set(LIMITS):
         raise InputError(f"{sorted(unknown)[0]!r:.40} has no limit, expected one of {', '.join(LIMITS)}")
     return {**LIMITS, **limits}

@@ -1,4 +1,4 @@
-"""Measures of rankings, by trec_eval through ir-measures."""
+"""Measures of rankings, computed by trec_eval through ir-measures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..host.extras import need
-from .dataset import Relevant
+from .dataset import Grades
 
 MAIN = "nDCG@10"
-MEASURES = {MAIN: "nDCG@10", "Recall@100": "R@100", "MRR@10": "RR@10"}  # and their names in ir-measures
+MEASURES = {MAIN: "nDCG@10", "Recall@100": "R@100", "MRR@10": "RR@10"}  # name -> ir-measures' name
 
 
 def measure(
-    relevant: Sequence[Relevant], rankings: Sequence[NDArray[np.int64]], names: Sequence[str] = tuple(MEASURES)
+    relevant: Sequence[Grades], rankings: Sequence[NDArray[np.int64]], names: Sequence[str] = tuple(MEASURES)
 ) -> dict[str, NDArray[np.float64]]:
-    """Each measure of each query, (queries,), of rankings best first.
+    """Compute each measure (queries,) of rankings, which are best first.
 
     Raises InputError when ir-measures is not installed.
     """
@@ -25,13 +25,13 @@ def measure(
     import ir_measures
 
     measures = {ir_measures.parse_measure(MEASURES[name]): name for name in names}
-    qrels = {str(q): {str(d): grade for d, grade in found.items()} for q, found in enumerate(relevant)}
-    # trec_eval sorts by score and breaks ties by id: falling numbers keep the order that is measured.
+    qrels = {str(q): {str(d): grade for d, grade in grades.items()} for q, grades in enumerate(relevant)}
+    # trec_eval sorts by score and breaks ties by id: falling scores without ties keep the order of the ranking.
     run = {
         str(q): {str(d): float(len(ranking) - place) for place, d in enumerate(ranking.tolist())}
         for q, ranking in enumerate(rankings)
     }
     values = {name: np.zeros(len(relevant)) for name in names}
-    for found in ir_measures.iter_calc(list(measures), qrels, run):
-        values[measures[found.measure]][int(found.query_id)] = found.value
+    for metric in ir_measures.iter_calc(list(measures), qrels, run):
+        values[measures[metric.measure]][int(metric.query_id)] = metric.value
     return values

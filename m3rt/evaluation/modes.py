@@ -1,4 +1,4 @@
-"""The ways to rank: each view alone, and their fusions."""
+"""The ways to rank documents: by each view alone, and by fusions of views."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from m3rt_kernels import rrf, top_k
 from numpy.typing import NDArray
 
-VIEWS = ("dense", "sparse", "colbert")
-WEIGHTS: Mapping[str, float] = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}  # the paper's (arXiv:2402.03216, 4.1)
-DEPTH = 100  # documents of a ranking that are measured
-_FUSED = 1000  # of each view that reciprocal rank fusion looks at, as the paper does
+from ..embeddings import FUSION_WEIGHTS, VIEWS
 
-Scores = Mapping[str, NDArray[np.float32]]  # of each view, (documents,); -inf where it was not computed
+WEIGHTS: Mapping[str, float] = dict(zip(VIEWS, FUSION_WEIGHTS, strict=True))
+DEPTH = 100  # documents of a ranking that are measured
+_FUSED_DOCUMENTS = 1000  # of each view that reciprocal rank fusion takes, as the paper does
+
+Scores = Mapping[str, NDArray[np.float32]]  # by view, (documents,); -inf where a score was not computed
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
-    """Views, and how several become one ranking."""
+class RankingMode:
+    """The views that a ranking uses, and how several of them are fused."""
 
     views: tuple[str, ...]
     fusion: Literal["none", "weights", "rrf"] = "none"
@@ -28,9 +29,9 @@ class Mode:
     def rank(
         self, scores: Scores, pool: NDArray[np.bool_], weights: Mapping[str, float] = WEIGHTS, *, depth: int = DEPTH
     ) -> NDArray[np.int64]:
-        """The best `depth` documents of the pool (documents,) bool, best first, ties by the lower place.
+        """Return the best `depth` documents of the pool (documents,) bool, best first, ties by the lower place.
 
-        A document without a shared term is not found by the sparse view, one without a ColBERT score by that view.
+        The sparse view alone does not return documents without a shared term, nor ColBERT those without a score.
         """
         if self.fusion == "weights":
             sums = np.zeros(len(pool), np.float32)
@@ -38,21 +39,21 @@ class Mode:
                 if weights[view]:
                     sums += np.float32(weights[view]) * scores[view]
             return top_k(sums, depth, alive=pool & (sums > -np.inf))[0]
-        found = [_found(view, scores[view], pool) for view in self.views]
-        return (rrf(found)[0] if self.fusion == "rrf" else found[0])[:depth]
+        rankings = [_ranking(view, scores[view], pool) for view in self.views]
+        return (rrf(rankings)[0] if self.fusion == "rrf" else rankings[0])[:depth]
 
 
-MODES: Mapping[str, Mode] = {
-    "dense": Mode(("dense",)),
-    "sparse": Mode(("sparse",)),
-    "colbert": Mode(("colbert",)),
-    "dense+sparse": Mode(("dense", "sparse"), "weights"),
-    "dense+sparse rrf": Mode(("dense", "sparse"), "rrf"),
-    "all": Mode(VIEWS, "weights"),
-    "all rrf": Mode(VIEWS, "rrf"),
+MODES: Mapping[str, RankingMode] = {
+    "dense": RankingMode(("dense",)),
+    "sparse": RankingMode(("sparse",)),
+    "colbert": RankingMode(("colbert",)),
+    "dense+sparse": RankingMode(("dense", "sparse"), "weights"),
+    "dense+sparse rrf": RankingMode(("dense", "sparse"), "rrf"),
+    "all": RankingMode(VIEWS, "weights"),
+    "all rrf": RankingMode(VIEWS, "rrf"),
 }
 
 
-def _found(view: str, scores: NDArray[np.float32], pool: NDArray[np.bool_]) -> NDArray[np.int64]:
-    least = 0 if view == "sparse" else -np.inf
-    return top_k(scores, _FUSED, alive=pool & (scores > least))[0]
+def _ranking(view: str, scores: NDArray[np.float32], pool: NDArray[np.bool_]) -> NDArray[np.int64]:
+    floor = 0 if view == "sparse" else -np.inf
+    return top_k(scores, _FUSED_DOCUMENTS, alive=pool & (scores > floor))[0]

@@ -1,4 +1,4 @@
-"""A task: a data set, and which documents each query is searched among."""
+"""A task: a data set, and for each query the pool of documents that it is searched among."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .dataset import Dataset, Note, Relevant, _count
+from .dataset import Dataset, Grades, Warn, count
 
 Languages = Literal["own", "others", "each"]
 
@@ -20,34 +20,35 @@ Languages = Literal["own", "others", "each"]
 class Task:
     """A data set and, for each of its queries, a mask (documents,) bool of its candidates; queries share masks.
 
-    own: for each query the document that has its id, which is no candidate, or None; empty where no query has one.
+    same_id: for each query the document with the query's id, which is no candidate, or None; empty where no query has
+    one.
     """
 
     data: Dataset
     pools: tuple[NDArray[np.bool_], ...]
-    own: tuple[int | None, ...] = ()
+    same_id: tuple[int | None, ...] = ()
 
     def candidates(self) -> Iterator[NDArray[np.bool_]]:
-        """The mask of each query in turn, without its own document."""
-        for pool, own in zip_longest(self.pools, self.own):
-            if own is None:
+        """Yield the mask of each query in turn, without the document that has the query's id."""
+        for pool, same in zip_longest(self.pools, self.same_id):
+            if same is None:
                 yield pool
             else:
-                others = pool.copy()
-                others[own] = False
-                yield others
+                candidates = pool.copy()
+                candidates[same] = False
+                yield candidates
 
 
-def task(data: Dataset, *, among: Languages = "own", most: int | None = None, note: Note = lambda line: None) -> Task:
-    """What is searched among what.
+def task(data: Dataset, *, among: Languages = "own", most: int | None = None, note: Warn = lambda line: None) -> Task:
+    """Pair each query with the documents that it is searched among.
 
-    among "own": a query whose relevant documents are all of its own language is searched among the documents of that
-    language, any other among all. "others": it is searched among the documents of all other languages at once, and
-    those of its own group are relevant, or where it has none, those of its judgements. "each": the same, but once for
-    each language that has relevant documents, among the documents of that one alone. most: queries kept, drawn with a
-    fixed seed. A query that is a document too, by its id, is no candidate for itself, as in BEIR (its
-    ignore_identical_ids), unless it was judged relevant. note: called with a line about what is left out. Raises
-    InputError when no query is left.
+    among "own": a query whose relevant documents all have its language is searched among the documents of that
+    language, any other query among all documents. "others": each query is searched among the documents of all other
+    languages at once; the documents of its group are relevant, or the judged ones where the group has none there.
+    "each": as "others", but once for each language that has relevant documents, among the documents of that language.
+    most: the number of queries to keep, drawn with a fixed seed. A document with the id of a query is no candidate
+    for it, as in BEIR (ignore_identical_ids), unless it was judged relevant. note: called with a line about everything
+    that is left out. Raises InputError when no query is left.
     """
     if among != "own":
         data = _crossed(data, note)
@@ -60,54 +61,56 @@ def task(data: Dataset, *, among: Languages = "own", most: int | None = None, no
     masks: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(langs), np.bool_)}
     pools = []
     for lang, relevant in zip(data.queries.langs, data.relevant, strict=True):
-        found = {data.corpus.langs[d] for d in relevant}
-        key = lang if among == "others" or found == {lang} else found.pop() if among == "each" else None
+        wanted = {data.corpus.langs[d] for d in relevant}
+        key = lang if among == "others" or wanted == {lang} else wanted.pop() if among == "each" else None
         if key not in masks:
             masks[key] = langs != key if among == "others" else langs == key
         pools.append(masks[key])
-    return Task(data, tuple(pools), _own(data, pools, note))
+    return Task(data, tuple(pools), _same_id(data, pools, note))
 
 
-def _own(data: Dataset, pools: Sequence[NDArray[np.bool_]], note: Note) -> tuple[int | None, ...]:
+def _same_id(data: Dataset, pools: Sequence[NDArray[np.bool_]], note: Warn) -> tuple[int | None, ...]:
     documents = {key: i for i, key in enumerate(data.corpus.ids)}
-    own = [documents.get(key) for key in data.queries.ids]
-    own = [
+    same = [documents.get(key) for key in data.queries.ids]
+    same = [
         i if i is not None and pool[i] and i not in relevant else None
-        for i, pool, relevant in zip(own, pools, data.relevant, strict=True)
+        for i, pool, relevant in zip(same, pools, data.relevant, strict=True)
     ]
-    found = [key for key, i in zip(data.queries.ids, own, strict=True) if i is not None]
-    if found:
-        note(f"{data.name}: {_count(found, 'query')} with the id of a document, left out of its own results as in BEIR")
-    return tuple(own) if found else ()
+    keys = [key for key, i in zip(data.queries.ids, same, strict=True) if i is not None]
+    if keys:
+        note(f"{data.name}: {count(keys, 'query')} with the id of a document, left out of its own results as in BEIR")
+    return tuple(same) if keys else ()
 
 
-def _crossed(data: Dataset, note: Note) -> Dataset:
+def _crossed(data: Dataset, note: Warn) -> Dataset:
+    """Keep the queries with relevant documents in other languages, and those documents alone as relevant ones."""
+
+    def abroad(grades: Grades, lang: str | None) -> Grades:
+        return {d: grade for d, grade in grades.items() if lang and data.corpus.langs[d] not in (None, lang)}
+
     members: dict[str | None, list[int]] = {}
     for i, group in enumerate(data.corpus.groups):
         members.setdefault(group, []).append(i)
-    relevant: list[Relevant] = []
+    relevant: list[Grades] = []
     for lang, group, judged in zip(data.queries.langs, data.queries.groups, data.relevant, strict=True):
         grades = dict.fromkeys(members.get(group, []), 1) if group else judged
-        foreign = {d: grade for d, grade in grades.items() if lang and data.corpus.langs[d] not in (None, lang)}
-        # A group of the queries that no document has leaves what people judged.
-        relevant.append(
-            foreign or {d: g for d, g in judged.items() if lang and data.corpus.langs[d] not in (None, lang)}
-        )
-    kept = [i for i, found in enumerate(relevant) if found]
-    if not kept:
+        # Where the group has no document in another language, the judgements count.
+        relevant.append(abroad(grades, lang) or abroad(judged, lang))
+    places = [i for i, grades in enumerate(relevant) if grades]
+    if not places:
         raise InputError(
             f"{data.name}: no query has a relevant document in another language; "
             "leave --cross-lingual or --language-pairs out"
         )
-    if lost := [data.queries.ids[i] for i, found in enumerate(relevant) if not found]:
-        note(f"{data.name}: {_count(lost, 'query')} without a relevant document in another language; left out")
-    return Dataset(data.name, data.corpus, data.queries, tuple(relevant)).take(kept)
+    if dropped := [data.queries.ids[i] for i, grades in enumerate(relevant) if not grades]:
+        note(f"{data.name}: {count(dropped, 'query')} without a relevant document in another language; left out")
+    return Dataset(data.name, data.corpus, data.queries, tuple(relevant)).take(places)
 
 
 def _paired(data: Dataset) -> Dataset:
-    """Each query once for each language of its relevant documents, with those alone."""
+    """Repeat each query for each language of its relevant documents; each copy keeps the documents of one."""
     places: list[int] = []
-    relevant: list[Relevant] = []
+    relevant: list[Grades] = []
     for i, judged in enumerate(data.relevant):
         by_lang: dict[str | None, dict[int, int]] = {}
         for d, grade in judged.items():

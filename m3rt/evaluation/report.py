@@ -1,4 +1,4 @@
-"""Evaluations as tables for people and as JSON."""
+"""Evaluations as tables for people, and as JSON."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from ..embeddings import VIEWS
 from .bootstrap import Difference, difference
 from .evaluate import BM25, Evaluation
 from .measures import MAIN, MEASURES
 
-_SINGLE = ("dense", "sparse", "colbert")
-_WIDE = 17
+_MODE_WIDTH = 17  # characters
 
-Evaluations = Sequence[Evaluation]  # of one bundle, one for each data set
+Evaluations = Sequence[Evaluation]  # of one bundle, on one data set each
 
 
-def conditions(one: Evaluation) -> str:
-    """One line: what was measured, and how long it took."""
-    c = one.conditions
+def conditions(evaluation: Evaluation) -> str:
+    """Describe in one line the texts that were measured and the time that it took."""
+    c = evaluation.conditions
     facts = [
         f"{c['documents']:,} documents",
         f"{c['queries']:,} queries",
@@ -30,82 +30,87 @@ def conditions(one: Evaluation) -> str:
     ]
     if "colbert" in c:
         facts.append(f"colbert of {c['colbert']}")
-    return f"{one.task.data.name}: {', '.join(facts)}"
+    return f"{evaluation.task.data.name}: {', '.join(facts)}"
 
 
-def table(ones: Evaluations, others: Evaluations | None = None) -> list[str]:
-    """Lines of modes by measure, means over data sets; beside them nDCG@10 of others, and the difference and interval.
+def table(evaluations: Evaluations, references: Evaluations | None = None) -> list[str]:
+    """Return a line for each mode: its measures, as means over data sets, and where there are references theirs beside.
 
-    `others` are evaluations of another bundle on the same tasks. Modes that only some of them have are left out.
+    references: evaluations of another bundle on the same tasks, shown by nDCG@10 and the difference with its interval.
+    Modes that only some evaluations have are left out.
     """
-    versus = f"{'against':>10}  difference [95% interval]" if others else ""
-    lines = [f"{'mode':<{_WIDE}}" + "".join(f"{name:>12}" for name in MEASURES) + versus]
-    for mode in modes(ones):
-        values = (f"{np.mean([one.mean(mode, name) for one in ones]):>12.4f}" for name in MEASURES)
-        line = f"{mode:<{_WIDE}}" + "".join(values)
-        if others and mode in modes(others) and mode != BM25:
-            line += f"{np.mean([other.mean(mode) for other in others]):>10.4f}  {_gap(ones, others, mode)}"
+    versus = f"{'against':>10}  difference [95% interval]" if references else ""
+    lines = [f"{'mode':<{_MODE_WIDTH}}" + "".join(f"{name:>12}" for name in MEASURES) + versus]
+    for mode in modes(evaluations):
+        values = (f"{np.mean([e.mean(mode, name) for e in evaluations]):>12.4f}" for name in MEASURES)
+        line = f"{mode:<{_MODE_WIDTH}}" + "".join(values)
+        if references and mode in modes(references) and mode != BM25:
+            line += f"{np.mean([r.mean(mode) for r in references]):>10.4f}  {_gap(evaluations, references, mode)}"
         lines.append(line)
-    return [*lines, *(f"{name}: {gap}" for name, gap in gains(ones).items())]
+    return [*lines, *(f"{name}: {gap}" for name, gap in gains(evaluations).items())]
 
 
-def languages(one: Evaluation) -> list[str]:
-    """Lines of nDCG@10 by the queries' language and mode; none where there is one language."""
-    columns = {mode: one.by_language(mode) for mode in one.modes}
+def languages(evaluation: Evaluation) -> list[str]:
+    """Return a table of nDCG@10 by the queries' language and by mode; [] where there is only one language."""
+    columns = {mode: evaluation.by_language(mode) for mode in evaluation.modes}
     if not any(columns.values()):
         return []
-    rows = [f"{MAIN:<{_WIDE}}" + "".join(f"{mode:>{max(8, len(mode) + 2)}}" for mode in columns)]
+    rows = [f"{MAIN:<{_MODE_WIDTH}}" + "".join(f"{mode:>{max(8, len(mode) + 2)}}" for mode in columns)]
     for lang in next(iter(columns.values())):
-        cells = (f"{found[lang]:>{max(8, len(mode) + 2)}.4f}" for mode, found in columns.items())
-        rows.append(f"{lang or '(none)':<{_WIDE}}" + "".join(cells))
+        cells = (f"{values[lang]:>{max(8, len(mode) + 2)}.4f}" for mode, values in columns.items())
+        rows.append(f"{lang or '(none)':<{_MODE_WIDTH}}" + "".join(cells))
     return rows
 
 
-def gains(ones: Evaluations) -> dict[str, Difference]:
-    """How much all views together gain over the best single one, and the best that there is over BM25, in nDCG@10."""
-    found = modes(ones)
-    single = max((mode for mode in _SINGLE if mode in found), key=lambda mode: np.mean([o.mean(mode) for o in ones]))
-    pairs = [("all", single)] * ("all" in found) + [("all" if "all" in found else single, BM25)] * (BM25 in found)
+def gains(evaluations: Evaluations) -> dict[str, Difference]:
+    """Return the gains in nDCG@10: of all views over the best single view, and of all views, or that one, over BM25."""
+    names = modes(evaluations)
+    single = max((v for v in VIEWS if v in names), key=lambda view: np.mean([e.mean(view) for e in evaluations]))
+    pairs = [("all", single)] * ("all" in names) + [("all" if "all" in names else single, BM25)] * (BM25 in names)
     return {
         f"{better} over {worse}": difference(
-            [one.modes[better][MAIN] for one in ones], [one.modes[worse][MAIN] for one in ones]
+            [e.modes[better][MAIN] for e in evaluations], [e.modes[worse][MAIN] for e in evaluations]
         )
         for better, worse in pairs
     }
 
 
-def to_json(ones: Evaluations, others: Evaluations | None = None) -> dict[str, Any]:
-    """All of it as JSON has it: each data set, and the means over them."""
+def to_json(evaluations: Evaluations, references: Evaluations | None = None) -> dict[str, Any]:
+    """Return the numbers of each data set, and the means over them."""
     return {
-        "datasets": [_entry([one], other) for one, other in zip(ones, _each(others, len(ones)), strict=True)],
-        "mean": _entry(ones, others),
+        "datasets": [_entry([e], r) for e, r in zip(evaluations, _each(references, len(evaluations)), strict=True)],
+        "mean": _entry(evaluations, references),
     }
 
 
-def modes(ones: Evaluations) -> list[str]:
-    """The modes that every evaluation has, BM25 first."""
-    shared = [mode for mode in ones[0].modes if all(mode in one.modes for one in ones)]
+def modes(evaluations: Evaluations) -> list[str]:
+    """Return the modes that every evaluation has, BM25 first."""
+    shared = [mode for mode in evaluations[0].modes if all(mode in e.modes for e in evaluations)]
     return sorted(shared, key=lambda mode: mode != BM25)
 
 
-def _entry(ones: Evaluations, others: Evaluations | None) -> dict[str, Any]:
-    if len(ones) == 1:
-        entry = ones[0].to_json()
+def _entry(evaluations: Evaluations, references: Evaluations | None) -> dict[str, Any]:
+    if len(evaluations) == 1:
+        entry = evaluations[0].to_json()
     else:
-        entry = {"modes": {m: {n: float(np.mean([o.mean(m, n) for o in ones])) for n in MEASURES} for m in modes(ones)}}
-    entry["gains"] = {name: asdict(gap) for name, gap in gains(ones).items()}
-    if others:
-        for mode in modes(ones):
-            if mode in modes(others) and mode != BM25:
-                against = float(np.mean([other.mean(mode) for other in others]))
-                gap: Mapping[str, float] = asdict(_gap(ones, others, mode))
+        entry = {"modes": {mode: _means(evaluations, mode) for mode in modes(evaluations)}}
+    entry["gains"] = {name: asdict(gap) for name, gap in gains(evaluations).items()}
+    if references:
+        for mode in modes(evaluations):
+            if mode in modes(references) and mode != BM25:
+                against = float(np.mean([r.mean(mode) for r in references]))
+                gap: Mapping[str, float] = asdict(_gap(evaluations, references, mode))
                 entry["modes"][mode] |= {"against": against, "difference": gap}
     return entry
 
 
-def _each(others: Evaluations | None, n: int) -> list[list[Evaluation] | None]:
-    return [[other] for other in others] if others else [None] * n
+def _means(evaluations: Evaluations, mode: str) -> dict[str, float]:
+    return {name: float(np.mean([e.mean(mode, name) for e in evaluations])) for name in MEASURES}
 
 
-def _gap(ones: Evaluations, others: Evaluations, mode: str) -> Difference:
-    return difference([one.modes[mode][MAIN] for one in ones], [other.modes[mode][MAIN] for other in others])
+def _each(references: Evaluations | None, n: int) -> list[list[Evaluation] | None]:
+    return [[reference] for reference in references] if references else [None] * n
+
+
+def _gap(evaluations: Evaluations, references: Evaluations, mode: str) -> Difference:
+    return difference([e.modes[mode][MAIN] for e in evaluations], [r.modes[mode][MAIN] for r in references])

@@ -1,4 +1,4 @@
-"""Scores of queries with documents in every view: exact, of all pairs, without an index."""
+"""Scores of queries with documents in every view: exact, for all pairs, without an index."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from ..encoder import M3Encoder, Progress
 from .modes import MODES, Scores
 from .pools import Task
 
-CANDIDATES = 200  # the best of dense+sparse, which ColBERT scores alone where all pairs are too many
-_LARGEST = 1 << 32  # bytes of ColBERT vectors that are kept
-_WORK = 2e13  # multiplications of all pairs, about two minutes of two cores
-_BLOCK = 1 << 24  # scores of one view at a time
-_PART = 256  # texts whose ColBERT vectors are made at a time
+CANDIDATES = 200  # of dense+sparse: the only documents that ColBERT scores where all pairs are too many
+_MAX_COLBERT_BYTES = 1 << 32  # of the ColBERT vectors that are kept
+_MAX_PRODUCTS = 2e13  # multiplications for all pairs: about two minutes on two cores
+_SCORES_AT_A_TIME = 1 << 24  # of one view
+_TEXTS_AT_A_TIME = 256  # whose ColBERT vectors are made for the pairs
 
-Pairs = Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]  # of each query: documents and their scores
+Pairs = Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]  # for each query: documents and their scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Views:
-    """Queries and documents as embeddings. ColBERT's scores are of all pairs, of `pairs` alone, or there are none."""
+class EmbeddedTask:
+    """The embeddings of queries and documents; `pairs` hold ColBERT's scores where `corpus` has no ColBERT vectors."""
 
     queries: Embeddings
     corpus: Embeddings
     pairs: Pairs | None = None
 
     def each(self) -> Iterator[Scores]:
-        """The scores of each query in turn."""
-        step = max(1, _BLOCK // max(1, len(self.corpus)))
+        """Yield the scores of each query in turn."""
+        step = max(1, _SCORES_AT_A_TIME // max(1, len(self.corpus)))
         for first in range(0, len(self.queries), step):
             block = slice(first, min(first + step, len(self.queries)))
             scores = self._block(block)
@@ -41,15 +41,16 @@ class Views:
                 yield {view: values[row] for view, values in scores.items()}
 
     def _block(self, block: slice) -> dict[str, NDArray[np.float32]]:
-        """Scores of a block of queries by view, (queries, documents) each."""
+        """Score a block of queries; each view gives (queries, documents)."""
         q, c = self.queries, self.corpus
         scores: dict[str, NDArray[np.float32]] = {}
         if q.dense_vecs is not None and c.dense_vecs is not None:
             scores["dense"] = q.dense_vecs[block] @ c.dense_vecs.T
         if q.sparse is not None and c.sparse is not None:
-            scores["sparse"] = sparse_dot(*_rows(q.sparse, block), c.sparse.indptr, c.sparse.indices, c.sparse.values)
+            corpus = c.sparse.indptr, c.sparse.indices, c.sparse.values
+            scores["sparse"] = sparse_dot(*_sparse_rows(q.sparse, block), *corpus)
         if q.multi is not None and c.multi is not None:
-            vectors, offsets = _tokens(q.multi, block)
+            vectors, offsets = _colbert_rows(q.multi, block)
             scores["colbert"] = maxsim(vectors, c.multi.vectors, c.multi.offsets, query_offsets=offsets)
         elif self.pairs is not None:
             scores["colbert"] = np.full((block.stop - block.start, len(c)), -np.inf, np.float32)
@@ -58,51 +59,52 @@ class Views:
         return scores
 
 
-def embed(encoder: M3Encoder, task: Task, progress: Progress) -> Views:
+def embed(encoder: M3Encoder, task: Task, progress: Progress) -> EmbeddedTask:
     """Embed a task's queries and documents with every head of the model."""
     heads = encoder.manifest.heads
     queries = encoder.encode_queries(task.data.queries.texts, **heads.keywords(), show_progress=progress)
-    kept = replace(heads, colbert=heads.colbert and _few(encoder, queries, task.data.corpus.texts))
-    corpus = encoder.encode_corpus(task.data.corpus.texts, **kept.keywords(), show_progress=progress)
-    views = Views(queries, corpus)
-    return views if kept == heads else _with_pairs(encoder, task, views, progress)
+    corpus_heads = replace(heads, colbert=heads.colbert and _affordable(encoder, queries, task.data.corpus.texts))
+    corpus = encoder.encode_corpus(task.data.corpus.texts, **corpus_heads.keywords(), show_progress=progress)
+    embedded = EmbeddedTask(queries, corpus)
+    return embedded if corpus_heads == heads else _with_pairs(encoder, task, embedded, progress)
 
 
-def _few(encoder: M3Encoder, queries: Embeddings, texts: Sequence[str]) -> bool:
-    """Whether the ColBERT vectors of all texts fit, and their products with all queries take little time."""
+def _affordable(encoder: M3Encoder, queries: Embeddings, texts: Sequence[str]) -> bool:
+    """Whether the ColBERT vectors of all texts fit into memory and their products with all queries take little time."""
     size = encoder.manifest.architecture.colbert_dim * sum(len(encoder.tokenize(text)) for text in texts)
-    return 4 * size <= _LARGEST and float(size) * int(queries.n_tokens.sum()) <= _WORK
+    return 4 * size <= _MAX_COLBERT_BYTES and float(size) * int(queries.n_tokens.sum()) <= _MAX_PRODUCTS
 
 
-def _with_pairs(encoder: M3Encoder, task: Task, views: Views, progress: Progress) -> Views:
-    """Embed the best documents of dense+sparse once more, for their ColBERT scores."""
-    assert views.queries.multi is not None
-    first = replace(views, queries=replace(views.queries, multi=None))
+def _with_pairs(encoder: M3Encoder, task: Task, embedded: EmbeddedTask, progress: Progress) -> EmbeddedTask:
+    """Embed the best documents of dense+sparse again, this time for their ColBERT scores."""
+    assert embedded.queries.multi is not None
+    first = replace(embedded, queries=replace(embedded.queries, multi=None))
     mode = MODES["dense+sparse"]
-    wanted = [
+    candidates = [
         np.sort(mode.rank(scores, pool, depth=CANDIDATES))
         for scores, pool in zip(first.each(), task.candidates(), strict=True)
     ]
-    pairs = [(documents, np.empty(len(documents), np.float32)) for documents in wanted]
-    needed = np.unique(np.concatenate(wanted))
-    for part in (needed[i : i + _PART] for i in range(0, len(needed), _PART)):
+    pairs = [(documents, np.empty(len(documents), np.float32)) for documents in candidates]
+    needed = np.unique(np.concatenate(candidates))
+    for part in (needed[i : i + _TEXTS_AT_A_TIME] for i in range(0, len(needed), _TEXTS_AT_A_TIME)):
         texts = [task.data.corpus.texts[document] for document in part]
         multi = encoder.encode_corpus(texts, return_dense=False, return_colbert_vecs=True, show_progress=progress).multi
         assert multi is not None
         for query, (documents, scores) in enumerate(pairs):
-            mine = np.isin(documents, part, assume_unique=True)
-            if mine.any():
-                places = np.searchsorted(part, documents[mine])
-                scores[mine] = maxsim(views.queries.multi.row(query), multi.vectors, multi.offsets, documents=places)
-    return replace(views, pairs=pairs)
+            present = np.isin(documents, part, assume_unique=True)
+            if present.any():
+                places = np.searchsorted(part, documents[present])
+                vectors = embedded.queries.multi.row(query)
+                scores[present] = maxsim(vectors, multi.vectors, multi.offsets, documents=places)
+    return replace(embedded, pairs=pairs)
 
 
-def _rows(rows: SparseVectors, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+def _sparse_rows(rows: SparseVectors, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     indptr = rows.indptr[block.start : block.stop + 1]
-    own = slice(indptr[0], indptr[-1])
-    return indptr - indptr[0], rows.indices[own], rows.values[own]
+    part = slice(indptr[0], indptr[-1])
+    return indptr - indptr[0], rows.indices[part], rows.values[part]
 
 
-def _tokens(rows: MultiVectors, block: slice) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _colbert_rows(rows: MultiVectors, block: slice) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     offsets = rows.offsets[block.start : block.stop + 1]
     return rows.vectors[offsets[0] : offsets[-1]], offsets - offsets[0]

@@ -1,1 +1,1 @@
-"""The machine, the process and its files: CPUs, threads, forks, cache, and what libraries may report."""
+"""The machine, the process and its files: CPUs, forks, durable files, cache, telemetry. This room knows no model."""

@@ -1,4 +1,4 @@
-"""The user's cache: what m3rt keeps between runs, used only where nobody else could have put it there."""
+"""The user's cache: files that m3rt keeps between runs, and trusts only where no other user can write."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from ..errors import OutputError
 from .files import replacing
 
-_ELSEWHERE = "set M3RT_CACHE to a directory of your own that can be written"
+_ADVICE = "set M3RT_CACHE to a directory of your own that can be written"
 
 
 def root() -> Path:
-    """$M3RT_CACHE, else $XDG_CACHE_HOME/m3rt, else ~/.cache/m3rt."""
-    own = os.environ.get("M3RT_CACHE")
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return Path(own) if own else Path(shared or os.path.expanduser("~/.cache")) / "m3rt"
+    """Return $M3RT_CACHE, else $XDG_CACHE_HOME/m3rt, else ~/.cache/m3rt."""
+    cache = os.environ.get("M3RT_CACHE")
+    parent = os.environ.get("XDG_CACHE_HOME")
+    return Path(cache) if cache else Path(parent or os.path.expanduser("~/.cache")) / "m3rt"
 
 
 def make(directory: Path) -> Path:
-    """Make a directory of the cache, for this user only, if it is not there. Raises OutputError."""
+    """Make a directory of the cache for this user only, if it is missing. Raises OutputError."""
     try:
         for path in (*_up_to_root(directory)[::-1], directory):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{directory} cannot be made: {error.strerror or error}; {_ELSEWHERE}") from None
+        raise OutputError(f"{directory} cannot be made: {error.strerror or error}; {_ADVICE}") from None
     if why := distrust(directory):
-        raise OutputError(f"{why}; {_ELSEWHERE}")
+        raise OutputError(f"{why}; {_ADVICE}")
     return directory
 
 
@@ -37,7 +37,7 @@ def write(path: Path, text: str) -> Path:
             aside.touch(mode=0o600)
             aside.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}; {_ELSEWHERE}") from None
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}; {_ADVICE}") from None
     return path
 
 
@@ -46,27 +46,27 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{path} cannot be removed: {error.strerror or error}; {_ELSEWHERE}") from None
+        raise OutputError(f"{path} cannot be removed: {error.strerror or error}; {_ADVICE}") from None
 
 
 def distrust(path: Path) -> str | None:
-    """Why another user may have written what is at `path` in the cache, or None.
+    """Say why another user may have written `path`, which lies in the cache, or return None.
 
-    It and every directory from the cache down to it must belong to this user, or to root, and be writable by no other.
-    Raises OSError for what is not there.
+    `path` and every directory from the cache down to it must belong to this user or to root, and be writable by no
+    other. Raises OSError for a missing path.
     """
-    if not hasattr(os, "geteuid"):  # Windows, where a home is its user's
+    if not hasattr(os, "geteuid"):  # Windows, where a home directory belongs to its user
         return None
-    for each in (*_up_to_root(path)[::-1], path):
-        found = each.stat()
-        if found.st_uid not in (0, os.geteuid()):
-            return f"{each} belongs to user {found.st_uid}, not to you"
-        if found.st_mode & 0o022:
-            return f"{each} may be written by others (chmod go-w makes it yours)"
+    for place in (*_up_to_root(path)[::-1], path):
+        status = place.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            return f"{place} belongs to user {status.st_uid}, not to you"
+        if status.st_mode & 0o022:
+            return f"{place} may be written by others (chmod go-w makes it yours)"
     return None
 
 
 def _up_to_root(path: Path) -> list[Path]:
-    """The directories above `path`, up to the cache."""
+    """Return the directories above `path`, up to the cache."""
     top = root()
     return [parent for parent in path.parents if parent == top or top in parent.parents]

@@ -1,4 +1,4 @@
-"""What this machine's processor is and can do."""
+"""The processor of this machine and its features."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 _X86 = ("x86_64", "amd64", "i686", "x86")
 _VNNI = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
 _BF16 = {"avx512_bf16", "amx_bf16"}
-_BLOCK = 1 << 16  # of /proc/cpuinfo: its first processor; the kernel takes milliseconds to list them all
+_FIRST_BYTES = 1 << 16  # of /proc/cpuinfo: they hold its first processor, and listing all takes milliseconds
 
 
 @cache
 def processor() -> Mapping[str, str]:
-    """What Linux says of the first processor, by its names ("model name", "flags", ...); elsewhere nothing."""
+    """Return Linux's description of the first processor by name ("model name", "flags", ...); {} on other systems."""
     try:
         with Path("/proc/cpuinfo").open(errors="replace") as file:
-            block = file.read(_BLOCK).split("\n\n", 1)[0]
+            block = file.read(_FIRST_BYTES).split("\n\n", 1)[0]
     except OSError:
         return {}
     lines = (line.partition(":") for line in block.splitlines())
@@ -26,19 +26,19 @@ def processor() -> Mapping[str, str]:
 
 
 def flags() -> frozenset[str]:
-    """The features of the processor, as Linux names them; empty where nothing tells."""
-    found = processor()
-    return frozenset(found.get("flags", found.get("Features", "")).split())
+    """Return the features of the processor by Linux's names; empty where they are unknown."""
+    fields = processor()
+    return frozenset(fields.get("flags", fields.get("Features", "")).split())
 
 
 def has_vnni() -> bool:
-    """Whether u8 x s8 products are exact here: always but on x86 CPUs without VNNI, which saturate in 16 bits.
+    """Whether u8 x s8 products are exact here: x86 CPUs without VNNI saturate in 16 bits, all other CPUs are exact.
 
-    False where nothing tells, as exact is better than fast.
+    False where the features of an x86 CPU are unknown: slow and exact is better than fast and wrong.
     """
     return platform.machine().lower() not in _X86 or bool(flags() & _VNNI)
 
 
 def has_bf16() -> bool:
-    """Whether products of bfloat16 are faster here than of float32."""
+    """Whether products of bfloat16 are faster here than products of float32."""
     return bool(flags() & _BF16)

@@ -1,4 +1,4 @@
-"""Packages that m3rt's extras install; one that is missing is named with the command that installs it."""
+"""Packages that m3rt's extras install, and the message for a missing one: it names the command that installs it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..errors import InputError
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra of m3rt."""
+    """Return the command that installs an extra of m3rt."""
     return f'pip install "m3rt[{extra}]"'
 
 
 def missing(purpose: str, package: str, extra: str) -> str:
-    """The line for a package that is not installed."""
+    """Return the message for a package that is not installed."""
     return f"{purpose} needs {package}, which is not installed; run: {install(extra)}"
 
 
 def need(extra: str, *packages: str, purpose: str = "this") -> None:
-    """Raise InputError for the first of `packages` that is not installed: before hours of work, and importing none."""
+    """Raise InputError, before hours of work, for the first of `packages` that is not installed; import none."""
     for name in packages:
         if find_spec(name) is None:
             raise InputError(missing(purpose, name, extra))

@@ -1,4 +1,4 @@
-"""Files: read with a limit, written so that they are whole or not there, locked against other writers."""
+"""Files that are read with a limit, written whole or not at all, and locked against other writers."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from dataclasses import dataclass
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 
-_PIECE = 1 << 20  # bytes read at a time
+_BYTES_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What a manifest says of a file: its size in bytes and its SHA-256 in hex."""
+    """A manifest's record of a file: its size in bytes and its SHA-256 in hex."""
 
     size: int
     sha256: str
 
 
 def record(path: Path) -> FileRecord:
-    """Size and hash of a file, for a manifest. Raises OSError."""
+    """Return the size and hash of a file, for a manifest. Raises OSError."""
     return FileRecord(path.stat().st_size, sha256(path))
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes.
+    """Read a regular file of at most `limit` bytes.
 
-    Raises OSError for anything else, as for a file that cannot be read. Reading never waits: a FIFO or a device is
-    refused before a byte is read, and the limit also holds for a file that grows or tells a wrong size.
+    Raises OSError for any other file and for one that cannot be read. Reading never waits: a FIFO or a device is
+    refused before a byte is read, and the limit also holds for a file that grows or reports a wrong size.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is no regular file")
         data = bytearray()
-        while len(data) <= limit and found.st_size <= limit and (piece := file.read(_PIECE)):
+        while len(data) <= limit and status.st_size <= limit and (piece := file.read(_BYTES_AT_A_TIME)):
             data += piece
-        if max(len(data), found.st_size) > limit:
+        if max(len(data), status.st_size) > limit:
             raise OSError(errno.EFBIG, f"is larger than the {limit:,} bytes that such a file may have")
     return bytes(data)
 
 
 def sha256(path: Path, progress: Callable[[int], object] = lambda n: None) -> str:
-    """SHA-256 of a file in hex, `progress` is called with the bytes of each piece that was read. Raises OSError."""
+    """Hash a file, in hex; `progress` is called with the number of bytes of each piece read. Raises OSError."""
     digest = new_sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+        while piece := file.read(_BYTES_AT_A_TIME):
             digest.update(piece)
             progress(len(piece))
     return digest.hexdigest()
@@ -59,11 +59,11 @@ def sha256(path: Path, progress: Callable[[int], object] = lambda n: None) -> st
 
 @contextmanager
 def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
-    """A path to write a file to, which takes the name of `path` when the block is through.
+    """Give a path to write a file to; the file is renamed to `path` at the end of the block.
 
-    Then the file is on the disk, whole: nobody ever sees a part of it, and after an error or a kill `path` is as it
-    was. aside: the path to write to, in the same file system, by default a hidden one beside `path`; an error removes
-    it, a kill leaves it. Raises OSError.
+    By then it is on the disk, whole: no reader ever sees a part of it, and after an error or a kill `path` is as it was
+    before. aside: the path to write to, in the same file system, by default a hidden one beside `path`; an error
+    removes it, a kill leaves it. Raises OSError.
     """
     aside = aside or path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -78,7 +78,7 @@ def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, aside: Path) -> Iterator[Path]:
-    """replacing() for a folder: makes `aside`, in the same file system, to fill. `path` must be empty or not there."""
+    """Do what replacing() does, for a folder that is empty or missing; `aside` is made in the same file system."""
     try:
         aside.mkdir()
         yield aside
@@ -91,8 +91,8 @@ def replacing_folder(path: Path, aside: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, on to the disk, where the system can. Raises OSError."""
-    if path.is_dir() and os.name == "nt":  # which opens no folder
+    """Flush a file, or the names in a folder, to the disk, if the system can. Raises OSError."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folder
         return
     descriptor = os.open(path, os.O_RDWR if not path.is_dir() else os.O_RDONLY)
     try:
@@ -107,15 +107,15 @@ class Busy(Exception):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, made if it is missing, against other threads and processes of this host.
+    """Lock the file `path`, made if it is missing, against other threads and processes of this host.
 
-    Raises Busy at once when it is held, OSError when it cannot be made. The lock ends with the block or with the
-    process that took it: a forked child does not keep it. A lock on a file, not on a directory, is also seen by other
-    hosts of an NFS share, as far as the share passes locks on.
+    Raises Busy at once when it is locked, OSError when it cannot be made. The lock ends with the block or with the
+    process that took it: a forked child does not keep it. Other hosts of an NFS share see a lock on a file, unlike one
+    on a directory, if the share passes locks on.
     """
     from filelock import FileLock, Timeout
 
-    if not path.parent.is_dir():  # filelock would make it
+    if not path.parent.is_dir():  # which filelock would make
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     lock = FileLock(path, timeout=0, thread_local=False)
     try:

@@ -1,7 +1,8 @@
-"""Forks: a child of os.fork() has its parent's memory and none of the other threads.
+"""Forks: a child of os.fork() has its parent's memory, but none of its parent's other threads.
 
-A native thread pool that it inherits waits for ever, as does a lock that another thread held. So a fork waits until no
-thread is inside an engine or a tokenizer, and in the child whoever holds a pool or a lock is told to make another.
+In the child an inherited native thread pool waits for ever, and so does a lock that another thread held. So a fork
+waits until no thread is inside an engine or a tokenizer, and in the child every holder of a pool or lock is asked to
+make another.
 """
 
 from __future__ import annotations
@@ -14,49 +15,49 @@ from functools import cache
 from typing import Protocol
 from weakref import WeakSet
 
-# Unless this is set, tokenizers says a line on stderr at a fork, and in the child uses threads no more.
+# Unless this is set, tokenizers prints a line on stderr at a fork and uses no more threads in the child.
 _TOKENIZERS = "TOKENIZERS_PARALLELISM"
 
 
 class Inherited(Protocol):
-    """What a forked child must not use as its parent left it."""
+    """Holds a pool or a lock that a forked child must not use as its parent left it."""
 
     def forked(self) -> None:
-        """Called in the child, before anything else runs there."""
+        """Drop the parent's pools and locks. Called in the child before anything else runs there."""
         ...
 
 
 class _Gate:
-    """Threads go in and out; a fork closes it when all are out."""
+    """Threads enter and leave; a fork waits until all are out and keeps the gate closed."""
 
     def __init__(self) -> None:
         self._turn = threading.Condition()
-        self._own = threading.local()  # how often this thread is inside
+        self._thread = threading.local()  # depth: how often this thread has entered
         self._inside = self._forks = 0
         self._hushed = False
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        depth = getattr(self._own, "depth", 0)
+        depth = getattr(self._thread, "depth", 0)
         with self._turn:
-            # A thread that is inside already must not wait for a fork that waits for it.
+            # A thread that is already inside must not wait for a fork that waits for it.
             self._turn.wait_for(lambda: depth or not self._forks)
             self._inside += not depth
-            self._own.depth = depth + 1
+            self._thread.depth = depth + 1
         try:
             yield
         finally:
             with self._turn:
-                self._own.depth = depth
+                self._thread.depth = depth
                 self._inside -= not depth
                 self._turn.notify_all()
 
     def close(self) -> None:
-        """Wait until the other threads are out, and let none in."""
+        """Wait until the other threads are out, and let none in until open()."""
         with self._turn:
             self._forks += 1
-            own = getattr(self._own, "depth", 0) > 0
-            self._turn.wait_for(lambda: self._inside <= own)
+            here = getattr(self._thread, "depth", 0) > 0
+            self._turn.wait_for(lambda: self._inside <= here)
             if self._forks == 1 and _TOKENIZERS not in os.environ:
                 os.environ[_TOKENIZERS] = "false"
                 self._hushed = True
@@ -75,13 +76,13 @@ _holders: WeakSet[Inherited] = WeakSet()
 
 
 def native() -> AbstractContextManager[None]:
-    """Run code that has threads or locks of its own in this block: forks of other threads wait for its end."""
+    """Guard a block that runs native code with threads or locks: forks in other threads wait for its end."""
     _watch()
     return _gate.entered()
 
 
 def tell(holder: Inherited) -> None:
-    """Call holder.forked() in every child that is forked while `holder` lives."""
+    """Make every child that is forked while `holder` lives call holder.forked()."""
     _watch()
     _holders.add(holder)
 

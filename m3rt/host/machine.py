@@ -1,4 +1,4 @@
-"""What a measured number depends on: processor, CPUs granted, versions. Quick to read, so that it can be compared."""
+"""The conditions of a measured number: processor, CPUs granted, versions. Reading them is quick."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..version import __version__
 from .cpu import flags, processor
 from .threads import available_cpus
 
-# Features that kernels are chosen by, and weights packed for.
+# Features that decide which kernels run and how weights are packed.
 _FLAGS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16",
     "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16", "sme", "sme2",
@@ -23,27 +23,27 @@ _DISTRIBUTION = re.compile(r"(onnxruntime|onnxruntime_gpu|openvino)-([^-]+)\.dis
 
 
 def conditions() -> dict[str, Any]:
-    """What must be equal for a profile to hold here, as JSON has it."""
+    """Return the conditions that must be equal for a profile to hold here, as JSON values."""
     return {"cpu": _cpu(), "cpus": available_cpus(), "versions": versions()}
 
 
 def versions() -> dict[str, str]:
-    """Versions of m3rt and of each engine's package that is installed, without importing any.
+    """Return the versions of m3rt and of the installed engines, without importing any.
 
-    importlib.metadata would give the same in 40 ms.
+    importlib.metadata would take 40 ms for it.
     """
-    found: dict[str, str] = {}
+    engines: dict[str, str] = {}
     for directory in sys.path:
         with suppress(OSError):
             for match in filter(None, map(_DISTRIBUTION.fullmatch, os.listdir(directory or "."))):
-                found.setdefault(match[1].replace("_", "-"), match[2])
-    return {"m3rt": __version__, **dict(sorted(found.items()))}
+                engines.setdefault(match[1].replace("_", "-"), match[2])
+    return {"m3rt": __version__, **dict(sorted(engines.items()))}
 
 
 def _cpu() -> str:
-    found = processor()
-    # 64-bit ARM Linux names no model, but numbers for it.
-    numbers = " ".join(f"{key.removeprefix('CPU ')} {found[key]}" for key in _ARM if key in found)
-    model = found.get("model name") or platform.processor() or platform.machine()
+    fields = processor()
+    # 64-bit ARM Linux gives numbers instead of a model's name.
+    numbers = " ".join(f"{key.removeprefix('CPU ')} {fields[key]}" for key in _ARM if key in fields)
+    model = fields.get("model name") or platform.processor() or platform.machine()
     name = " ".join(part for part in (model, numbers) if part)
     return f"{name} ({' '.join(flag for flag in _FLAGS if flag in flags()) or 'no vector flags'})"

@@ -1,6 +1,6 @@
-"""What dependencies would report or write unasked stays off, unless the user has said otherwise.
+"""Turns off the telemetry of dependencies, unless the user has chosen otherwise.
 
-Nothing here is imported or set before a dependency is about to be imported: `import m3rt` changes no environment.
+The environment changes only while a dependency is imported: `import m3rt` changes nothing.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Read by onnxruntime (1.29 and later) and by huggingface_hub while they are imported.
+# onnxruntime (1.29 and later) and huggingface_hub read these while they are imported.
 _SWITCHES = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 _MISSING = object()
-_importing = threading.RLock()  # the environment is the process's
+_importing = threading.RLock()  # all threads share one environment
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Import onnxruntime, openvino or huggingface_hub in this block: they then report nothing and write nothing.
+    """Import onnxruntime, openvino or huggingface_hub in this block, so that they report and write nothing.
 
-    A switch that the environment sets, to whatever, is left alone, as is what the user answered OpenVINO's
-    opt_in_out. Afterwards the environment is as it was: programs that this one starts decide for themselves.
+    A switch that the environment already sets is left alone, and so is the user's answer to OpenVINO's opt_in_out.
+    Afterwards the environment is as before: programs that this one starts decide for themselves.
     """
     with _importing:
         added = {name: value for name, value in _SWITCHES.items() if name not in os.environ}
         os.environ.update(added)
-        # OpenVINO has no switch, but does without the package that reports, which it takes for not installed.
+        # OpenVINO has no switch, but runs without its reporting package: pretend that it is not installed.
         reporter = sys.modules.get("openvino_telemetry", _MISSING)
         if blocked := not _openvino_answered():
             sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -44,7 +44,7 @@ def silenced() -> Iterator[None]:
 
 
 def _openvino_answered() -> bool:
-    """Whether the user has told OpenVINO, by its command opt_in_out, whether to report."""
+    """Whether the user has answered OpenVINO's command opt_in_out."""
     try:
         return (Path.home() / "intel" / "openvino_telemetry").is_file()
     except (OSError, RuntimeError):  # no home

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: the kernels' answer, for the engines too."""
+"""The number of CPUs that this process may use; engines use the kernels' answer."""
 
 from m3rt_kernels.cpus import available_cpus
 

@@ -1,1 +1,4 @@
-"""Text to token ids, and long texts to chunks: knows the tokenizer's files, no model."""
+"""Turns text into token ids and long texts into chunks; it knows a bundle's tokenizer files, no graph and no engine.
+
+A bundle is tokenized by tokenizer.json (tokenizer.py) or faster by its unigram folder (unigram.py, tries.py).
+"""

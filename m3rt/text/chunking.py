@@ -1,4 +1,4 @@
-"""Long texts to chunks of a number of tokens that overlap: every word in one chunk at least, none cut off."""
+"""Cuts long texts into overlapping chunks of a number of tokens: every word is in at least one chunk, whole."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .clusters import joins
 from .tokenizer import Tokenizer
 
 _WORD = re.compile(r"\S+")
-# A word of more characters may be cut, after every few: scripts without spaces have sentences for words.
-_LONG, _SLICE = 24, 8
-LEAST = 32  # tokens of a chunk: room for any word that is not cut
+# Longer words are cut into slices: in scripts without spaces a "word" is a sentence.
+_MAX_WORD, _SLICE = 24, 8  # characters
+LEAST = 32  # tokens that a chunk has at least: room for any word that is not cut
 _NO_LIMIT = 1 << 20  # tokens
 
 Span = tuple[int, int]
@@ -26,7 +26,7 @@ Span = tuple[int, int]
 class Chunker:
     """Cuts texts into spans of at most `tokens` tokens, <s> and </s> counted, that share about `overlap` tokens.
 
-    lengths: token counts of texts, special tokens included. Raises InputError for numbers that do not fit.
+    lengths: counts the tokens of texts, special tokens included. Raises InputError for numbers out of range.
     """
 
     lengths: Callable[[Sequence[str]], list[int]]
@@ -39,7 +39,7 @@ class Chunker:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_tokens: int, tokens: int, overlap: int) -> Self:
-        """A chunker that counts as `tokenizer` does, for a model that takes `max_tokens`."""
+        """Make a chunker that counts with `tokenizer`, for a model that takes `max_tokens`."""
         return cls(
             lambda texts: tokenizer.encode(texts, _NO_LIMIT).lengths.tolist(),
             whole_number("chunk_tokens", tokens, LEAST, max_tokens),
@@ -47,10 +47,10 @@ class Chunker:
         )
 
     def spans(self, text: str) -> list[Span]:
-        """Where the chunks of a text begin and end, in characters; one for a text that fits, also for an empty one.
+        """Return where each chunk begins and ends, in characters; a text that fits, even an empty one, has one chunk.
 
         A chunk begins and ends between two characters as readers see them, so that no accent or part of an emoji is
-        torn off; but where one of those has more tokens than a chunk, it is cut inside.
+        torn off. Only a character of more tokens than a chunk is cut inside.
         """
         if self.lengths([text])[0] <= self.tokens:
             return [(0, len(text))]
@@ -58,31 +58,32 @@ class Chunker:
         room = self.tokens - 2
         while True:
             spans = _packed(pieces, counts, room, self.overlap)
-            # Pieces of one word may join to more tokens than they have apart, though seldom. What is left at a room of
-            # 1 is a character of more tokens than a chunk has.
+            # Rarely, pieces of one word have more tokens together than apart. Excess at a room of 1 comes from a
+            # character of more tokens than a chunk.
             excess = max(self.lengths([text[a:b] for a, b in spans])) - self.tokens
             if excess <= 0 or room == 1:
                 return spans
             room = max(1, room - excess)
 
     def _fitting(self, text: str, pieces: list[Span]) -> tuple[list[Span], list[int]]:
-        """The pieces and their tokens; a piece of more tokens than a chunk has is cut into parts until all fit."""
+        """Return pieces and their token counts; cut a piece of more tokens than a chunk into parts until all fit."""
         room = self.tokens - 2
         while True:
             counts = [n - 2 for n in self.lengths([text[a:b] for a, b in pieces])]
-            found = zip(pieces, counts, strict=True)
-            cut = [[piece] if n <= room else _parts(text, *piece, -(-n // room)) for piece, n in found]
+            counted = zip(pieces, counts, strict=True)
+            cut = [[piece] if n <= room else _parts(text, *piece, -(-n // room)) for piece, n in counted]
             if len(parts := [*chain.from_iterable(cut)]) == len(pieces):
                 return pieces, counts
             pieces = parts
 
 
 def _pieces(text: str) -> Iterator[Span]:
+    """Yield the words of a text, long ones in slices."""
     for word in _WORD.finditer(text):
         start, end = word.span()
         while start and joins(text, start):  # a mark on a space
             start -= 1
-        step = _SLICE if end - start > _LONG else _LONG
+        step = _SLICE if end - start > _MAX_WORD else _MAX_WORD
         while start < end:
             cut = min(start + step, end)
             while cut < end and joins(text, cut):
@@ -92,14 +93,14 @@ def _pieces(text: str) -> Iterator[Span]:
 
 
 def _parts(text: str, start: int, end: int, n: int) -> list[Span]:
-    """About n parts, at least 2 if there are 2 characters, cut between characters as readers see them if it can be."""
+    """Cut into about n parts, at least 2 of 2 characters or more, between characters as readers see them if it can."""
     cuts = [cut for cut in range(start + 1, end) if not joins(text, cut)] or list(range(start + 1, end))
     chosen = cuts[len(cuts) // n :: max(1, len(cuts) // n)] if n > 2 else cuts[len(cuts) // 2 :][:1]
     return list(pairwise([start, *chosen, end]))
 
 
 def _packed(pieces: Sequence[Span], counts: Sequence[int], room: int, overlap: int) -> list[Span]:
-    """As many pieces as fit, then again from the first whose tokens the overlap holds."""
+    """Fill each chunk with as many pieces as fit; start the next at the first piece that fits into the overlap."""
     before = [0, *accumulate(counts)]  # tokens before each piece
     spans, first = [], 0
     while True:
@@ -107,6 +108,6 @@ def _packed(pieces: Sequence[Span], counts: Sequence[int], room: int, overlap: i
         spans.append((pieces[first][0], pieces[last - 1][1]))
         if last == len(pieces):
             return spans
-        # Not so early that the next piece would not fit: such a chunk would hold nothing new.
+        # The overlap must leave room for the next piece: otherwise the chunk would hold nothing new.
         shared = bisect_left(before, max(before[last] - overlap, before[last + 1] - room))
         first = max(first + 1, min(last, shared))

@@ -1,4 +1,4 @@
-"""Errors of Hugging Face's tokenizers, which is Rust: bare Exceptions, and panics that no `except Exception` sees."""
+"""Errors of Hugging Face's tokenizers (Rust): bare Exceptions, and panics that `except Exception` does not catch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..errors import BundleError
 
 _STDERR = 2
 _hushing = threading.RLock()
-_commands = threading.Event()
+_stderr_is_ours = threading.Event()
 
 
 def hush_panics() -> None:
-    """Keep what panics write off stderr from now on: for a process whose stderr is m3rt's alone."""
-    _commands.set()
+    """Keep panics from writing on stderr from now on: for a process in which only m3rt writes there."""
+    _stderr_is_ours.set()
 
 
 @contextmanager
-def in_one_line(what: str) -> Iterator[None]:
-    """Raise whatever goes wrong in this block as a BundleError of one line that begins with `what`."""
+def in_one_line(claim: str) -> Iterator[None]:
+    """Raise every failure inside this block as a BundleError of one line that begins with `claim`."""
     try:
         with _hushed():
             yield
@@ -29,22 +29,22 @@ def in_one_line(what: str) -> Iterator[None]:
         raise
     except BaseException as error:  # the class of a panic cannot be imported
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BundleError(f"{what}: {reason:.200}; export the bundle again") from None
+        raise BundleError(f"{claim}: {reason:.200}; export the bundle again") from None
 
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """A panic writes its stack on stderr, up to 1800 lines, before it can be caught."""
+    """Point stderr at nothing: a panic writes its stack there, up to 1800 lines, before it can be caught."""
     with ExitStack() as stack:
-        if _commands.is_set():
+        if _stderr_is_ours.is_set():
             stack.enter_context(_hushing)
             try:
-                kept, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+                original, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
             except OSError:  # stderr is closed
                 pass
             else:
-                stack.callback(os.close, kept)
-                stack.callback(os.dup2, kept, _STDERR)
+                stack.callback(os.close, original)
+                stack.callback(os.dup2, original, _STDERR)
                 os.dup2(nowhere, _STDERR)
                 os.close(nowhere)
         yield

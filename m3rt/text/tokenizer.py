@@ -1,4 +1,4 @@
-"""Text to token ids: knows tokenizer.json and special tokens, no model."""
+"""Turns text into token ids; it knows the tokenizer's files and the special tokens, no model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .rust import in_one_line
 from .tries import checked
 from .unigram import FILES, PIPELINE, Unigram, fast_tokenizer
 
-# No tokenizer here makes tokens longer than 16 characters on average over a long text; a text longer than
-# this many characters per allowed token is first tried by its head alone.
+# Over a long text a token has no more than 16 characters on average. A text with more than this many characters for
+# each token allowed is first tried by its beginning alone.
 _CHARACTERS_PER_TOKEN = 24
 
 
 @dataclass(frozen=True, slots=True)
 class TokenIds:
-    """Ragged token ids of n texts: ids (total,) int32, offsets (n + 1,) int64, truncated (n,) bool."""
+    """The token ids of n texts, ragged: ids (total,) int32, offsets (n + 1,) int64, truncated (n,) bool."""
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
@@ -34,11 +34,11 @@ class TokenIds:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each text, special tokens counted, (n,)."""
+        """Count the tokens of each text (n,), special tokens included."""
         return np.diff(self.offsets)
 
     def padded(self, rows: NDArray[np.int64], pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Fresh (len(rows), longest) int64 arrays: ids padded on the right, and the attention mask."""
+        """Return fresh (len(rows), longest) int64 arrays: the ids padded on the right, and the attention mask."""
         lengths = self.lengths[rows]
         columns = np.arange(lengths.max(initial=0))
         mask = columns < lengths[:, None]
@@ -47,15 +47,15 @@ class TokenIds:
         return ids, mask.astype(np.int64)
 
 
-class _Ids(Protocol):
-    """Texts to token ids with their special tokens, and back one by one."""
+class _Model(Protocol):
+    """Turns texts into token ids, special tokens included, and single ids back into text."""
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]: ...
     def decode(self, token: int) -> str: ...
 
 
 class _HuggingFace:
-    """Any tokenizer.json, by tokenizers."""
+    """Runs any tokenizer.json with Hugging Face's tokenizers."""
 
     def __init__(self, path: Path) -> None:
         self._fast = fast_tokenizer(path)
@@ -68,16 +68,17 @@ class _HuggingFace:
 
 
 class Tokenizer:
-    """Texts to token ids, cut to a length; safe in many threads.
+    """Turns texts into token ids, cut to a length; safe in many threads.
 
-    path: a tokenizer.json. trie: the trie of unigram.py, whose other files are in that directory, to use instead.
+    path: a tokenizer.json. trie: the checked bytes of unigram.TRIE; with them the unigram files beside `path` are used
+    instead.
     """
 
     def __init__(self, path: Path, special: SpecialTokens, *, trie: bytes | None = None) -> None:
         self._file = path if trie is None else path.parent / PIPELINE
         self._eos = special.eos
         with native(), in_one_line(f"{self._file} is not a tokenizer file"):
-            self._model: _Ids = _HuggingFace(path) if trie is None else Unigram(path.parent, trie)
+            self._model: _Model = _HuggingFace(path) if trie is None else Unigram(path.parent, trie)
         if (ids := self._ids([""])[0]) != [special.bos, special.eos]:
             raise BundleError(
                 f"{self._file} makes {ids} of an empty text, expected [{special.bos}, {special.eos}]; it has no "
@@ -86,7 +87,7 @@ class Tokenizer:
 
     @classmethod
     def of(cls, bundle: Bundle) -> Tokenizer:
-        """The tokenizer of a bundle. Raises BundleError for files that are not what they should be."""
+        """Open the tokenizer of a bundle. Raises BundleError for missing or damaged files."""
         trie = None
         if any(name in bundle.manifest.files for name in FILES):
             for name in FILES:
@@ -100,7 +101,7 @@ class Tokenizer:
         Raises InputError for anything that is not a str or not valid Unicode, with its index.
         """
         check_texts(texts)
-        rows = self._heads(texts, max_length)
+        rows = self._beginnings(texts, max_length)
         truncated = np.fromiter((len(r) > max_length for r in rows), np.bool_, len(rows))
         for i in np.flatnonzero(truncated):
             rows[i] = [*rows[i][: max_length - 1], self._eos]
@@ -110,15 +111,15 @@ class Tokenizer:
         return TokenIds(ids, offsets, truncated)
 
     def decode(self, token: int) -> str:
-        """The text of one token id, as FlagEmbedding's convert_id_to_token shows it."""
+        """Return the text of one token id, as FlagEmbedding's convert_id_to_token does."""
         with in_one_line(f"{self._file} has no text for token {token}"):
             return self._model.decode(token)
 
-    def _heads(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Token ids of each text, all of them or at least max_length + 1."""
+    def _beginnings(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """Return the token ids of each text: all of them, or at least max_length + 1."""
         limit = _CHARACTERS_PER_TOKEN * max_length
-        rows = self._ids([t if len(t) <= limit else _head(t, limit) for t in texts])
-        # A head that is not longer than the limit says nothing about the rest: do those whole.
+        rows = self._ids([t if len(t) <= limit else _beginning(t, limit) for t in texts])
+        # A beginning of at most max_length tokens does not show whether the text is longer: tokenize it whole.
         whole = [i for i, t in enumerate(texts) if len(t) > limit and len(rows[i]) <= max_length]
         for i, row in zip(whole, self._ids([texts[i] for i in whole]), strict=True):
             rows[i] = row
@@ -129,7 +130,7 @@ class Tokenizer:
             return self._model.ids(texts)
 
 
-def _head(text: str, limit: int) -> str:
-    """The text up to the last space before `limit`: words never join across a space, so its ids are a prefix."""
+def _beginning(text: str, limit: int) -> str:
+    """Cut the text at the last space before `limit`: words never join across a space, so its ids are a prefix."""
     cut = text.rfind(" ", 0, limit)
     return text if cut <= 0 else text[:cut].rstrip()

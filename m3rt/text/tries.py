@@ -1,8 +1,8 @@
-"""The trie of a vocabulary, given to marisa only where its bytes cannot be anybody's invention.
+"""The trie of a vocabulary: its bytes are checked before marisa reads them.
 
-marisa trusts what it reads, and a made-up trie crashes the process. So it must be the one that marisa builds from the
-pieces in tokenizer.json: built once, then known by its hash, in a cache that only this user can write. The model that
-comes with the package is known by its own manifest.
+marisa trusts its input, and a forged trie crashes the process. So a trie must equal the one that marisa builds from the
+pieces in tokenizer.json. It is built once and then recognised by its hash, in a cache that only this user can write.
+The trie of the model that comes with the package is recognised by that model's manifest.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ..bundle.manifest import TOKENIZER
 from ..errors import BundleError, OutputError
 from ..host import cache
 from ..host.files import read_bytes
-from .unigram import MOST_BYTES, TRIE
+from .unigram import MAX_BYTES, TRIE
 
-_KNOWN = "tries"  # in the cache: an empty file for each, named by its SHA-256
+_KNOWN = "tries"  # the cache's folder with an empty file for each good trie, named by its SHA-256
 
 
 def checked(bundle: Bundle) -> bytes:
-    """The bytes of a bundle's trie, safe to use. Raises BundleError for any other."""
+    """Return the bytes of a bundle's trie, safe to use. Raises BundleError for a damaged or forged one."""
     path = bundle.file(TRIE)
     trie = _read(bundle, TRIE)
     digest = hashlib.sha256(trie).hexdigest()
@@ -51,7 +51,7 @@ def _built(bundle: Bundle) -> bytes:
 def _read(bundle: Bundle, name: str) -> bytes:
     path = bundle.file(name)
     try:
-        return read_bytes(path, MOST_BYTES)
+        return read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -66,7 +66,7 @@ def _is_known(digest: str) -> bool:
 
 
 def _remember(digest: str) -> None:
-    with suppress(OutputError):  # then it is built again next time
+    with suppress(OutputError):  # without a cache the trie is built again next time
         cache.write(cache.make(cache.root() / _KNOWN) / digest, "")
 
 

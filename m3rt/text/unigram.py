@@ -1,9 +1,9 @@
-"""A Unigram vocabulary that opens at once: its numbers stay in files that the system maps into memory.
+"""A Unigram vocabulary that opens at once, because its numbers stay in files that are mapped into memory.
 
-Hugging Face's tokenizers splits a text into words, from a tokenizer.json whose vocabulary is one piece: the unknown
-one. Unigram shows an unknown word as its own text, so its tokens are the normalised words. Here each word is split
-into pieces, as tokenizers does (`encode_optimized` in src/models/unigram/model.rs): the same sums of doubles in the
-same order, so the same ids.
+Hugging Face's tokenizers splits a text into words, with a tokenizer.json whose vocabulary has only the unknown piece.
+It shows an unknown word as the word's own text, so its tokens are the normalised words. This module splits each word
+into pieces as tokenizers does (`encode_optimized` in src/models/unigram/model.rs): it adds the same doubles in the same
+order, and so finds the same ids.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from ..host.files import read_bytes
 from .rust import in_one_line
 
 FOLDER = "unigram"
-PIPELINE = f"{FOLDER}/pipeline.json"  # tokenizer.json with <unk> for a vocabulary
+PIPELINE = f"{FOLDER}/pipeline.json"  # tokenizer.json with <unk> as its whole vocabulary
 TRIE = f"{FOLDER}/pieces.trie"  # marisa-trie: piece -> key
 IDS = f"{FOLDER}/ids.npy"  # (keys,) int32: key -> token id
 SCORES = f"{FOLDER}/scores.npy"  # (keys,) float64: key -> log probability, none above 0
 FILES = (PIPELINE, TRIE, IDS, SCORES)
 
-LONGEST_PIECE = 32  # characters; SentencePiece's pieces have 16 at most
-MOST_BYTES = 1 << 28  # of a tokenizer.json or a trie; XLM-R's tokenizer.json has 17 MB
+LONGEST_PIECE = 32  # characters; SentencePiece makes pieces of at most 16
+MAX_BYTES = 1 << 28  # of a tokenizer.json or a trie; XLM-R's tokenizer.json has 17 MB
 UNKNOWN_PENALTY = 10.0  # K_UNK_PENALTY of tokenizers and SentencePiece
 _CACHED_WORDS = 65_536
-_CACHED_LENGTH = 64  # characters of a word that may come again
-_NPY = b"\x93NUMPY\x01\x00"  # of version 1.0, and after it the header's length in two bytes
+_MAX_CACHED_WORD = 64  # characters; longer words seldom come again
+_NPY = b"\x93NUMPY\x01\x00"  # version 1.0; two bytes with the header's length follow
 _NPY_START = len(_NPY) + 2
 _NPY_HEADER = re.compile(rb"\{'descr': '([<>|=]\w{1,8})', 'fortran_order': False, 'shape': \((\d{1,12}),\), \} *\n")
 
 
 class Unigram:
-    """Token ids by the files of a bundle's unigram folder; safe in many threads.
+    """Makes token ids with the files of a bundle's unigram folder; safe in many threads.
 
-    trie: the bytes of its TRIE, which marisa trusts: see m3rt.text.tries.
+    trie: the bytes of its TRIE, checked by m3rt.text.tries, since marisa trusts them.
     Raises BundleError for files that do not belong together.
     """
 
@@ -52,9 +52,9 @@ class Unigram:
         scores = _array(bundle / SCORES, np.dtype("<f8"), len(self._trie))
         if self._ids.min() < 0 or self._ids.max() >= len(self._ids):
             raise BundleError(f"{bundle / IDS} has ids outside 0 to {len(self._ids) - 1}; export the bundle again")
-        if not scores.max() <= 0:  # also when one is not a number
+        if not scores.max() <= 0:  # true also for NaN
             raise BundleError(f"{bundle / SCORES} has scores above 0; export the bundle again")
-        # Single items of a memoryview cost half of what numpy's do.
+        # Reading single items of a memoryview takes half the time of numpy's.
         self._id: Any = memoryview(self._ids.data)
         self._score: Any = memoryview(scores.data)
         self._unknown_score = float(scores.min()) - UNKNOWN_PENALTY
@@ -68,12 +68,12 @@ class Unigram:
         self._cached = lru_cache(_CACHED_WORDS)(self._pieces)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens around them."""
-        # Not encode_batch_fast, which leaves the tokens' texts out.
+        """Return the token ids of each text, special tokens around them."""
+        # encode_batch_fast would leave out the tokens' texts.
         return [self._row(words) for words in self._words.encode_batch(texts, add_special_tokens=False)]
 
     def decode(self, token: int) -> str:
-        """The text of one token id, "" for none."""
+        """Return the text of one token id, "" for an id that does not exist."""
         if not 0 <= token < len(self._ids):
             return ""
         piece = self._trie.restore_key(int(self._keys[token]))
@@ -83,18 +83,18 @@ class Unigram:
     def _row(self, words: Any) -> list[int]:
         row = self._around[:1]
         for word, i in zip(words.tokens, words.ids, strict=True):
-            if i:  # 0 is the only piece; all others are added tokens, whose text may hold spaces around them
+            if i:  # 0 is the only piece; the others are added tokens, whose text may have spaces around it
                 row.append(self._added[i])
             else:
-                row += self._cached(word) if len(word) <= _CACHED_LENGTH else self._pieces(word)
+                row += self._cached(word) if len(word) <= _MAX_CACHED_WORD else self._pieces(word)
         return row + self._around[1:]
 
     def _pieces(self, word: str) -> tuple[int, ...]:
-        """Ids of the pieces with the highest sum of scores."""
+        """Return the ids of the pieces with the highest sum of scores."""
         n = len(word)
-        score = [0.0] * (n + 1)  # of the best way to each character
-        start = [-1] * (n + 1)  # where its last piece starts, -1 before any
-        piece = [self._unknown] * (n + 1)
+        score = [0.0] * (n + 1)  # of the best path to each character
+        start = [-1] * (n + 1)  # of the path's last piece; -1 where no path is known yet
+        piece = [self._unknown] * (n + 1)  # the path's last piece
         for i in range(n):
             known = False
             for prefix, key in self._trie.iter_prefixes_with_ids(word[i : i + LONGEST_PIECE]):
@@ -115,14 +115,14 @@ class Unigram:
 
     @cached_property
     def _keys(self) -> NDArray[np.int32]:
-        """The trie's key of each token id."""
+        """Map each token id to the trie's key."""
         keys = np.zeros(len(self._ids), np.int32)
         keys[self._ids] = np.arange(len(self._ids), dtype=np.int32)
         return keys
 
 
 def fast_tokenizer(path: Path) -> Any:
-    """Hugging Face's tokenizer of a tokenizer.json, without truncation or padding."""
+    """Open a tokenizer.json with Hugging Face's tokenizers, without truncation or padding."""
     from tokenizers import Tokenizer
 
     with in_one_line(f"{path} is not a tokenizer file"):
@@ -134,7 +134,7 @@ def fast_tokenizer(path: Path) -> Any:
 
 def _content(path: Path) -> bytes:
     try:
-        return read_bytes(path, MOST_BYTES)
+        return read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -143,7 +143,7 @@ def _opened(content: bytes, path: Path) -> Any:
     from marisa_trie import Trie
 
     try:
-        # Not mapped: a file may change after it was checked.
+        # From the checked bytes, not mapped: the file may change after the check.
         trie = Trie().frombytes(content)
     except Exception as error:  # whatever the C++ library throws
         raise BundleError(f"{path} is not a trie: {error}; export the bundle again") from None
@@ -153,16 +153,16 @@ def _opened(content: bytes, path: Path) -> Any:
 
 
 def _array(path: Path, dtype: np.dtype[Any], length: int) -> NDArray[Any]:
-    """A mapped .npy file, read without numpy's own reader, which Python 3.11 does not run in two threads at once."""
+    """Map a .npy file; numpy's own reader does not work in two threads at once under Python 3.11."""
     try:
         with path.open("rb") as file:
             start = file.read(_NPY_START)
             header = file.read(int.from_bytes(start[len(_NPY) :], "little"))
-        if not (start.startswith(_NPY) and (told := _NPY_HEADER.fullmatch(header))):
+        if not (start.startswith(_NPY) and (fields := _NPY_HEADER.fullmatch(header))):
             raise ValueError("no header of one dimension")
-        if (told[1].decode(), int(told[2])) != (dtype.str, length):
-            found = f"{told[1].decode()} ({told[2].decode()},)"
-            raise BundleError(f"{path} holds {found}, expected {dtype.str} {(length,)}; export the bundle again")
+        if (fields[1].decode(), int(fields[2])) != (dtype.str, length):
+            stored = f"{fields[1].decode()} ({fields[2].decode()},)"
+            raise BundleError(f"{path} holds {stored}, expected {dtype.str} {(length,)}; export the bundle again")
         return np.memmap(path, dtype, "r", _NPY_START + len(header), (length,))
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is not an array: {error}; export the bundle again") from None

@@ -1,4 +1,4 @@
-"""Speed and memory of an encoder, as numbers: nothing here prints or decides."""
+"""Measures the speed and memory of an encoder; it prints and decides nothing."""
 
 from __future__ import annotations
 
@@ -11,56 +11,55 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from ..encoder import M3Encoder
 from ..errors import EngineError
 
-# Words of several scripts and lengths, so that a text is work for a tokenizer too.
-_TEXT = (
+# Words of several scripts and lengths, so that a text gives the tokenizer real work.
+_WORDS = (
     "the of retrieval embedding a what vectors is model query language for passage and tokens 2024 multilingual "
     "pour les modèles на русском языке für die Straße 検索 模型 데이터 البحث खोज σημασία tiempo"
 )
-_PERCENTILES = {"p50": (50, 1), "p95": (95, 20), "p99": (99, 100)}  # per cent, and runs it takes to mean something
+_PERCENTILES = {"p50": (50, 1), "p95": (95, 20), "p99": (99, 100)}  # per cent, and the runs needed for it
 
 
 def text_of(encoder: M3Encoder, tokens: int, seed: int) -> str:
-    """A text of at least `tokens` tokens, little longer; encode it with max_length=tokens."""
+    """Make a text of `tokens` tokens or a few more; encode it with max_length=tokens."""
     draw = random.Random(seed)
     words: list[str] = []
     while True:
-        words += draw.choices(_TEXT.split(), k=max(4, tokens // 2))
+        words += draw.choices(_WORDS.split(), k=max(4, tokens // 2))
         text = " ".join(words)
         if len(encoder.tokenize(text)) >= tokens:
             return text
 
 
 def mixed_lengths(count: int, longest: int, seed: int = 0) -> list[int]:
-    """`count` lengths in tokens, log-normal as passages are: median 64, one in ten over 230, cut to 8..longest."""
+    """Draw `count` lengths in tokens, log-normal as passages are: median 64, one in ten over 230, cut to 8..longest."""
     draw = random.Random(seed)
     return [max(min(8, longest), min(longest, round(draw.lognormvariate(4.16, 1.0)))) for _ in range(count)]
 
 
 def mixed_texts(encoder: M3Encoder, count: int, longest: int) -> list[str]:
-    """`count` texts of mixed_lengths(), within a few tokens."""
+    """Make `count` texts of mixed_lengths(), within a few tokens."""
     pool = text_of(encoder, longest, 0).split()
     words_per_token = len(pool) / len(encoder.tokenize(" ".join(pool), max_length=None))
     return [" ".join(pool[: max(1, round((n - 2) * words_per_token))]) for n in mixed_lengths(count, longest)]
 
 
 def timed(call: Callable[[int], object], *, runs: int, seconds: float, least: int) -> list[float]:
-    """Seconds of each call(i): up to `runs`, at least `least`, otherwise until `seconds` have passed."""
-    taken: list[float] = []
+    """Time each call(i) in seconds: at most `runs`, at least `least`, and otherwise until `seconds` have passed."""
+    times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(taken) < runs and (len(taken) < least or time.perf_counter() < end):
+    while len(times) < runs and (len(times) < least or time.perf_counter() < end):
         start = time.perf_counter()
-        call(len(taken))
-        taken.append(time.perf_counter() - start)
-    return taken
+        call(len(times))
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float | int | None]:
-    """p50, p95 and p99 in milliseconds, None where the runs are too few for one; and the runs."""
+    """Return p50, p95 and p99 in milliseconds, None for those that need more runs, and the number of runs."""
     ordered = sorted(seconds)
     result: dict[str, float | int | None] = {}
     for name, (percent, enough) in _PERCENTILES.items():
@@ -70,12 +69,15 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float | int | None]:
 
 
 def latency(encoder: M3Encoder, tokens: int, *, runs: int, seconds: float, least: int) -> dict[str, float | int | None]:
-    """percentiles() of one text of exactly `tokens` tokens, text in and dense vector out, another text each time."""
+    """Return percentiles() of encoding one text of exactly `tokens` tokens to a dense vector, eight texts in turn."""
     texts = [text_of(encoder, tokens, seed) for seed in range(8)]
     encoder.encode(texts[0], max_length=tokens)
     return percentiles(
         timed(
-            lambda i: encoder.encode(texts[i % len(texts)], max_length=tokens), runs=runs, seconds=seconds, least=least
+            lambda i: encoder.encode(texts[i % len(texts)], max_length=tokens),
+            runs=runs,
+            seconds=seconds,
+            least=least,
         )
     )
 
@@ -83,26 +85,26 @@ def latency(encoder: M3Encoder, tokens: int, *, runs: int, seconds: float, least
 def throughput(
     encoder: M3Encoder, texts: Sequence[str], limit: int, *, runs: int, seconds: float, least: int
 ) -> dict[str, float | int]:
-    """Tokens a second of `texts` cut to `limit` tokens: median, low and high of the runs."""
+    """Return the tokens a second of `texts` cut to `limit` tokens: median, low and high of the runs."""
     tokens = int(encoder.encode(texts, max_length=limit).n_tokens.sum())
-    taken = timed(lambda i: encoder.encode(texts, max_length=limit), runs=runs, seconds=seconds, least=least)
-    speeds = [tokens / s for s in taken]
+    times = timed(lambda i: encoder.encode(texts, max_length=limit), runs=runs, seconds=seconds, least=least)
+    speeds = [tokens / s for s in times]
     return {"median": statistics.median(speeds), "low": min(speeds), "high": max(speeds), "runs": len(speeds)}
 
 
 def memory() -> dict[str, int | None]:
-    """Bytes of this process: resident, private anonymous (not shared, not a file's) and peak resident; None unknown."""
+    """Return the bytes of this process: resident, private anonymous (no file's) and peak; None where unknown."""
     smaps, status = _kilobytes("/proc/self/smaps_rollup"), _kilobytes("/proc/self/status")
-    found = {
+    kilobytes = {
         "rss": status.get("VmRSS"),
         "private_anonymous": smaps.get("Anonymous"),
         "peak": status.get("VmHWM"),
     }
-    return {name: None if kb is None else kb * 1024 for name, kb in found.items()}
+    return {name: None if kb is None else kb * 1024 for name, kb in kilobytes.items()}
 
 
 def cold_start(model: str | Path, options: Sequence[str] = (), repeats: int = 3) -> float:
-    """Median seconds from starting `m3rt encode` to its first embedding on stdout. Raises EngineError."""
+    """Return the median seconds from starting `m3rt encode` to its first embedding on stdout. Raises EngineError."""
     return statistics.median(
         _cold_start([sys.executable, "-m", "m3rt", "encode", "-m", str(model), *options, "What is BGE M3?"])
         for _ in range(repeats)
@@ -116,16 +118,16 @@ def _cold_start(command: list[str]) -> float:
         seconds = time.perf_counter() - start
         _, error = process.communicate()
     if not line or process.returncode:
-        said = " ".join(error.decode("utf-8", "replace").split())
-        raise EngineError(f"a fresh process gave no embedding (status {process.returncode}): {said:.300}")
+        message = " ".join(error.decode("utf-8", "replace").split())
+        raise EngineError(f"a fresh process gave no embedding (status {process.returncode}): {message:.300}")
     return seconds
 
 
 def _kilobytes(path: str) -> dict[str, int]:
-    found: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
     with suppress(OSError):
         for line in Path(path).read_text().splitlines():
             name, _, rest = line.partition(":")
             if rest.endswith("kB"):
-                found[name] = int(rest.split()[0])
-    return found
+                sizes[name] = int(rest.split()[0])
+    return sizes

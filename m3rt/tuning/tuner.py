@@ -1,4 +1,4 @@
-"""Measure engines x threads, then batch budgets, on this machine, and say which settings to use."""
+"""Measures engines x threads and then batch budgets on this machine, and chooses the settings to use."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from ..errors import BundleError, EngineError
 from ..host.threads import available_cpus
 from . import speed
 
-Progress = Callable[[float, str], object]  # the part that is done, 0..1, and what runs
+Progress = Callable[[float, str], object]  # takes the fraction that is done, 0..1, and the name of the running trial
 
-BUDGETS = (128, 256, 384, 768, 1536)
-_QUERY, _QUERIES = 16, 5  # tokens of a query, and queries of a visit
-_TEXTS = 16  # texts of a visit
-_LONGEST = 256
-_FIRST = 0.5  # share of the time for engines x threads
-_GAIN = 1.03  # a setting must be this much faster than the default to replace it: less is noise
+BUDGETS = (128, 256, 384, 768, 1536)  # padded tokens of a pass
+_QUERY_TOKENS, _QUERIES_A_VISIT = 16, 5
+_TEXT_TOKENS, _TEXTS_A_VISIT = 256, 16  # the texts have at most so many tokens
+_ENGINES_SHARE = 0.5  # of the time, for engines x threads
+_MIN_GAIN = 1.03  # over the default: a smaller gain is noise
 
 
 @dataclass(slots=True)
 class Trial:
-    """One candidate and what its visits took: seconds of a query, tokens a second of mixed texts."""
+    """One candidate and the result of each visit: seconds of a query, tokens a second of mixed texts."""
 
     engine: str
     threads: int
@@ -39,7 +38,7 @@ class Trial:
     speed: list[float] = field(default_factory=list)
 
     def row(self) -> dict[str, Any]:
-        """The candidate and its medians, for a table and for JSON; None what was not measured."""
+        """Return the candidate and its medians, for a table and for JSON; None for a value that was not measured."""
         return {
             "engine": self.engine,
             "threads": self.threads,
@@ -51,22 +50,22 @@ class Trial:
 
 
 def thread_counts(cpus: int) -> list[int]:
-    """The counts worth trying: all, half (where two CPUs share a core), a quarter of many."""
+    """Return the counts worth trying: all CPUs, half (where two share a core), and of many a quarter."""
     return sorted({cpus, max(1, cpus // 2), *([cpus // 4] if cpus >= 16 else [])}, reverse=True)
 
 
 def tune(
-    bundle: Bundle, seconds: float, *, names: Sequence[str] = (), progress: Progress = lambda part, what: None
+    bundle: Bundle, seconds: float, *, names: Sequence[str] = (), progress: Progress = lambda part, running: None
 ) -> Profile:
-    """Measure for about `seconds` and return the profile, not saved. names: engines, default all that are usable.
+    """Measure for about `seconds` and return the profile, without saving it. names: engines, default all usable ones.
 
-    Each round visits every candidate, so that a busy moment hits all alike. A visit opens an engine and closes it:
-    two are never in memory at once. An engine that fails is left out. Raises EngineError when no engine runs.
+    Each round visits every candidate, so that a busy moment of the machine hits all alike. A visit opens an engine and
+    closes it: two are never in memory at once. A failing engine is left out. Raises EngineError when no engine runs.
     """
     clock = _Clock(seconds, progress)
     names = list(names or engines.usable(bundle))
     trials = [Trial(name, threads) for name in names for threads in thread_counts(available_cpus())]
-    errors = _rounds(bundle, trials, clock, _FIRST)
+    errors = _rounds(bundle, trials, clock, _ENGINES_SHARE)
     trials = [trial for trial in trials if trial.speed]
     if not trials:
         raise EngineError(f"no engine runs {bundle.path}: {'; '.join(errors) or 'none is installed'}")
@@ -79,19 +78,19 @@ def tune(
 
 
 def pick(trials: Sequence[Trial]) -> Trial:
-    """The best candidate by the geometric mean of query rate and tokens a second; the first one unless by 3%."""
+    """Choose by the geometric mean of query rate and tokens a second; another than the first must be 3% better."""
     best = trials[0]
     for trial in trials[1:]:
-        if _score(trial) > _GAIN * _score(best):
+        if _score(trial) > _MIN_GAIN * _score(best):
             best = trial
     return best
 
 
 def pick_budget(trials: Sequence[Trial]) -> int | None:
-    """The fastest batch budget, the first trial's (the engine's own choice) unless by 3%."""
+    """Choose the fastest batch budget; another than the first, the engine's default, must be 3% faster."""
     best, *others = trials
     for trial in others:
-        if trial.speed and statistics.median(trial.speed) > _GAIN * statistics.median(best.speed):
+        if trial.speed and statistics.median(trial.speed) > _MIN_GAIN * statistics.median(best.speed):
             best = trial
     return best.batch_tokens
 
@@ -101,21 +100,21 @@ def _score(trial: Trial) -> float:
 
 
 class _Clock:
-    """Time that has gone, told to whoever shows it."""
+    """Measures the time that has passed and reports it to `progress`."""
 
     def __init__(self, seconds: float, progress: Progress) -> None:
         self._seconds, self._progress = seconds, progress
         self._start = time.perf_counter()
 
-    def passed(self, what: str = "") -> float:
-        """The part of the time that is over, 1 or more when it is up."""
-        part = (time.perf_counter() - self._start) / self._seconds
-        self._progress(min(part, 1.0), what)
-        return part
+    def passed(self, running: str = "") -> float:
+        """Return the fraction of the time that has passed, 1 or more at its end."""
+        fraction = (time.perf_counter() - self._start) / self._seconds
+        self._progress(min(fraction, 1.0), running)
+        return fraction
 
 
 def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float) -> list[str]:
-    """Visit every trial in turn until `share` of the time is over, each at least once; return the failures."""
+    """Visit every trial in turn until `share` of the time has passed, each at least once; return the failures."""
     errors: dict[str, str] = {}
     first = True
     while first or clock.passed() < share:
@@ -134,24 +133,27 @@ def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float
 
 def _visit(encoder: M3Encoder, trial: Trial) -> None:
     query = speed.text_of(encoder, _query_tokens(encoder), 0)
-    texts = speed.mixed_texts(encoder, _TEXTS, _longest(encoder))
+    texts = speed.mixed_texts(encoder, _TEXTS_A_VISIT, _longest(encoder))
     once: Mapping[str, Any] = {"runs": 1, "seconds": 0, "least": 1}
     encoder.encode(query, max_length=_query_tokens(encoder))
-    taken = speed.timed(
-        lambda i: encoder.encode(query, max_length=_query_tokens(encoder)), runs=_QUERIES, seconds=0, least=_QUERIES
+    times = speed.timed(
+        lambda i: encoder.encode(query, max_length=_query_tokens(encoder)),
+        runs=_QUERIES_A_VISIT,
+        seconds=0,
+        least=_QUERIES_A_VISIT,
     )
-    trial.query.append(statistics.median(taken))
+    trial.query.append(statistics.median(times))
     trial.speed.append(speed.throughput(encoder, texts, _longest(encoder), **once)["median"])
 
 
 def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
-    """Batch budgets in turn in one engine, the engine's own first, until the time is up."""
+    """Try batch budgets in turn in one engine, the engine's default first, until the time is up."""
     trials = [Trial(winner.engine, winner.threads, budget) for budget in (None, *BUDGETS)]
     engine = _engine(bundle, winner)
     trials = [t for t in trials if t.batch_tokens != engine.batch_tokens]
     encoders = [M3Encoder.with_engine(bundle, engine, batch_tokens=t.batch_tokens) for t in trials]
-    # Enough texts to fill the largest budget, fewer where a pass over them would take long.
-    count = max(_TEXTS, min(64, int(statistics.median(winner.speed) * 3 / 64)))
+    # Enough texts to fill the largest budget; fewer where encoding them would take long.
+    count = max(_TEXTS_A_VISIT, min(64, int(statistics.median(winner.speed) * 3 / 64)))
     texts = speed.mixed_texts(encoders[0], count, _longest(encoders[0]))
     while clock.passed() < 1 or not all(t.speed for t in trials[:1]):
         for trial, encoder in zip(trials, encoders, strict=True):
@@ -175,8 +177,8 @@ def _engine(bundle: Bundle, trial: Trial) -> engines.Engine:
 
 
 def _longest(encoder: M3Encoder) -> int:
-    return min(_LONGEST, encoder.manifest.max_tokens)
+    return min(_TEXT_TOKENS, encoder.manifest.max_tokens)
 
 
 def _query_tokens(encoder: M3Encoder) -> int:
-    return min(_QUERY, encoder.manifest.max_tokens)
+    return min(_QUERY_TOKENS, encoder.manifest.max_tokens)

@@ -1,1 +1,1 @@
-"""Values that callers and files hand in: checked where they come in, shown in one line where they are wrong."""
+"""Checks the values that callers and files give, and shows a wrong one in one line; it knows no model, no file."""

@@ -1,4 +1,4 @@
-"""Arguments that are no lists, checked where they come in: numbers, flags, choices, paths, mappings."""
+"""Checks of arguments that are no lists: numbers, flags, choices, paths, mappings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _BOOLS = ("bool", "bool_")  # Python's and numpy's
 
 
 def whole_number(name: str, value: object, low: int, high: int) -> int:
-    """`value` as an int in low..high; InputError names the option otherwise. A bool is no number."""
+    """Return `value` as an int in low..high. Raises InputError with `name`; a bool is no number."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
-    except Exception:  # a foreign object's own, too
+    except Exception:  # a foreign object may raise anything
         raise InputError(f"{name} is {shown(value)}, expected a whole number") from None
     if not low <= number <= high:
         raise InputError(f"{name} is {shown(number)}, expected {low}..{high}")
@@ -28,11 +28,11 @@ def whole_number(name: str, value: object, low: int, high: int) -> int:
 
 
 def flag(name: str, value: object) -> bool:
-    """True or False, also numpy's, or 1 or 0; a text such as "no", which Python takes for true, is InputError."""
+    """Return a bool for True, False, numpy's, 1 or 0. Raises InputError, also for "no", which Python takes for true."""
     try:
-        # By its name, since this module is imported where numpy is not.
+        # Compared by name, since this module must not import numpy.
         number = operator.index(bool(value) if type(value).__name__ in _BOOLS else value)  # type: ignore[arg-type]
-    except Exception:  # no number, or a foreign object's own
+    except Exception:  # a foreign object may raise anything
         number = -1
     if number not in (0, 1):
         raise InputError(f"{name} is {shown(value)}, expected True or False")
@@ -40,26 +40,26 @@ def flag(name: str, value: object) -> bool:
 
 
 def choice_of(name: str, value: object, names: Iterable[str]) -> str:
-    """One of the names. Raises InputError."""
-    known = tuple(names)
-    if not isinstance(value, str) or value not in known:
-        raise InputError(f"{name} is {shown(value)}, expected one of {', '.join(known)}")
+    """Return `value` if it is one of `names`. Raises InputError."""
+    choices = tuple(names)
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} is {shown(value)}, expected one of {', '.join(choices)}")
     return str.__str__(value)
 
 
 def path_of(name: str, value: object) -> Path:
-    """A path that the system can be asked for. Raises InputError."""
+    """Return `value` as a path that the system accepts. Raises InputError."""
     try:
         path = os.fspath(value)  # type: ignore[call-overload]
         if isinstance(path, str) and path and b"\0" not in os.fsencode(path):
             return Path(path)
-    except Exception:  # no path, no text of this system, or a foreign object's own
+    except Exception:  # a foreign object may raise anything
         pass
     raise InputError(f"{name} is {shown(value)}, expected the path of a directory")
 
 
 def mapping_of(name: str, value: object, wanted: str) -> dict[Any, Any]:
-    """A mapping as a dictionary. Raises InputError, also where the mapping itself fails."""
+    """Return a mapping as a dictionary. Raises InputError, also when the mapping itself fails."""
     if not isinstance(value, Mapping):
         raise InputError(f"{name} is {shown(value)}, expected {wanted}")
     try:

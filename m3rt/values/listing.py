@@ -1,4 +1,4 @@
-"""What a caller has for a list (a column, an array, a generator) as a list, read once and by position."""
+"""Turns what callers pass for a list (a column, an array, a generator) into a list, read once and by position."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from ..errors import InputError, M3rtError
 from .shown import kind, reason, shown
 
-# How columns of pyarrow, polars, pandas, numpy and torch give Python's own values, by position whatever their labels.
+# Methods of pyarrow, polars, pandas, numpy and torch that return Python values by position, whatever the labels.
 _TO_LIST = ("to_pylist", "to_list", "tolist")
-_MISSING = ("NAType", "NaTType")  # of pandas, which need not be installed
+_MISSING = ("NAType", "NaTType")  # classes of pandas, which need not be installed
 
 
 def listed(name: str, value: object, wanted: str = "a list of str", *, advice: str = "") -> list[Any]:
-    """The items of `value` in order; a str is Python's own, also where numpy has a type of its own for it.
+    """Return the items of `value` in order; a numpy str becomes a Python str.
 
     Takes lists, tuples, iterators, views of dictionaries, arrays of one dimension and columns of tables.
-    Raises InputError, with `wanted` and what to do, for one text or number, for mappings and sets, whose order means
-    nothing, for anything of no or two dimensions, and for what fails while it is read.
+    Raises InputError, with `wanted` and the next step, for one text or number, for mappings and sets, whose order means
+    nothing, for anything of no or two dimensions, and for anything that fails while it is read.
     """
     return list(items(name, value, wanted, advice=advice))
 
 
 def items(name: str, value: object, wanted: str = "a list of str", *, advice: str = "") -> Iterator[Any]:
-    """listed(), one item at a time."""
+    """Yield the items of listed() one at a time."""
     _check(name, value, wanted, advice)
     source = _iterator(name, value, wanted)
     place = 0
@@ -42,17 +42,17 @@ def items(name: str, value: object, wanted: str = "a list of str", *, advice: st
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value is what columns hold where there is none: None, NaN, pandas' NA and NaT."""
+    """Whether a value marks a missing one in a column: None, NaN, pandas' NA and NaT."""
     return value is None or type(value).__name__ in _MISSING or (isinstance(value, float) and value != value)
 
 
 def _check(name: str, value: object, wanted: str, advice: str) -> None:
     shape = _shape(value)
     if shape is not None and len(shape) != 1:
-        found = f"{shown(value)}" if shape else f"a {kind(value)} without dimensions"
-        raise InputError(f"{name} is {found}, expected {wanted}{advice or _way_out(shape)}")
+        actual = f"{shown(value)}" if shape else f"a {kind(value)} without dimensions"
+        raise InputError(f"{name} is {actual}, expected {wanted}{advice or _advice(shape)}")
     if shape is None and (hasattr(type(value), "columns") or _attribute(value, "columns") is not None):
-        raise InputError(f"{name} is a {kind(value)}, a table, expected {wanted}{advice or _way_out((0, 0))}")
+        raise InputError(f"{name} is a {kind(value)}, a table, expected {wanted}{advice or _advice((0, 0))}")
     if isinstance(value, str):
         raise InputError(f"{name} is a str, expected {wanted}; put it into a list")
     if isinstance(value, Set) and not isinstance(value, MappingView):
@@ -61,12 +61,12 @@ def _check(name: str, value: object, wanted: str, advice: str) -> None:
         raise InputError(f"{name} is a {kind(value)}, expected {wanted}")
 
 
-def _way_out(shape: tuple[Any, ...]) -> str:
+def _advice(shape: tuple[Any, ...]) -> str:
     return "; give one of its columns" if shape else "; put its item() into a list"
 
 
 def _shape(value: object) -> tuple[Any, ...] | None:
-    """The shape of an array, column or table; None for what has none."""
+    """Return the shape of an array, column or table; None for anything else."""
     shape, ndim = _attribute(value, "shape"), _attribute(value, "ndim")
     if isinstance(shape, tuple):
         return shape
@@ -76,7 +76,7 @@ def _shape(value: object) -> tuple[Any, ...] | None:
 def _attribute(value: object, name: str) -> Any:
     try:
         return getattr(value, name, None)
-    except Exception:  # a property of a foreign object
+    except Exception:  # a foreign object's property may raise anything
         return None
 
 

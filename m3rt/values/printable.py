@@ -1,4 +1,4 @@
-"""Text that cannot move a terminal's cursor, turn its direction or hide what it says, for people and in JSON."""
+"""Makes text safe to show: it cannot move a terminal's cursor, turn its direction or hide a part of itself."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import OutputError
 
 # C0 and C1 controls, soft hyphen and fillers, bidi marks and isolates, zero-width characters, line and paragraph
-# separators, tags, lone surrogates. The joiners U+200C and U+200D stay: Persian words and emoji need them, and they
-# move nothing; so do variation selectors.
+# separators, tags, lone surrogates. The joiners U+200C and U+200D and variation selectors stay: Persian words and emoji
+# need them, and they move nothing.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
@@ -19,14 +19,14 @@ _UNSAFE = re.compile(
 
 
 def plain(text: str) -> str:
-    """The text on one line, a space for each character that is unsafe to show."""
+    """Return the text on one line, with a space for each unsafe character."""
     return _UNSAFE.sub(" ", text)
 
 
 def to_json(value: Any, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
-    """JSON with every script readable, unsafe characters as escapes, and null for what is no finite number.
+    """Return JSON with every script readable, unsafe characters as escapes, and null for NaN and infinity.
 
-    Raises OutputError for values too deep in one another.
+    Raises OutputError for values that are nested too deep.
     """
     options: dict[str, Any] = {"ensure_ascii": False, "allow_nan": False, "indent": indent, "separators": separators}
     try:
@@ -39,9 +39,9 @@ def to_json(value: Any, indent: int | None = None, separators: tuple[str, str] |
     return _UNSAFE.sub(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    """A JSON escape of one character; line feeds are of the indentation."""
-    return found[0] if found[0] == "\n" else json.dumps(found[0], ensure_ascii=True)[1:-1].replace("\x7f", "\\u007f")
+def _escape(match: re.Match[str]) -> str:
+    """Return the JSON escape of one character; a line feed belongs to the indentation and stays."""
+    return match[0] if match[0] == "\n" else json.dumps(match[0], ensure_ascii=True)[1:-1].replace("\x7f", "\\u007f")
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""JSON to frozen dataclasses, by their annotations, and whether a value is what an annotation says."""
+"""Builds frozen dataclasses from JSON by their annotations, and checks values against annotations."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-SURROGATE = re.compile("[\ud800-\udfff]")  # a str with one could not even be printed
+SURROGATE = re.compile("[\ud800-\udfff]")  # a str that holds one cannot be printed
 
 T = TypeVar("T")
 
 
 def parsed(text: str | bytes) -> Any:
-    """A JSON value that JSON can also write: ValueError for NaN, Infinity and numbers beyond a float, too."""
-    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    """Parse JSON. Raises ValueError, also for NaN, Infinity and numbers beyond a float, which JSON cannot write."""
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 
-def _no_number(name: str) -> None:
+def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
@@ -32,10 +32,10 @@ def _finite(text: str) -> float:
 
 
 def build(kind: type[T], raw: Any) -> T:
-    """The dataclass `kind` from what JSON has for it: an object, whose keys are its fields, all the way down.
+    """Build the dataclass `kind` from a JSON object whose keys are its fields, all the way down.
 
-    Only the shape is made here; its `__post_init__`, or conforms(), says whether the values are right.
-    Raises ValueError for a missing or an unknown key and for what is no object or list where one must be.
+    Only the shape is checked; `__post_init__` or conforms() checks the values. Raises ValueError for a missing or an
+    unknown key, and for any other value where an object or a list must be.
     """
     built: T = _build(kind, raw, "it")
     return built
@@ -48,9 +48,9 @@ def _build(kind: Any, raw: Any, name: str) -> Any:
             return None
         return _build(next(arg for arg in args if arg is not NoneType), raw, name)
     if origin is tuple:
-        return tuple(_build(args[0], item, f"{name}[{i}]") for i, item in enumerate(_of(list, raw, name)))
+        return tuple(_build(args[0], item, f"{name}[{i}]") for i, item in enumerate(_expect(list, raw, name)))
     if origin is Mapping:
-        return {key: _build(args[1], item, f"{name}.{key}") for key, item in _of(dict, raw, name).items()}
+        return {key: _build(args[1], item, f"{name}.{key}") for key, item in _expect(dict, raw, name).items()}
     if not is_dataclass(kind):
         return raw
     return _record(kind, raw, name)
@@ -58,20 +58,20 @@ def _build(kind: Any, raw: Any, name: str) -> Any:
 
 def _record(kind: Any, raw: Any, name: str) -> Any:
     hints, optional = _hints(kind), _optional(kind)
-    if unknown := sorted(_of(dict, raw, name).keys() - hints.keys()):
+    if unknown := sorted(_expect(dict, raw, name).keys() - hints.keys()):
         raise ValueError(f"{name} has unknown keys: {', '.join(unknown)!s:.200}")
     if missing := sorted(hints.keys() - raw.keys() - optional):
         raise ValueError(f"{name} has no {', '.join(missing)}")
     return kind(**{key: _build(hints[key], item, key) for key, item in raw.items()})
 
 
-def _of(kind: type, raw: Any, name: str) -> Any:
+def _expect(kind: type, raw: Any, name: str) -> Any:
     if not isinstance(raw, kind):
         raise ValueError(f"{name} is {raw!r:.80}, expected {'an object' if kind is dict else 'a list'}")
     return raw
 
 
-@cache  # an index has hundreds of file records
+@cache  # since an index has hundreds of file records
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
@@ -82,7 +82,7 @@ def _optional(kind: Any) -> frozenset[str]:
 
 
 def conforms(value: Any, kind: Any) -> bool:
-    """Whether a value is what an annotation says, all the way down; whole numbers are never negative here."""
+    """Whether a value fits an annotation, all the way down; a whole number must be in 0..2**63 - 1."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
         return value in args
@@ -100,12 +100,12 @@ def conforms(value: Any, kind: Any) -> bool:
     if kind is int:
         return type(value) is int and 0 <= value < 2**63
     if kind is str:
-        return isinstance(value, str) and not SURROGATE.search(value)  # could not even be printed
+        return isinstance(value, str) and not SURROGATE.search(value)
     return kind is Any or isinstance(value, kind)
 
 
 def wanted(kind: Any) -> str:
-    """What an annotation expects, for a message."""
+    """Describe an annotation for a message."""
     return (
         f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
     )

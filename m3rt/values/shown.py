@@ -1,4 +1,4 @@
-"""Values in messages: one bounded line that any terminal or log can print, whatever the value is."""
+"""Shows any value in a message, on one bounded line that every terminal and log can print."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import reprlib
 
 from ..errors import one_line
 
-_VALUE = 60  # characters of a value
-_INTEGER_BITS = 200  # more digits tell nothing, and Python refuses to print 4300 of them
+_MAX_CHARACTERS = 60  # of a value
+_MAX_BITS = 200  # of a number that is shown: more digits say nothing, and Python refuses to print 4300 of them
 
 
-def shown(value: object, limit: int = _VALUE) -> str:
-    """How a message quotes a value: its repr on one line, of a table or an array the type and the shape."""
+def shown(value: object, limit: int = _MAX_CHARACTERS) -> str:
+    """Return the repr of a value on one line, or the type and the shape of a table or an array."""
     try:
-        if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
             return f"a whole number of {value.bit_length()} bits"
         shape = getattr(value, "shape", ())
         if isinstance(shape, tuple) and shape and not isinstance(value, type):
             return one_line(f"a {kind(value)} of shape {shape}", limit)
         return one_line(_repr(limit).repr(value), limit)
-    except Exception:  # whatever a foreign object's methods raise
+    except Exception:  # a foreign object's methods may raise anything
         return f"a {kind(value)}"
 
 
 def kind(value: object) -> str:
-    """The name of a value's type."""
-    return one_line(type(value).__name__, _VALUE)
+    """Return the name of a value's type."""
+    return one_line(type(value).__name__, _MAX_CHARACTERS)
 
 
 def reason(error: BaseException) -> str:
-    """What a foreign exception says, and its type."""
-    return one_line(f"{kind(error)}: {error}" if str(error) else kind(error), 3 * _VALUE)
+    """Return the type and the message of a foreign exception."""
+    return one_line(f"{kind(error)}: {error}" if str(error) else kind(error), 3 * _MAX_CHARACTERS)
 
 
 def _repr(limit: int) -> reprlib.Repr:

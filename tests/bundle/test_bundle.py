@@ -28,7 +28,7 @@ fuzz = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture
 def bundle(bundle_fp32: Path, tmp_path: Path) -> Path:
-    """A copy to tamper with."""
+    """Make a copy to tamper with."""
     return shutil.copytree(bundle_fp32, tmp_path / "bundle")
 
 
@@ -179,7 +179,7 @@ ANYTHING = st.recursive(
 
 
 def replaced(raw: Any, data: st.DataObject, value: Any) -> Any:
-    """`raw` with `value` somewhere in it."""
+    """Return `raw` with `value` somewhere in it."""
     if not isinstance(raw, dict | list) or not raw or data.draw(st.integers(0, 3)) == 0:
         return value
     keys = list(raw) if isinstance(raw, dict) else range(len(raw))
@@ -304,7 +304,7 @@ def test_a_trie_with_damaged_bytes_is_refused_before_it_is_read(bundle: Path, se
 
 
 def recorded(bundle: Path, name: str, content: bytes) -> None:
-    """rewrite() with the right hash."""
+    """Do as rewrite(), and record the right hash."""
     rewrite(bundle, name, content)
     raw = manifest_of(bundle)
     raw["files"][name]["sha256"] = sha256(bundle / name)
@@ -325,7 +325,7 @@ def test_a_trie_cut_short_is_refused(bundle: Path, share: float) -> None:
 
 
 def vocabulary(bundle: Path, pieces: list[str]) -> None:
-    """Give tokenizer.json other pieces, as a bundle has whose trie is right."""
+    """Give tokenizer.json other pieces, so that a trie of these pieces is accepted."""
     raw = json.loads((bundle / "tokenizer.json").read_text("utf-8"))
     raw["model"]["vocab"] = [[piece, 0] for piece in pieces]
     recorded(bundle, "tokenizer.json", json.dumps(raw).encode())

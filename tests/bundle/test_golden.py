@@ -1,4 +1,4 @@
-"""m3rt against outputs of FlagEmbedding 1.4.2 and transformers 4.57.6 that are committed: their oracle without torch.
+"""m3rt agrees with committed outputs of FlagEmbedding 1.4.2 and transformers 4.57.6, an oracle without torch.
 
 data/build_flagembedding_golden.py wrote them; test_parity.py compares with the packages themselves.
 """
@@ -38,7 +38,7 @@ def test_int8_points_the_same_way(int8: M3Encoder) -> None:
     records = [record for record in RECORDS if record["max_length"] == 128]
     vectors = int8.encode([record["text"] for record in records]).dense_vecs
     cosines = (vectors * np.array([record["dense_vecs"] for record in records])).sum(axis=1)
-    assert cosines.mean() > 0.998  # of 32 channels; a real model's 1024 give more
+    assert cosines.mean() > 0.998  # for 32 channels; a real model's 1024 give more
 
 
 @pytest.mark.parametrize("record", GOLDEN["m3"]["pairs"], ids=range(len(GOLDEN["m3"]["pairs"])))
@@ -51,5 +51,5 @@ def test_bert_with_mean_pooling_gives_transformers_outputs(tmp_path: Path) -> No
     checkpoint = write_checkpoint(tmp_path / "bert", kind="bert", pooling="mean")
     bundle = export(checkpoint, tmp_path / "bundle", precision="fp32", dense_only=True)
     texts, vectors = zip(*[(record["text"], record["dense_vecs"]) for record in GOLDEN["bert-mean"]], strict=True)
-    found = M3Encoder(bundle.path, threads=1).encode(texts).dense_vecs
-    np.testing.assert_allclose(found, vectors, atol=TOLERANCE)
+    actual = M3Encoder(bundle.path, threads=1).encode(texts).dense_vecs
+    np.testing.assert_allclose(actual, vectors, atol=TOLERANCE)

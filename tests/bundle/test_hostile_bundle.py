@@ -1,4 +1,4 @@
-"""A bundle from a stranger is data: whatever its files hold, it works or is refused in one line, verify included."""
+"""A bundle from a stranger is data: whatever its files hold, it works or is refused in one line, also by verify."""
 
 import json
 import math
@@ -40,12 +40,12 @@ def bundle(bundle_fp32: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No trie is known."""
+    """Use an empty cache, in which no trie is known."""
     monkeypatch.setenv("M3RT_CACHE", str(tmp_path / "cache"))
 
 
 def write(bundle: Path, name: str, content: bytes) -> None:
-    """Replace a file and all that the manifest says of it, as an attacker would."""
+    """Replace a file and its record in the manifest, as an attacker would."""
     (bundle / name).write_bytes(content)
     if name != "m3rt.json":
         manifest = json.loads((bundle / "m3rt.json").read_bytes())
@@ -54,7 +54,7 @@ def write(bundle: Path, name: str, content: bytes) -> None:
 
 
 def used(bundle: Path) -> str | None:
-    """Open, verify, encode; the one line of what was refused, or None."""
+    """Open, verify and encode; return the one line of a refusal, or None."""
     try:
         opened = open_bundle(bundle)
         check_hashes(opened)
@@ -69,7 +69,7 @@ def used(bundle: Path) -> str | None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value in a JSON value, of long lists the first and the last two."""
+    """Yield the path of every value in a JSON value; of long lists only the first and the last two."""
     yield path
     if isinstance(value, dict | list):
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
@@ -163,7 +163,7 @@ def test_advice_names_the_version_that_reads_the_bundle(version: str, bundle: Pa
     assert str(used(bundle)).endswith(f'run: pip install "m3rt>={version}"')
 
 
-# ---- files that are none
+# ---- no regular files
 
 
 def fifo(path: Path) -> None:
@@ -197,14 +197,14 @@ def unix_socket(path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", [fifo, device, hole, folder, unix_socket])
 @pytest.mark.parametrize("name", ["m3rt.json", "tokenizer.json", "golden.json", "unigram/pieces.trie", "model.onnx"])
-@pytest.mark.parametrize("told", [False, True], ids=["its-old-size", "its-own-size"])
+@pytest.mark.parametrize("recorded", [False, True], ids=["its-old-size", "its-own-size"])
 def test_what_is_no_file_of_a_sensible_size_is_refused_at_once(
-    kind: Callable[[Path], None], name: str, told: bool, bundle: Path
+    kind: Callable[[Path], None], name: str, recorded: bool, bundle: Path
 ) -> None:
     path = bundle / name
     path.unlink()
     kind(path)
-    if told and name != "m3rt.json":
+    if recorded and name != "m3rt.json":
         raw = json.loads((bundle / "m3rt.json").read_bytes())
         raw["files"][name]["size"] = path.stat().st_size
         (bundle / "m3rt.json").write_bytes(dumped(raw))
@@ -255,7 +255,7 @@ def test_what_tokenizers_raises_is_one_line_and_its_panics_too(
 
 
 def test_a_pipeline_of_more_pieces_is_one_line(bundle: Path) -> None:
-    """Its tokens are then other words than those that are split."""
+    """With more pieces the pipeline's tokens differ from the words."""
     raw = json.loads((bundle / "unigram/pipeline.json").read_bytes())
     raw["model"]["vocab"].append(["a", -1.0])
     write(bundle, "unigram/pipeline.json", dumped(raw))

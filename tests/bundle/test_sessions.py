@@ -16,10 +16,10 @@ from m3rt.bundle.manifest import WITHOUT_VNNI, Manifest
 from m3rt.bundle.sessions import sessions
 from m3rt.host.cpu import has_vnni
 
-# As in README.md. {bundle}, {target}: where it runs.
+# The README's example. {bundle}: its path. {target}: the machine it runs on.
 BARE = """
 import json, os
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # set before the import
 import numpy as np
 import onnxruntime as ort
 
@@ -61,9 +61,9 @@ def test_bare_onnxruntime_gives_the_golden_vectors(name: str, request: pytest.Fi
         heads = {h: np.array(True) for h in ("return_dense", "return_sparse", "return_colbert_vecs")}
         dense, _, colbert = model.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids), **heads})
         width = len(golden["colbert_vecs"][0])
-        for found, expected in ((dense, [golden["dense_vecs"]]), (colbert[0, :, :width], golden["colbert_vecs"])):
+        for actual, expected in ((dense, [golden["dense_vecs"]]), (colbert[0, :, :width], golden["colbert_vecs"])):
             lengths = np.linalg.norm(expected, axis=1)
-            worst = max(worst, float((np.linalg.norm(found - np.array(expected), axis=1) / lengths).max()))
+            worst = max(worst, float((np.linalg.norm(actual - np.array(expected), axis=1) / lengths).max()))
     print(f"largest relative difference {worst:.2g}")
     assert worst <= TOLERANCE[bundle.manifest.precision]
 
@@ -76,10 +76,10 @@ def test_bare_onnxruntime_gives_what_m3rt_gives_for_a_padded_batch(name: str, re
     longest = max(map(len, rows))
     ids = np.array([row + [1] * (longest - len(row)) for row in rows])
     feeds = {"input_ids": ids, "attention_mask": (ids != 1).astype(np.int64), **bare(bundle)["heads"]}
-    found = bare(bundle)["model"].run(["dense_vecs"], feeds)[0]
+    actual = bare(bundle)["model"].run(["dense_vecs"], feeds)[0]
     expected = encoder.encode(["The ferry leaves at seven.", "x"]).dense_vecs
     tolerance = rounding.FP32 if name == "bundle_fp32" else 2e-2
-    assert np.linalg.norm(found - expected, axis=1).max() <= tolerance
+    assert np.linalg.norm(actual - expected, axis=1).max() <= tolerance
 
 
 @pytest.mark.parametrize("name", ["m3-tiny", "bundle_fp32", "bundle_int8"])

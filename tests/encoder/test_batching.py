@@ -1,4 +1,4 @@
-"""Which texts run together: each once, within the budget, with little padding."""
+"""Batches hold each text once, stay within the budget and have little padding."""
 
 from itertools import pairwise
 

@@ -24,7 +24,7 @@ def model(bundle_fp32: Path) -> BGEM3FlagModel:
 
 
 def assert_same(ours: dict[str, Any], out: Any) -> None:
-    """`ours` for a list of texts is `out` in FlagEmbedding's types."""
+    """Check that `ours`, of a list of texts, is `out` in FlagEmbedding's types."""
     assert list(ours) == KEYS
     np.testing.assert_allclose(ours["dense_vecs"], out.dense_vecs, atol=2e-6)
     named = [{str(token): weight for token, weight in row.items()} for row in out.lexical_weights]
@@ -124,7 +124,7 @@ def test_colbert_score_is_the_mean_of_the_best_matches(model: BGEM3FlagModel) ->
 
 # ---- FlagEmbedding's signatures
 
-# Of version 1.4.2, whose sources are inference/embedder/encoder_only/m3.py and abc/inference/AbsEmbedder.py.
+# Of version 1.4.2; the sources are inference/embedder/encoder_only/m3.py and abc/inference/AbsEmbedder.py.
 _VIEWS = "return_dense={0}, return_sparse={1}, return_colbert_vecs={1}"
 _ENCODE = f"batch_size=None, max_length=None, {_VIEWS.format(None, None)}, **kwargs"
 _ONE_DEVICE = f"batch_size=256, max_length=512, {_VIEWS.format(True, False)}, device=None, **kwargs"
@@ -154,7 +154,7 @@ SIGNATURES = {
 
 
 def signature(function: Callable[..., Any]) -> str:
-    """The parameters of a function without their types."""
+    """Return the parameters of a function without their types."""
     parameters = inspect.signature(function).parameters.values()
     return ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in parameters)
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(bundle_fp32: Path, options: 
         ("compute_score", "weights_for_different_mode", "weights_for_different_modes"),
     ],
 )
-def test_a_misspelt_keyword_is_told_with_what_was_meant(
+def test_a_misspelt_keyword_is_refused_with_the_one_that_was_meant(
     model: BGEM3FlagModel, method: str, keyword: str, near: str
 ) -> None:
     with pytest.raises(InputError, match=f"^{method} takes no keyword '{keyword}'; .*{near}"):
@@ -220,8 +220,8 @@ def test_a_misspelt_keyword_is_told_with_what_was_meant(
 def test_an_instruction_of_encode_changes_its_vectors(model: BGEM3FlagModel, fp32: M3Encoder) -> None:
     for texts in ("ferry", ["ferry", "bread"], iter(["ferry"])):
         expected = fp32.encode("Find: ferry").dense_vecs
-        found = model.encode(texts, instruction="Find: ", instruction_format="{}{}")["dense_vecs"]  # type: ignore[arg-type]
-        np.testing.assert_allclose(found.reshape(-1, 32)[:1], expected, atol=2e-6)
+        vectors = model.encode(texts, instruction="Find: ", instruction_format="{}{}")["dense_vecs"]  # type: ignore[arg-type]
+        np.testing.assert_allclose(vectors.reshape(-1, 32)[:1], expected, atol=2e-6)
     shown = model.encode("ferry", instruction="Find: ", instruction_format="{1} <{0}>")["dense_vecs"]
     np.testing.assert_allclose(shown, fp32.encode("ferry <Find: >").dense_vecs[0], atol=2e-6)
 

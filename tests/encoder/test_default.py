@@ -1,4 +1,4 @@
-"""m3-tiny, the model that comes with the package, is what every command and class uses when none is named."""
+"""Every command and class uses m3-tiny, the model in the package, when no model is named."""
 
 from pathlib import Path
 

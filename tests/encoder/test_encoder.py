@@ -1,4 +1,4 @@
-"""M3Encoder: texts in, three views out, whatever the order, the batch, the length and the thread."""
+"""M3Encoder gives each text the same three views, whatever the order, the batch, the length and the thread."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ LONG = " ".join(sentences())
 TEXTS = [*sentences()[::3], "", " ", "a", "<pad> <s> typed </s>", "x\0y", "word " * 40, LONG[:700], LONG]
 # fp32 sums in another order; int8 may round an activation the other way after that, by a whole step.
 TOLERANCE = {"fp32": rounding.FP32, "int8": 2e-2}
-# What a normaliser or an added token could carry across the space where a long text is cut.
+# Characters that a normaliser or an added token could join across the space where a long text is cut.
 FRAGMENTS = [
     " ",
     " ",
@@ -55,18 +55,18 @@ fuzz = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCh
 
 
 def distance(one: Embeddings, i: int, other: Embeddings, j: int) -> float:
-    """The largest difference between two rows, weights taken relative to the largest weight."""
+    """Return the largest difference between two rows; weights count relative to the largest weight."""
     assert one.n_tokens[i] == other.n_tokens[j]
     assert one.truncated[i] == other.truncated[j]
-    found = []
+    gaps = []
     if one.dense_vecs is not None and other.dense_vecs is not None:
-        found.append(np.abs(one.dense_vecs[i] - other.dense_vecs[j]).max())
+        gaps.append(np.abs(one.dense_vecs[i] - other.dense_vecs[j]).max())
     if one.lexical_weights is not None and other.lexical_weights is not None:
         a, b = one.lexical_weights[i], other.lexical_weights[j]
-        found.append(max((abs(a.get(t, 0) - b.get(t, 0)) for t in {*a, *b}), default=0) / max([1, *a.values()]))
+        gaps.append(max((abs(a.get(t, 0) - b.get(t, 0)) for t in {*a, *b}), default=0) / max([1, *a.values()]))
     if one.colbert_vecs is not None and other.colbert_vecs is not None:
-        found.append(np.abs(one.colbert_vecs[i] - other.colbert_vecs[j]).max())
-    return float(max(found))
+        gaps.append(np.abs(one.colbert_vecs[i] - other.colbert_vecs[j]).max())
+    return float(max(gaps))
 
 
 def assert_same_rows(one: Embeddings, other: Embeddings, tolerance: float = TOLERANCE["fp32"]) -> None:
@@ -95,7 +95,7 @@ def fresh(bundle: Path) -> M3Encoder:
     return M3Encoder(bundle, threads=1)
 
 
-# ---- one text, whatever its company
+# ---- a text beside others
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -131,14 +131,14 @@ def test_many_threads_share_one_encoder(bundle_fp32: Path) -> None:
     jobs = [TEXTS[i : i + 7] for i in range(len(TEXTS) - 7)] * 4
     expected = [model.encode(texts, **ALL) for texts in jobs]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda texts: model.encode(texts, **ALL), jobs))
-    for one, other in zip(expected, found, strict=True):
+        actual = list(pool.map(lambda texts: model.encode(texts, **ALL), jobs))
+    for one, other in zip(expected, actual, strict=True):
         np.testing.assert_array_equal(one.dense_vecs, other.dense_vecs)
         np.testing.assert_array_equal(one.multi.vectors, other.multi.vectors)
         assert one.lexical_weights == other.lexical_weights
 
 
-# ---- the empty, the odd and the unusable
+# ---- empty, odd and unusable texts
 
 
 @pytest.mark.parametrize("heads", HEADS)
@@ -400,7 +400,7 @@ def test_a_stream_of_one_str_or_of_empty_chunks_is_refused(fp32: M3Encoder, text
         next(fp32.stream(texts, chunk_size=size))
 
 
-# ---- what must not leave
+# ---- outputs that are not finite
 
 
 def test_weights_that_overflow_on_a_text_give_an_error_that_names_it(tmp_path: Path, fp32: M3Encoder) -> None:
@@ -411,7 +411,7 @@ def test_weights_that_overflow_on_a_text_give_an_error_that_names_it(tmp_path: P
         return float(engine.run(ids, np.ones_like(ids), Heads(sparse=True)).token_weights.max())
 
     loud, limit = max(sentences(), key=peak), max(map(peak, GOLDEN_TEXTS))
-    scale = np.float32(np.finfo(np.float32).max / (peak(loud) + limit) * 2)  # between the two
+    scale = np.float32(np.finfo(np.float32).max / (peak(loud) + limit) * 2)  # only the loud text overflows
     checkpoint = write_checkpoint(tmp_path / "overflow")
     head = {name: array * scale for name, array in open_tensors(checkpoint / "sparse_linear.pt").items()}
     write_torch_file(checkpoint / "sparse_linear.pt", head)
@@ -470,7 +470,7 @@ PAIRS = [(TEXTS[i], TEXTS[-1 - i]) for i in range(12)] + [("", ""), ("ferry", ""
 
 
 def oracle(model: M3Encoder, query: str, passage: str, w: tuple[float, float, float] = (1, 1, 1)) -> dict[str, float]:
-    """The five scores from one text's outputs at a time, by the definitions of FlagEmbedding."""
+    """Compute the five scores from one text's outputs at a time, by FlagEmbedding's definitions."""
     q, p = model.encode(query, **ALL), model.encode(passage, **ALL)
     lexical = p.lexical_weights[0]
     d = sum(float(a) * float(b) for a, b in zip(q.dense_vecs[0], p.dense_vecs[0], strict=True))

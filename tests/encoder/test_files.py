@@ -1,4 +1,4 @@
-"""Files that others may have made: read with a limit, never waited for; locks that end with their process."""
+"""Files of others are read with a limit and never waited for; locks end with their process."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def test_a_lock_keeps_other_threads_and_processes_out(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "in\n"
 
 
-# In a process of its own: a fork copies what other tests left running here.
+# Runs in a new process: a fork here would copy threads that other tests have left.
 _FORK = """
 import os, signal, sys, time
 from pathlib import Path

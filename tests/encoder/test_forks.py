@@ -16,13 +16,13 @@ FORKS = """
 import os, sys, threading, time, warnings
 import numpy as np
 from m3rt import EngineError, HybridIndex, M3Encoder
-warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, of forks beside threads
+warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
 bundle, engine, index, what = sys.argv[1:]
 texts = ["The ferry leaves at seven.", "Bonjour " * 30, "x"] * 2
 model = M3Encoder(bundle, engine=engine)
 expected = model.encode(texts).dense_vecs
 place = HybridIndex(index, model)
-place.search("ferry")  # imports: a child would wait for ever for a module that another thread was importing
+place.search("ferry")  # imports everything: a child would wait for ever for a module that another thread was importing
 
 def encode():
     while True:

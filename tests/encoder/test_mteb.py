@@ -1,4 +1,4 @@
-"""Bundles in mteb: tasks of its own classes, made here, scored by its own evaluators."""
+"""Bundles in mteb: its task classes and its evaluators score them on data made here."""
 
 import logging
 from pathlib import Path
@@ -25,7 +25,7 @@ def mteb() -> Any:
 
 @pytest.fixture
 def retrieval(mteb: Any) -> Any:
-    """A retrieval task whose data are these."""
+    """Make a retrieval task with this data."""
     from datasets import Dataset
     from mteb.abstasks.retrieval import AbsTaskRetrieval
     from mteb.abstasks.task_metadata import TaskMetadata
@@ -58,7 +58,7 @@ def scored(mteb: Any, model: Any, task: Any) -> float:
 
 
 def oracle(scores: np.ndarray[Any, Any]) -> float:
-    """nDCG@10 with one relevant document a query, by a plain loop."""
+    """Compute nDCG@10 with one relevant document for each query, by a plain loop."""
     values = []
     for row, key in zip(scores, QUERIES, strict=True):
         rank = sorted(range(len(row)), key=lambda d: -row[d]).index(int(key[1:]))
@@ -104,9 +104,9 @@ def test_a_search_among_given_documents_finds_no_others(fp32: M3Encoder) -> None
     search = M3rtSearch(fp32, mode="dense+sparse rrf")
     search.index([{"id": key, "text": text} for key, text in DOCUMENTS.items()])
     queries = [{"id": "q0", "text": QUERIES["q0"]}, {"id": "q4", "text": QUERIES["q4"]}]
-    found = search.search(queries, top_k=3, top_ranked={"q0": ["d7", "d0"], "q4": []})
-    assert set(found["q0"]) == {"d0", "d7"}
-    assert found["q4"] == {}
+    hits = search.search(queries, top_k=3, top_ranked={"q0": ["d7", "d0"], "q4": []})
+    assert set(hits["q0"]) == {"d0", "d7"}
+    assert hits["q4"] == {}
     everything = search.search(queries, top_k=3)
     assert [len(scores) for scores in everything.values()] == [3, 3]
 

@@ -1,4 +1,4 @@
-"""m3rt against FlagEmbedding 1.4.2 and transformers themselves: run with `pytest -m parity`."""
+"""m3rt agrees with FlagEmbedding 1.4.2 and transformers, which run here: `pytest -m parity`."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from test_compat import SIGNATURES, signature
 from m3rt import M3Encoder
 from m3rt.compat import BGEM3FlagModel
 
-# Their own imports warn about each other.
+# These packages warn about each other when they are imported.
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
 ALL = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
@@ -38,7 +38,7 @@ def compat(bundle_fp32: Path) -> BGEM3FlagModel:
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
-    """The largest absolute difference of each view; ids and shapes must be the same."""
+    """Return the largest absolute difference of each view; ids and shapes must be the same."""
     assert [len(row) for row in ours["colbert_vecs"]] == [len(row) for row in theirs["colbert_vecs"]]
     pairs = list(zip(ours["lexical_weights"], theirs["lexical_weights"], strict=True))
     assert all(a.keys() == b.keys() for a, b in pairs)
@@ -59,9 +59,9 @@ def test_all_three_views_are_flagembeddings(
     flag: Any, compat: BGEM3FlagModel, texts: list[str], max_length: int
 ) -> None:
     theirs = flag.encode(texts, batch_size=16, max_length=max_length, **ALL)
-    found = differences(compat.encode(texts, max_length=max_length, **ALL), theirs)
-    print(max_length, len(texts), found)
-    assert max(found.values()) <= TOLERANCE
+    gaps = differences(compat.encode(texts, max_length=max_length, **ALL), theirs)
+    print(max_length, len(texts), gaps)
+    assert max(gaps.values()) <= TOLERANCE
 
 
 def test_token_ids_are_those_of_transformers(flag: Any, fp32: M3Encoder) -> None:
@@ -76,7 +76,7 @@ def test_int8_points_the_way_of_flagembedding(flag: Any, int8: M3Encoder, bundle
     dense = (ours.dense_vecs * theirs["dense_vecs"]).sum(axis=1)
     colbert = (ours.multi.vectors * np.concatenate(theirs["colbert_vecs"])).sum(axis=1)
     print(f"dense {dense.mean():.5f} {dense.min():.5f}, colbert {colbert.mean():.5f} {colbert.min():.5f}")
-    # 32 channels carry far less than the 1024 of a real model, whose means are above .999.
+    # 32 channels average far less than the 1024 of a real model, whose means are above .999.
     assert dense.mean() > 0.998
     assert dense.min() > 0.99
     assert colbert.mean() > 0.998
@@ -101,9 +101,9 @@ def test_dense_models_are_those_of_transformers(tmp_path: Path, kind: str, pooli
     bundle = export(checkpoint, tmp_path / "bundle", precision="fp32", dense_only=True)
     model = M3Encoder(bundle.path, threads=1)
     assert model.encode(texts, max_length=128).n_tokens.tolist() == inputs["attention_mask"].sum(1).tolist()
-    found = np.abs(model.encode(texts, max_length=128).dense_vecs - expected).max()
-    print(kind, pooling, found)
-    assert found <= TOLERANCE
+    gap = np.abs(model.encode(texts, max_length=128).dense_vecs - expected).max()
+    print(kind, pooling, gap)
+    assert gap <= TOLERANCE
 
 
 # ---- the drop-in class
@@ -133,7 +133,7 @@ def test_the_tokenizer_answers_as_transformers_does(flag: Any, compat: BGEM3Flag
 
 
 def types(value: Any) -> Any:
-    """A value's types, shapes and keys, with its numbers left out; any dict counts as a dict."""
+    """Return a value's types, shapes and keys without its numbers; any dict counts as a dict."""
     if isinstance(value, dict):
         return {key: types(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -160,8 +160,8 @@ def test_instructions_stand_where_flagembedding_puts_them(checkpoint: Path, bund
     theirs, ours = Original(str(checkpoint), use_fp16=False, **options), BGEM3FlagModel(bundle_fp32, **options)
     texts = sentences()[:20]
     for method in ("encode_queries", "encode_corpus", "encode"):
-        found = differences(getattr(ours, method)(texts, **ALL), getattr(theirs, method)(texts, **ALL))
-        assert max(found.values()) <= TOLERANCE
+        gaps = differences(getattr(ours, method)(texts, **ALL), getattr(theirs, method)(texts, **ALL))
+        assert max(gaps.values()) <= TOLERANCE
 
 
 def test_truncate_dim_cuts_as_flagembedding_does(checkpoint: Path, bundle_fp32: Path) -> None:

@@ -75,7 +75,7 @@ def test_an_encoder_around_an_engine_of_ones_own_says_what_to_send(send: Any, bu
     assert "\n" not in str(caught.value)
 
 
-def test_a_bundle_that_is_gone_is_told_where_it_is_opened_again(bundle_fp32: Path) -> None:
+def test_a_bundle_that_is_gone_is_named_where_it_is_opened_again(bundle_fp32: Path) -> None:
     from m3rt import BundleError
 
     sent = pickle.dumps(M3Encoder(bundle_fp32, threads=1))

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine and nothing is written but m3rt's own cache, whatever the dependencies would like."""
+"""Nothing leaves the machine and nothing but m3rt's cache is written, whatever the dependencies try."""
 
 import os
 import re
@@ -11,12 +11,12 @@ import pytest
 
 STRACE = shutil.which("strace")
 ENGINES = ["onnxruntime", "openvino"]
-# Time for what a dependency does in threads of its own after it was imported.
+# Leaves time for the threads that a dependency starts when it is imported.
 M3RT = "import sys, time; from m3rt.cli import main; status = main(sys.argv[1:]); time.sleep(2); sys.exit(status)"
 
 
 def fresh(home: Path, **more: str) -> dict[str, str]:
-    """An environment of a new user, without anything that would keep a dependency quiet."""
+    """Return the environment of a new user, without any switch that keeps a dependency quiet."""
     kept = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"HOME": str(home), **more}
 
@@ -33,13 +33,13 @@ def m3rt(*arguments: str | Path) -> list[str]:
 
 
 def files(home: Path) -> set[str]:
-    """The files below a home, without those of numba, whose cache is beside its sources where it may write there."""
-    found = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
-    return {name for name in found if not name.startswith(".cache/numba/")}
+    """Return the files below a home, without numba's cache, which lies beside the sources if numba can write there."""
+    names = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
+    return {name for name in names if not name.startswith(".cache/numba/")}
 
 
 def internet_sockets(trace: Path) -> list[str]:
-    # One that looks whether a route exists sends nothing, but asks of a host by name do.
+    # A look whether a route exists sends nothing, but looking up a host by name does.
     return re.findall(r"socket\(AF_INET6?,.*", trace.read_text())
 
 
@@ -132,19 +132,19 @@ with silenced():
 print(os.environ.get("ORT_DISABLE_TELEMETRY"), "openvino_telemetry" in sys.modules)
 """
 
-    def told(**more: str) -> list[str]:
+    def switches(**more: str) -> list[str]:
         return subprocess.run(
             [sys.executable, "-c", probe], env=fresh(home, **more), capture_output=True, text=True, check=True
         ).stdout.splitlines()
 
-    assert told() == ["1 True", "None False"]
+    assert switches() == ["1 True", "None False"]
     (home / "intel").mkdir()
     (home / "intel" / "openvino_telemetry").write_text("1")
-    assert told(ORT_DISABLE_TELEMETRY="0") == ["0 False", "0 False"]
+    assert switches(ORT_DISABLE_TELEMETRY="0") == ["0 False", "0 False"]
 
 
 def test_an_engine_computes_without_its_reporter_as_with_it(bundle_fp32: Path, home: Path) -> None:
-    """OpenVINO takes the package for missing, as it is for whoever removed it."""
+    """OpenVINO takes the package for missing, as it is for users who removed it."""
     done = run(m3rt("verify", bundle_fp32, "--engine", "openvino"), home)
     assert done.returncode == 0, done.stderr
     assert all(name.startswith(".cache/m3rt/") for name in files(home)), files(home)

@@ -1,4 +1,4 @@
-"""How many CPUs are ours: the affinity mask and the container's quota, not the host's core count."""
+"""The number of CPUs granted follows the affinity mask and the container's quota, not the host's core count."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Values as callers have them: columns by position, and one line for whatever cannot be used."""
+"""Values that callers pass: columns are read by position, and an unusable value is one line."""
 
 from collections import deque
 from collections.abc import Callable
@@ -64,9 +64,9 @@ def test_every_container_is_walked_by_position(
     container: str, fp32: M3Encoder, compat: BGEM3FlagModel, index: HybridIndex
 ) -> None:
     make, expected = CONTAINERS[container], fp32.encode(TEXTS).dense_vecs
-    found = listed("texts", make(TEXTS))
-    assert found == TEXTS
-    assert {type(text) for text in found} == {str}
+    items = listed("texts", make(TEXTS))
+    assert items == TEXTS
+    assert {type(text) for text in items} == {str}
     for encoder in (fp32, compat):
         for method in ("encode", "encode_queries", "encode_corpus"):
             np.testing.assert_allclose(getattr(encoder, method)(make(TEXTS))["dense_vecs"], expected, atol=2e-6)
@@ -135,7 +135,7 @@ def test_a_missing_value_is_named_by_its_position(missing: Any, fp32: M3Encoder,
         fp32.compute_score([("a", "b"), ("c", missing)])
 
 
-def test_columns_of_different_lengths_are_told_with_both_counts(index: HybridIndex) -> None:
+def test_columns_of_different_lengths_are_refused_with_both_counts(index: HybridIndex) -> None:
     with pytest.raises(InputError, match="2 texts for 3 ids"):
         index.add(iter("abc"), iter(["one", "two"]))
     with pytest.raises(InputError, match="1 metadata for 2 ids"):
@@ -189,7 +189,7 @@ Call = Callable[["Place", Any], object]
 
 
 class Place:
-    """What the calls below need."""
+    """Holds the objects that the calls below need."""
 
     def __init__(self, encoder: M3Encoder, compat: BGEM3FlagModel, directory: Path) -> None:
         self.encoder, self.compat, self.directory = encoder, compat, directory
@@ -200,7 +200,7 @@ class Place:
         self.made = 0
 
     def create(self, **options: Any) -> HybridIndex:
-        """An index of a new name."""
+        """Make an index with a new name."""
         self.made += 1
         return HybridIndex.create(self.directory / f"made-{self.made}", **{"model": self.encoder, **options})
 
@@ -214,15 +214,15 @@ class Place:
         return M3rtSearch(self.encoder, **options)
 
 
-def arguments(method: str, names: str, *given: Any, **others: Any) -> dict[str, Call]:
-    """A call of `method`, a path from Place, for each keyword of `names`, with a value for that one."""
+def arguments(method: str, names: str, *positional: Any, **others: Any) -> dict[str, Call]:
+    """Make a call of `method`, a path from Place, for each keyword in `names`, which takes the odd value."""
 
     def call(place: Place, value: Any, name: str) -> object:
         function: Any = place
         for part in method.split("."):
             function = getattr(function, part)
-        found = function(*given, **{**others, name: value})
-        return list(found) if hasattr(found, "__next__") else found
+        result = function(*positional, **{**others, name: value})
+        return list(result) if hasattr(result, "__next__") else result
 
     return {f"{method} {name}": (lambda p, v, name=name: call(p, v, name)) for name in names.split()}  # type: ignore[misc]
 
@@ -321,7 +321,7 @@ def place(fp32: M3Encoder, compat: BGEM3FlagModel, tmp_path_factory: pytest.Temp
 
 
 def complaint(call: Callable[[], object]) -> str | None:
-    """What is wrong with how a call ended: nothing is with a result, and with an error of one line that prints."""
+    """Say what is wrong with the end of a call: nothing for a result, or for an error of one printable line."""
     try:
         call()
     except M3rtError as error:
@@ -337,9 +337,9 @@ def complaint(call: Callable[[], object]) -> str | None:
 def test_any_value_gives_a_result_or_one_line(
     name: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where some values name a path
-    found = {odd: complaint(lambda value=value: CALLS[name](place, value)) for odd, value in odd_values().items()}  # type: ignore[misc]
-    assert {odd: wrong for odd, wrong in found.items() if wrong} == {}
+    monkeypatch.chdir(tmp_path)  # since some values name a path
+    complaints = {odd: complaint(lambda value=value: CALLS[name](place, value)) for odd, value in odd_values().items()}  # type: ignore[misc]
+    assert {odd: wrong for odd, wrong in complaints.items() if wrong} == {}
     assert len(HybridIndex(place.index.path)) == len(place.index)
 
 

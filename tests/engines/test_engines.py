@@ -1,4 +1,4 @@
-"""Choosing an engine: what is missing says its install command, what is slow is refused, threads are kept."""
+"""Choosing an engine: a missing one is named with its install command, a slow one is refused, threads are limited."""
 
 import json
 import platform
@@ -28,7 +28,7 @@ needs_x86 = pytest.mark.skipif(
     not X86, reason="only x86's u8 x s8 products saturate, and only its features have these names"
 )
 needs_vnni = pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")
-# Its encoding of 256 bits, which some processors with AVX-512's lack: asked for it, oneDNN then saturates as AVX2 does.
+# AVX-VNNI is VNNI's 256-bit encoding. Some processors with AVX-512 VNNI lack it: oneDNN limited to it saturates there.
 needs_avx_vnni = pytest.mark.skipif("avx_vnni" not in flags(), reason="this processor has no AVX-VNNI")
 no_cuda = pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
 
@@ -54,11 +54,11 @@ def older(bundle: Path, folder: Path) -> Path:
     return copy
 
 
-# ---- what is not there
+# ---- missing packages
 
 BLOCKED = """
 import sys
-sys.modules["onnxruntime"] = sys.modules["openvino"] = None  # makes imports fail as if they were not installed
+sys.modules["onnxruntime"] = sys.modules["openvino"] = None  # imports then fail as if the packages were missing
 from m3rt import EngineMissing, M3Encoder
 try:
     M3Encoder(sys.argv[1])
@@ -130,7 +130,7 @@ def test_both_engines_compute_the_same(precision: str, request: pytest.FixtureRe
         )
         for name in ("onnxruntime", "openvino")
     )
-    # Roundings, of bf16 too, go either way, and 32 components average little.
+    # Rounding errors, also of bf16, have both signs, and 32 components average out little of them.
     tolerance = {"fp32": rounding.FP32, "int8": 0.16}[precision]
     for a, b in ((first.dense_vecs, second.dense_vecs), (first.multi.vectors, second.multi.vectors)):
         assert np.linalg.norm(a - b, axis=1).max() < tolerance
@@ -144,7 +144,7 @@ def test_both_engines_compute_the_same(precision: str, request: pytest.FixtureRe
 def test_the_graphs_of_both_engines_share_the_weights(checkpoint: Path, bundle_int8: Path, tmp_path: Path) -> None:
     one = export(checkpoint, tmp_path / "one", engine="openvino").manifest.files["weights.bin"].size
     both = open_bundle(bundle_int8).manifest.files["weights.bin"].size
-    # XLM-R's embeddings, layers and heads once; SmoothQuant's factors and scales are the same too.
+    # The tensors of XLM-R's embeddings, layers and heads occur once; SmoothQuant's factors and scales are shared, too.
     assert both == pytest.approx(one, rel=0.01)
 
 
@@ -163,7 +163,7 @@ def test_openvino_gives_a_text_the_same_result_in_any_batch(bundle: str, request
 def test_openvino_gives_a_text_the_same_bits_in_any_place_of_a_batch(bundle_int8: Path) -> None:
     engine = load_engine(open_bundle(bundle_int8), engine="openvino", threads=1)
     random = np.random.default_rng(0)
-    for length in [*range(3, 40), 64]:  # kernels take rows by the 16, and what is left in another way
+    for length in [*range(3, 40), 64]:  # kernels take 16 rows at a time, and the remaining rows in another way
         ids = np.tile(np.array([[0, *random.integers(4, 200, length), 2]]), (19, 1))
         dense = engine.run(ids, np.ones_like(ids), Heads()).dense
         assert dense is not None
@@ -193,13 +193,13 @@ np.save(sys.argv[2], model.encode(["What is M3?", "Bonjour à tous, " * 9, "東�
 def test_openvino_computes_the_same_on_lesser_processors(
     precision: str, features: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle, found = request.getfixturevalue(f"bundle_{precision}"), []
+    bundle, vectors = request.getfixturevalue(f"bundle_{precision}"), []
     for name in ("DEFAULT", features):
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", name)
         out = tmp_path / f"{name}.npy"
         run(_MASKED, bundle, out)
-        found.append(np.load(out))
-    np.testing.assert_allclose(*found, atol=1e-6)
+        vectors.append(np.load(out))
+    np.testing.assert_allclose(*vectors, atol=1e-6)
 
 
 def test_openvino_computes_the_asked_heads_only(bundle_fp32: Path) -> None:
@@ -209,10 +209,10 @@ def test_openvino_computes_the_asked_heads_only(bundle_fp32: Path) -> None:
     for heads in (Heads(True, False, False), Heads(False, True, False), Heads(False, False, True)):
         out = engine.run(ids, np.ones_like(ids), heads)
         for name, asked in (("dense", heads.dense), ("token_weights", heads.sparse), ("colbert", heads.colbert)):
-            found = getattr(out, name)
-            assert (found is not None) == asked
+            output = getattr(out, name)
+            assert (output is not None) == asked
             if asked:
-                np.testing.assert_allclose(found, getattr(everything, name), atol=1e-6)
+                np.testing.assert_allclose(output, getattr(everything, name), atol=1e-6)
 
 
 def test_openvino_runs_in_many_threads_at_once(bundle_fp32: Path) -> None:
@@ -220,11 +220,11 @@ def test_openvino_runs_in_many_threads_at_once(bundle_fp32: Path) -> None:
     texts = sentences()[:24]
     expected = model.encode(texts).dense_vecs
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda text: model.encode(text).dense_vecs[0], texts * 4))
-    np.testing.assert_allclose(found, np.tile(expected, (4, 1)), atol=1e-6)
+        vectors = list(pool.map(lambda text: model.encode(text).dense_vecs[0], texts * 4))
+    np.testing.assert_allclose(vectors, np.tile(expected, (4, 1)), atol=1e-6)
 
 
-# ---- what is refused
+# ---- refusals
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("auto", marks=no_cuda)])
@@ -256,7 +256,7 @@ def test_an_unknown_option_is_refused_with_the_known_ones(
     assert words in refusal(InputError, bundle_fp32, **options)
 
 
-# ---- what it does
+# ---- running
 
 
 @pytest.mark.parametrize("name", ["auto", "onnxruntime"])
@@ -290,14 +290,14 @@ print(process.num_threads() - before - available_cpus())
 
 
 def test_an_engine_starts_the_threads_it_is_given_and_no_more(bundle_fp32: Path) -> None:
-    assert run(COUNT_THREADS, bundle_fp32) == "-1\n"  # the caller's own is the first of each
+    assert run(COUNT_THREADS, bundle_fp32) == "-1\n"  # the caller's thread is the first of each pool
 
 
-def test_more_threads_than_cpus_are_not_started_and_told_in_one_line(bundle_fp32: Path) -> None:
+def test_more_threads_than_cpus_are_not_started_and_one_line_warns(bundle_fp32: Path) -> None:
     granted = available_cpus()
-    with pytest.warns(UserWarning, match=f"threads is {granted + 1}, but {granted} CPUs are granted here") as told:
+    with pytest.warns(UserWarning, match=f"threads is {granted + 1}, but {granted} CPUs are granted here") as caught:
         load_engine(open_bundle(bundle_fp32), device="cpu", threads=granted + 1)
-    assert len(told) == 1
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize("ids", [[[0, 10**6, 2]], [[0, -10_000, 2]], [[0] * 200]], ids=["vocab", "negative", "length"])

@@ -1,4 +1,4 @@
-"""Evaluation: data sets read with their flaws told, exact rankings, measures and intervals held to plain loops."""
+"""Evaluation: data sets are read and their flaws reported; rankings, measures and intervals are held to plain loops."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from m3rt.evaluation.dataset import Dataset, Texts
 from m3rt.evaluation.measures import measure
 from m3rt.evaluation.modes import WEIGHTS
 from m3rt.evaluation.pools import Task
-from m3rt.evaluation.views import Views, embed
+from m3rt.evaluation.views import EmbeddedTask, embed
 from m3rt.evaluation.weights import _GRID, tune
 
 Rows = Sequence[Mapping[str, Any]]
@@ -70,7 +70,7 @@ def test_beir_and_plain_layouts_read_alike(tmp_path: Path) -> None:
     assert read_dataset(beir, split="dev").relevant == ({1: 1},)
 
 
-def test_flaws_are_told_a_line_each_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_flaws_are_reported_a_line_each_and_the_rest_is_kept(tmp_path: Path) -> None:
     corpus = [*CORPUS, {"_id": "a", "text": "again"}, {"_id": "void", "text": " "}]
     queries = [*QUERIES, {"_id": "lost", "text": "?"}, {"_id": "none", "text": "?"}]
     write(tmp_path, corpus, queries, "q\ta\t1\nq\tnowhere\t1\nnobody\ta\t1\nlost\tgone\t1\nr\tvoid\t1\n")
@@ -128,8 +128,8 @@ GROUPED = Dataset(
 
 
 def test_a_query_is_searched_in_its_language_unless_others_are_relevant() -> None:
-    found = task(GROUPED)
-    assert [pool.tolist() for pool in found.pools] == [
+    paired = task(GROUPED)
+    assert [pool.tolist() for pool in paired.pools] == [
         [True, False, False, False],
         [False, True, False, True],
         [True, True, True, True],
@@ -138,20 +138,20 @@ def test_a_query_is_searched_in_its_language_unless_others_are_relevant() -> Non
 
 def test_across_languages_the_group_is_relevant_and_its_own_language_no_candidate() -> None:
     notes: list[str] = []
-    found = task(GROUPED, among="others", note=notes.append)
-    assert found.data.queries.ids == ("t0", "t2")  # group 2 is English alone
-    assert found.data.relevant == ({1: 1, 2: 1}, {1: 1})
-    assert [pool.tolist() for pool in found.pools] == [[False, True, True, True], [True, True, False, True]]
+    paired = task(GROUPED, among="others", note=notes.append)
+    assert paired.data.queries.ids == ("t0", "t2")  # group 2 is English alone
+    assert paired.data.relevant == ({1: 1, 2: 1}, {1: 1})
+    assert [pool.tolist() for pool in paired.pools] == [[False, True, True, True], [True, True, False, True]]
     assert notes == ["grouped: 1 query, such as 't1', without a relevant document in another language; left out"]
     with pytest.raises(InputError, match="leave --cross-lingual or --language-pairs out"):
         task(Dataset("one", texts(["a"], ["de"]), texts(["q"], ["de"]), ({0: 1},)), among="others")
 
 
 def test_in_pairs_of_languages_a_query_is_searched_in_each_other_one_alone() -> None:
-    found = task(GROUPED, among="each")
-    assert found.data.queries.ids == ("t0", "t0", "t2")
-    assert found.data.relevant == ({1: 1}, {2: 1}, {1: 1})
-    assert [pool.tolist() for pool in found.pools] == [
+    paired = task(GROUPED, among="each")
+    assert paired.data.queries.ids == ("t0", "t0", "t2")
+    assert paired.data.relevant == ({1: 1}, {2: 1}, {1: 1})
+    assert [pool.tolist() for pool in paired.pools] == [
         [False, True, False, True],
         [False, False, True, False],
         [False, True, False, True],
@@ -172,26 +172,26 @@ def test_drawn_queries_are_always_the_same() -> None:
 def test_measures_are_their_definitions(data: st.DataObject) -> None:
     relevant = data.draw(st.lists(st.dictionaries(st.integers(0, 30), st.integers(1, 3), min_size=1), min_size=1))
     rankings = [data.draw(st.lists(st.integers(0, 30), unique=True)) for _ in relevant]
-    found = measure(relevant, [np.array(ranking, np.int64) for ranking in rankings])
+    values = measure(relevant, [np.array(ranking, np.int64) for ranking in rankings])
     for q, (grades, ranking) in enumerate(zip(relevant, rankings, strict=True)):
         gains = sum(grades.get(d, 0) / math.log2(place + 2) for place, d in enumerate(ranking[:10]))
         ideal = sum(g / math.log2(i + 2) for i, g in enumerate(sorted(grades.values(), reverse=True)[:10]))
-        assert found["nDCG@10"][q] == pytest.approx(gains / ideal)
-        assert found["Recall@100"][q] == pytest.approx(len({*ranking[:100]} & {*grades}) / len(grades))
+        assert values["nDCG@10"][q] == pytest.approx(gains / ideal)
+        assert values["Recall@100"][q] == pytest.approx(len({*ranking[:100]} & {*grades}) / len(grades))
         first = next((place for place, d in enumerate(ranking[:10], 1) if d in grades), None)
-        assert found["MRR@10"][q] == pytest.approx(1 / first if first else 0)
+        assert values["MRR@10"][q] == pytest.approx(1 / first if first else 0)
 
 
 def test_an_interval_covers_the_true_difference_about_as_often_as_it_says() -> None:
     random = np.random.default_rng(1)
     covered = 0
     for seed in range(60):
-        ones = [random.normal(0.3, 1, 80), random.normal(0.5, 2, 120)]
-        others = [np.zeros(80), np.zeros(120)]
-        found = difference(ones, others, seed=seed)
-        assert found.low < found.mean < found.high
-        assert found.mean == pytest.approx((ones[0].mean() + ones[1].mean()) / 2)
-        covered += found.low <= 0.4 <= found.high
+        values = [random.normal(0.3, 1, 80), random.normal(0.5, 2, 120)]
+        references = [np.zeros(80), np.zeros(120)]
+        interval = difference(values, references, seed=seed)
+        assert interval.low < interval.mean < interval.high
+        assert interval.mean == pytest.approx((values[0].mean() + values[1].mean()) / 2)
+        covered += interval.low <= 0.4 <= interval.high
     assert 50 <= covered <= 60  # of 60 at 95%: 57, give or take 1.7
 
 
@@ -224,13 +224,13 @@ def test_bm25_is_its_formula() -> None:
 
     scores = [score("cat mat mat", body) for body in split]
     expected = sorted((d for d in range(5) if scores[d] > 0), key=lambda d: -scores[d])
-    found = bm25(everything(data))
-    assert found[0].tolist() == expected
-    assert found[1].tolist() == []
+    rankings = bm25(everything(data))
+    assert rankings[0].tolist() == expected
+    assert rankings[1].tolist() == []
 
 
 def plain(query: Document, docs: Sequence[Document]) -> dict[str, list[float]]:
-    """The scores of each view, by plain loops."""
+    """Score each view by plain loops."""
     return {
         "dense": [float(query.dense @ doc.dense) for doc in docs],
         "sparse": [sum(w * doc.terms.get(t, 0.0) for t, w in query.terms.items()) for doc in docs],
@@ -239,7 +239,7 @@ def plain(query: Document, docs: Sequence[Document]) -> dict[str, list[float]]:
 
 
 def ranked(mode: str, scores: Mapping[str, list[float]], pool: Sequence[bool]) -> list[int]:
-    """A mode's whole ranking, by plain sorting."""
+    """Rank all documents in a mode by plain sorting."""
     views, fusion = MODES[mode].views, MODES[mode].fusion
     own = {
         view: sorted(
@@ -251,19 +251,19 @@ def ranked(mode: str, scores: Mapping[str, list[float]], pool: Sequence[bool]) -
     if fusion == "none":
         return own[views[0]]
     if fusion == "rrf":
-        found = {d for ranking in own.values() for d in ranking}
-        return sorted(found, key=lambda d: (-sum(1 / (61 + r.index(d)) for r in own.values() if d in r), d))
+        ranked = {d for ranking in own.values() for d in ranking}
+        return sorted(ranked, key=lambda d: (-sum(1 / (61 + r.index(d)) for r in own.values() if d in r), d))
     alive = [d for d, is_alive in enumerate(pool) if is_alive]
     return sorted(alive, key=lambda d: (-sum(WEIGHTS[v] * scores[v][d] for v in views), d))
 
 
-def close(found: Sequence[int], expected: Sequence[int], scores: Mapping[str, list[float]]) -> bool:
-    """Equal but for the order of documents whose scores float32 cannot tell apart."""
-    return [*found] == [*expected] or (
-        sorted(found) == sorted(expected)
+def close(actual: Sequence[int], expected: Sequence[int], scores: Mapping[str, list[float]]) -> bool:
+    """Whether two rankings differ only in the order of documents whose scores float32 cannot tell apart."""
+    return [*actual] == [*expected] or (
+        sorted(actual) == sorted(expected)
         and all(
             abs(scores[view][a] - scores[view][b]) < 1e-5
-            for a, b in zip(found, expected, strict=True)
+            for a, b in zip(actual, expected, strict=True)
             for view in scores
         )
     )
@@ -271,12 +271,12 @@ def close(found: Sequence[int], expected: Sequence[int], scores: Mapping[str, li
 
 @pytest.mark.parametrize("block", [1, 1 << 24])
 def test_every_mode_ranks_as_plain_loops_do(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views_module, "_BLOCK", block)  # queries one at a time, and all together
+    monkeypatch.setattr(views_module, "_SCORES_AT_A_TIME", block)  # queries one at a time, and all together
     docs, queries = documents(60, seed=1), documents(9, seed=2)
-    views = Views(embeddings(queries), embeddings(docs))
+    embedded = EmbeddedTask(embeddings(queries), embeddings(docs))
     pools = [np.random.default_rng(i).random(60) < 0.7 for i in range(9)]
     checked = 0
-    for query, scores, pool in zip(queries, views.each(), pools, strict=True):
+    for query, scores, pool in zip(queries, embedded.each(), pools, strict=True):
         expected = plain(query, docs)
         for name, mode in MODES.items():
             assert close(mode.rank(scores, pool).tolist(), ranked(name, expected, pool.tolist()), expected), name
@@ -286,7 +286,7 @@ def test_every_mode_ranks_as_plain_loops_do(block: int, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="module")
 def labelled() -> Task:
-    """Thirty documents, and the beginnings of ten as queries."""
+    """Make a task of thirty documents, with the beginnings of ten as queries."""
     bodies = sentences()[:30]
     data = Dataset("beginnings", texts(bodies), texts([b[: len(b) // 2] for b in bodies[::3]]),
                    tuple({i: 1} for i in range(0, 30, 3)))  # fmt: skip
@@ -295,10 +295,10 @@ def labelled() -> Task:
 
 def test_embedded_scores_are_the_encoder_s(labelled: Task, fp32: M3Encoder) -> None:
     data = labelled.data
-    found = embed(fp32, labelled, lambda texts, tokens: None)
+    embedded = embed(fp32, labelled, lambda texts, tokens: None)
     pairs = [(query, text) for query, text in product(data.queries.texts, data.corpus.texts)]
     expected = fp32.compute_score(pairs)
-    for q, scores in enumerate(found.each()):
+    for q, scores in enumerate(embedded.each()):
         for view, values in scores.items():
             np.testing.assert_allclose(values, expected[view][30 * q : 30 * q + 30], atol=2e-6)
 
@@ -307,7 +307,7 @@ def test_where_all_is_too_much_colbert_scores_the_best_of_the_others(
     labelled: Task, fp32: M3Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = list(embed(fp32, labelled, lambda texts, tokens: None).each())
-    for name, value in (("_LARGEST", 0), ("CANDIDATES", 7), ("_PART", 4)):
+    for name, value in (("_MAX_COLBERT_BYTES", 0), ("CANDIDATES", 7), ("_TEXTS_AT_A_TIME", 4)):
         monkeypatch.setattr(views_module, name, value)
     part = embed(fp32, labelled, lambda texts, tokens: None)
     assert part.corpus.multi is None
@@ -320,13 +320,13 @@ def test_where_all_is_too_much_colbert_scores_the_best_of_the_others(
 
 def test_an_evaluation_is_the_measure_of_its_rankings(labelled: Task, fp32: M3Encoder) -> None:
     seen: list[int] = []
-    found = evaluate(fp32, labelled, words=True, progress=lambda texts, tokens: seen.append(texts))
+    result = evaluate(fp32, labelled, words=True, progress=lambda texts, tokens: seen.append(texts))
     assert sum(seen) == 40
-    assert {*found.modes} == {*MODES, "bm25"}
+    assert {*result.modes} == {*MODES, "bm25"}
     rankings = [MODES["all"].rank(scores, np.ones(30, np.bool_)) for scores in embed(fp32, labelled, print_not).each()]
-    np.testing.assert_array_equal(found.modes["all"]["nDCG@10"], measure(labelled.data.relevant, rankings)["nDCG@10"])
-    assert found.conditions["colbert"] == "all documents"
-    assert json.loads(json.dumps(found.to_json()))["modes"]["all"]["nDCG@10"] == found.mean("all")
+    np.testing.assert_array_equal(result.modes["all"]["nDCG@10"], measure(labelled.data.relevant, rankings)["nDCG@10"])
+    assert result.conditions["colbert"] == "all documents"
+    assert json.loads(json.dumps(result.to_json()))["modes"]["all"]["nDCG@10"] == result.mean("all")
 
 
 def print_not(texts: int, tokens: int) -> None:
@@ -337,9 +337,9 @@ def test_languages_are_measured_apart(fp32: M3Encoder) -> None:
     bodies = sentences()[:6]
     langs = ["de", "de", "en", "en", "fr", None]
     data = Dataset("six", texts(bodies, langs), texts(bodies, langs), tuple({i: 1} for i in range(6)))
-    found = evaluate(fp32, task(data))
-    per_query = found.modes["dense"]["nDCG@10"]
-    assert found.by_language("dense") == {
+    evaluation = evaluate(fp32, task(data))
+    per_query = evaluation.modes["dense"]["nDCG@10"]
+    assert evaluation.by_language("dense") == {
         "": per_query[5], "de": per_query[:2].mean(), "en": per_query[2:4].mean(), "fr": per_query[4],
     }  # fmt: skip
 
@@ -349,8 +349,8 @@ def test_tuned_weights_are_the_best_of_the_grid() -> None:
     docs, queries = documents(40, seed=5), documents(12, seed=6)
     relevant = tuple({random.randrange(40): 1, random.randrange(40): 2} for _ in queries)
     data = Dataset("random", texts(["d"] * 40), texts(["q"] * 12), relevant)
-    views = Views(embeddings(queries), embeddings(docs))
-    weights, reached, default = tune(views, everything(data))
+    embedded = EmbeddedTask(embeddings(queries), embeddings(docs))
+    weights, reached, default = tune(embedded, everything(data))
 
     def quality(sparse: float, colbert: float) -> float:
         total = 0.0
@@ -372,7 +372,7 @@ def test_a_dense_model_has_nothing_to_fuse(labelled: Task) -> None:
     docs = embeddings(documents(30))
     dense = type(docs)(docs.dense_vecs, None, None, docs.n_tokens, docs.truncated)
     with pytest.raises(InputError, match="this bundle is dense only"):
-        tune(Views(dense, dense), labelled)
+        tune(EmbeddedTask(dense, dense), labelled)
 
 
 def test_a_query_that_is_a_document_does_not_find_itself(fp32: M3Encoder, tmp_path: Path) -> None:
@@ -380,19 +380,19 @@ def test_a_query_that_is_a_document_does_not_find_itself(fp32: M3Encoder, tmp_pa
     rows = [{"_id": f"x{i}", "text": text} for i, text in enumerate(bodies)]
     write(tmp_path, rows, rows[:4], "".join(f"x{i}\tx{i + 1}\t1\n" for i in range(3)) + "x3\tx3\t1\n")
     notes: list[str] = []
-    found = task(read_dataset(tmp_path), note=notes.append)
+    paired = task(read_dataset(tmp_path), note=notes.append)
     assert [note.partition(": ")[2] for note in notes] == [
         "3 queries, such as 'x0', with the id of a document, left out of its own results as in BEIR"
     ]
-    assert [np.flatnonzero(~mask).tolist() for mask in found.candidates()] == [[0], [1], [2], []]  # x3 was judged
-    rankings: list[list[int]] = [ranking.tolist() for ranking in bm25(found)]
-    for scores, mask in zip(embed(fp32, found, print_not).each(), found.candidates(), strict=True):
+    assert [np.flatnonzero(~mask).tolist() for mask in paired.candidates()] == [[0], [1], [2], []]  # x3 was judged
+    rankings: list[list[int]] = [ranking.tolist() for ranking in bm25(paired)]
+    for scores, mask in zip(embed(fp32, paired, print_not).each(), paired.candidates(), strict=True):
         rankings += [mode.rank(scores, mask).tolist() for mode in MODES.values()]
     assert len(rankings) == 4 + 4 * len(MODES)
     assert not any(0 in ranking for ranking in [rankings[0], *rankings[4 : 4 + len(MODES)]])
-    # BEIR's rule on whole rankings: what is left after the query's own document is taken out.
-    whole = evaluate(fp32, Task(found.data, found.pools)).modes["dense"]["MRR@10"]
-    assert evaluate(fp32, found, words=True).modes["dense"]["MRR@10"].mean() > whole.mean()
+    # BEIR's rule, applied to whole rankings: the document with the query's id is taken out.
+    whole = evaluate(fp32, Task(paired.data, paired.pools)).modes["dense"]["MRR@10"]
+    assert evaluate(fp32, paired, words=True).modes["dense"]["MRR@10"].mean() > whole.mean()
 
 
 QRELS = {
@@ -422,7 +422,7 @@ def test_judgements_read_alike_in_every_form(form: str, tmp_path: Path) -> None:
 )
 def test_a_grade_that_is_no_whole_number_in_bounds_is_refused(grade: str, tmp_path: Path) -> None:
     write(tmp_path, CORPUS, QUERIES, f"r\tb\t1\nq\ta\t{grade}\n")
-    with pytest.raises(InputError, match=r"line 2: .*the grade a whole number up to 1,000,000; mend it$") as error:
+    with pytest.raises(InputError, match=r"line 2: .*whole number up to 1,000,000; correct the line$") as error:
         read_dataset(tmp_path)
     assert len(str(error.value)) < 400
 
@@ -432,7 +432,7 @@ def test_the_highest_grade_is_measured(tmp_path: Path) -> None:
     assert measure(data.relevant, [np.array([0, 1])])["nDCG@10"].tolist() == [1.0]
 
 
-def test_contradicting_judgements_are_told_and_the_last_counts(tmp_path: Path) -> None:
+def test_contradicting_judgements_are_reported_and_the_last_counts(tmp_path: Path) -> None:
     notes: list[str] = []
     data = read_dataset(
         write(tmp_path, CORPUS, QUERIES, "q\ta\t2\nq\ta\t1\nr\ta\t1\nr\ta\t0\nr\tb\t1\n"), note=notes.append

@@ -1,4 +1,4 @@
-"""The quality gate: what it measures, held to plain loops; what it keeps, refuses and leaves alone."""
+"""The quality gate: its numbers are held to plain loops; it keeps a result and refuses other models."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def int8(bundle_int8: Path, tmp_path: Path) -> Path:
-    """A copy, whose manifest may change."""
+    """Make a copy whose manifest may change."""
     return shutil.copytree(bundle_int8, tmp_path / "int8")
 
 
@@ -53,42 +53,43 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def shaken(docs: Any, seed: int = 0) -> Any:
-    """The same documents with a little noise, and a term of some exchanged for another."""
+    """Return the documents with a little noise, and with a term of some exchanged for another."""
     random = np.random.default_rng(seed)
-    found = []
+    noisy = []
     for doc in docs:
         dense = doc.dense + random.normal(0, 0.05, doc.dense.shape).astype(np.float32)
         terms = dict(doc.terms)
         if terms and random.random() < 0.5:
             terms.pop(next(iter(terms)))
         terms = {term: weight + float(random.uniform(0, 0.2)) for term, weight in terms.items()}
-        found.append(
+        noisy.append(
             type(doc)(dense / np.linalg.norm(dense), dict(sorted(terms.items())), doc.colbert * np.float32(0.97))
         )
-    return found
+    return noisy
 
 
 def test_fidelity_is_its_definition() -> None:
     exact = documents(70, seed=1)
     rough = shaken(exact)
-    found = fidelity(embeddings(rough), embeddings(exact))
+    result = fidelity(embeddings(rough), embeddings(exact))
     cosines = [float(a.dense @ b.dense) for a, b in zip(rough, exact, strict=True)]
-    assert found.cosine_mean == pytest.approx(np.mean(cosines), abs=1e-6)
-    assert found.cosine_min == pytest.approx(min(cosines), abs=1e-6)
+    assert result.cosine_mean == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert result.cosine_min == pytest.approx(min(cosines), abs=1e-6)
 
     def nearest(docs: Any, i: int) -> set[int]:
         others = [j for j in range(len(docs)) if j != i]
         return {*sorted(others, key=lambda j: -float(docs[i].dense @ docs[j].dense))[:10]}
 
-    assert found.overlap == pytest.approx(np.mean([len(nearest(rough, i) & nearest(exact, i)) / 10 for i in range(70)]))
+    overlaps = [len(nearest(rough, i) & nearest(exact, i)) / 10 for i in range(70)]
+    assert result.overlap == pytest.approx(np.mean(overlaps))
     shares = [len({*a.terms} & {*b.terms}) / len(b.terms) for a, b in zip(rough, exact, strict=True) if b.terms]
-    assert found.sparse_agreement == pytest.approx(np.mean(shares))  # no text has more than ten terms
+    assert result.sparse_agreement == pytest.approx(np.mean(shares))  # no text has more than ten terms
 
     def score(query: Any, doc: Any) -> float:
         return float((query.colbert @ doc.colbert.T).max(axis=1).mean())
 
     gaps = [abs(score(rough[i], rough[j]) - score(exact[i], exact[j])) for i in range(70) for j in range(70)]
-    assert found.colbert_error == pytest.approx(max(gaps), abs=1e-6)
+    assert result.colbert_error == pytest.approx(max(gaps), abs=1e-6)
 
 
 def test_only_the_heaviest_terms_count() -> None:
@@ -96,15 +97,15 @@ def test_only_the_heaviest_terms_count() -> None:
     weights = {term: 1 - term / 100 for term in range(20)}
     one[0] = type(one[0])(one[0].dense, weights, one[0].colbert)
     other[0] = type(one[0])(one[0].dense, {**weights, 15: 2.0}, one[0].colbert)
-    one[1] = other[1] = type(one[0])(one[0].dense, {}, one[0].colbert)  # says nothing
+    one[1] = other[1] = type(one[0])(one[0].dense, {}, one[0].colbert)  # a text without terms
     assert fidelity(embeddings(one), embeddings(other)).sparse_agreement == pytest.approx(0.9)
 
 
 def test_a_bundle_is_true_to_itself() -> None:
     docs = embeddings(documents(30))
-    found = fidelity(docs, docs)
-    assert (found.overlap, found.sparse_agreement, found.colbert_error) == (1, 1, 0)
-    assert found.cosine_min == pytest.approx(1)
+    result = fidelity(docs, docs)
+    assert (result.overlap, result.sparse_agreement, result.colbert_error) == (1, 1, 0)
+    assert result.cosine_min == pytest.approx(1)
 
 
 def test_built_in_sentences_are_many_distinct_and_not_what_int8_is_calibrated_with() -> None:
@@ -114,7 +115,7 @@ def test_built_in_sentences_are_many_distinct_and_not_what_int8_is_calibrated_wi
     assert len({*texts}) == len(texts) == 300
     assert not {*texts} & {*calibration_texts(), *GOLDEN_TEXTS}
     assert comparable([*texts, *texts, "", " "]) == texts
-    assert len(comparable(texts, most=7)) == 7
+    assert len(comparable(texts, limit=7)) == 7
 
 
 def gate_of(change: Difference, **values: float) -> Gate:
@@ -190,8 +191,8 @@ def test_a_failed_check_is_status_1_and_one_line(int8: Path, bundle_fp32: Path, 
 def test_the_reference_passes_beside_itself(bundle_fp32: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(bundle_fp32, tmp_path / "copy")
     assert main(["verify", str(copy), "--against", str(bundle_fp32)]) == 0
-    found = (open_bundle(copy).manifest.fidelity or {})["onnxruntime"]
-    assert (found["cosine_min"], found["overlap"], found["colbert_error"]) == (1, 1, 0)
+    kept = (open_bundle(copy).manifest.fidelity or {})["onnxruntime"]
+    assert (kept["cosine_min"], kept["overlap"], kept["colbert_error"]) == (1, 1, 0)
 
 
 def test_what_cannot_be_compared_is_one_line(int8: Path, bundle_fp32: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -226,12 +227,12 @@ def test_a_manifest_that_cannot_be_written_is_as_it_was(int8: Path, bundle_fp32:
 def test_export_can_verify_and_leaves_only_the_bundle(checkpoint: Path, tmp_path: Path, capsys: Captured) -> None:
     out = tmp_path / "bundles" / "int8"
     status = main(["export", str(checkpoint), str(out), "--verify", "--engine", "onnxruntime"])
-    printed, told = capsys.readouterr()
+    printed, progress = capsys.readouterr()
     assert printed == f"{out}\n"
     assert os.listdir(out.parent) == ["int8"]
     kept = (open_bundle(out).manifest.fidelity or {})["onnxruntime"]
     assert kept["texts"] == 300
     assert status == (0 if kept["passed"] else 1)
-    assert "m3rt:   cosine_mean" in told
+    assert "m3rt:   cosine_mean" in progress
     assert main(["export", str(checkpoint), str(tmp_path / "b"), "--verify", "--precision", "fp32"]) == 2
     assert "compares with fp32, which this export is" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Chunks of a text: none too long, every word in one, neighbours overlapping."""
+"""Chunks of a text: none is too long, every word is in one, and neighbours overlap."""
 
 import itertools
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ def chunker_of(bundle: Bundle, tokens: int, overlap: int) -> Chunker:
 def test_chunks_fit_cover_the_text_and_overlap(tokens: int, overlap: int, bundle: Path) -> None:
     cut = chunker(bundle, tokens, overlap)
 
+    @settings(deadline=None)
     @given(text=TEXTS)
     def holds(text: str) -> None:
         spans = cut.spans(text)
@@ -45,10 +46,10 @@ def test_chunks_fit_cover_the_text_and_overlap(tokens: int, overlap: int, bundle
         assert all(a < b for a, b in spans) or text == ""
         for (a, b), (c, d) in itertools.pairwise(spans):
             assert a < c
-            assert b < d  # every chunk has something new
-            assert c <= b or not text[b:c].strip()  # nothing between them but spaces
+            assert b < d  # every chunk adds something
+            assert c <= b or not text[b:c].strip()  # only spaces lie between them
             if c < b:
-                assert cut.lengths([text[c:b]])[0] - 2 <= overlap + 1  # a word that is cut may join to one more
+                assert cut.lengths([text[c:b]])[0] - 2 <= overlap + 1  # a cut word may have one token more in one piece
         assert not text[: spans[0][0]].strip()
         assert not text[spans[-1][1] :].strip()
 

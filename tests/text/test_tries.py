@@ -1,4 +1,4 @@
-"""A made-up trie, whose right hash is in the manifest, never reaches the library that would crash on it."""
+"""A forged trie, even with its hash in the manifest, never reaches the library that would crash on it."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_no_change_of_its_bytes_crashes_a_process(seed: int, bundle: Path) -> No
 
 
 def without_pieces(bundle: Path) -> None:
-    """Leave tokenizer.json without what the trie is compared with."""
+    """Remove the pieces from tokenizer.json, so that the trie cannot be compared with them."""
     (bundle / "tokenizer.json").write_bytes(b" " * (bundle / "tokenizer.json").stat().st_size)
 
 

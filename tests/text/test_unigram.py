@@ -1,4 +1,4 @@
-"""The vocabulary in mapped files: the same ids and texts as Hugging Face's tokenizers, for every text."""
+"""The vocabulary in mapped files gives the same ids and texts as Hugging Face's tokenizers, for every text."""
 
 import json
 import shutil
@@ -100,7 +100,7 @@ def test_every_id_has_the_text_of_tokenizers(unigram: Unigram) -> None:
 def test_a_bundle_with_unigram_files_reads_no_tokenizer_json(bundle_fp32: Path, tmp_path: Path) -> None:
     bundle = open_bundle(shutil.copytree(bundle_fp32, tmp_path / "bundle"))
     assert set(FILES) <= set(bundle.manifest.files)
-    Tokenizer.of(bundle)  # the first time its trie is compared with it
+    Tokenizer.of(bundle)  # compares the trie with tokenizer.json for the first time
     (bundle.path / "tokenizer.json").write_bytes(b"\0" * bundle.manifest.files["tokenizer.json"].size)
     text = sentences()[0]
     assert Tokenizer.of(bundle).encode([text], 128).ids.tolist() == expected(text)

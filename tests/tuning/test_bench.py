@@ -1,4 +1,4 @@
-"""m3rt bench: its numbers are of what it says, its last line is JSON, its errors are one line."""
+"""m3rt bench measures what it says, ends with a line of JSON, and shows an error in one line."""
 
 import json
 import math
@@ -58,11 +58,11 @@ def test_mixed_lengths_are_the_same_each_time_and_in_range() -> None:
 @pytest.mark.parametrize("runs", [1, 19, 20, 99, 100, 1000])
 def test_percentiles_are_numpys_or_left_out_where_runs_are_few(runs: int) -> None:
     seconds = np.random.default_rng(0).random(runs).tolist()
-    found = speed.percentiles(seconds)
-    assert found["runs"] == runs
+    numbers = speed.percentiles(seconds)
+    assert numbers["runs"] == runs
     for name, percent, enough in (("p50", 50, 1), ("p95", 95, 20), ("p99", 99, 100)):
         expected = 1e3 * float(np.percentile(seconds, percent, method="inverted_cdf"))
-        value = found[name]
+        value = numbers[name]
         assert (value is not None) == (runs >= enough)
         assert value is None or math.isclose(value, expected)
 
@@ -71,7 +71,7 @@ def test_memory_counts_what_is_held() -> None:
     before = speed.memory()["private_anonymous"]
     if before is None:
         pytest.skip("the system does not tell")
-    # A mapping of its own: an array may get memory that the process has had before.
+    # A new mapping: an array may get memory that the process has had before.
     with mmap.mmap(-1, 32 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:
         held.write(bytes(len(held)))
         after = speed.memory()["private_anonymous"]

@@ -1,4 +1,4 @@
-"""m3rt tune: a profile is kept, used and outlived; a saved session is the same session."""
+"""m3rt tune: a profile is saved, used and replaced; a saved session computes what the plain one does."""
 
 import json
 import os
@@ -34,7 +34,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for each test."""
+    """Give each test an empty cache."""
     monkeypatch.setenv("M3RT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -46,7 +46,7 @@ def bundle(bundle_fp32: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def bundle_aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An int8 bundle whose tensors are multiples of 64 bytes, as all of BGE-M3's that matter are."""
+    """Make an int8 bundle whose tensors are multiples of 64 bytes, as all of BGE-M3's that matter are."""
     directory = tmp_path_factory.mktemp("aligned")
     checkpoint = write_checkpoint(directory / "checkpoint", vocab=1920)
     return export(checkpoint, directory / "bundle", precision="int8").path
@@ -64,7 +64,7 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 def refused(bundle: Bundle, words: str) -> None:
-    """The profile is ignored with one line that has `words` and the next step."""
+    """Check that the profile is ignored with one line that has `words` and the next step."""
     with pytest.warns(UserWarning, match=re.escape(words)) as caught:
         assert profiles.load(bundle) is None
     (warning,) = caught
@@ -254,16 +254,16 @@ PROCESSORS = {
 
 
 def test_processors_that_pack_weights_differently_have_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
+    names = []
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     monkeypatch.setattr("platform.processor", lambda: "")
     monkeypatch.setattr(cpu, "Path", lambda name: SimpleNamespace(open=lambda errors: StringIO(text)))
     for text in PROCESSORS.values():  # noqa: B007
         cpu.processor.cache_clear()
-        found.append(machine.conditions()["cpu"])
+        names.append(machine.conditions()["cpu"])
     cpu.processor.cache_clear()
-    assert len(set(found)) == len(PROCESSORS)
-    assert all("implementer 0x41 part 0xd" in name for name in found)
+    assert len(set(names)) == len(PROCESSORS)
+    assert all("implementer 0x41 part 0xd" in name for name in names)
 
 
 # ---- the saved session
@@ -280,7 +280,7 @@ MODULES: dict[str, Any] = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 @pytest.fixture(params=SESSIONS, ids=lambda p: "-".join(p))
 def kept(request: pytest.FixtureRequest) -> tuple[Bundle, Choice]:
-    """A bundle with a profile and a saved session."""
+    """Make a bundle with a profile and a saved session."""
     engine, name = request.param
     bundle = open_bundle(request.getfixturevalue(name))
     profiles.make_folder(bundle)
@@ -356,9 +356,9 @@ def test_a_session_that_does_not_load_is_ignored(kept: tuple[Bundle, Choice], re
             path.chmod(0o600)
             path.write_bytes(b"\xff" * path.stat().st_size)
     engine = load_engine(bundle, **profiles.choose(bundle, device="cpu").options)
-    told = [str(w.message) for w in recwarn]
-    assert all("cannot be loaded: " in t and "loading without it; run: m3rt tune" in t for t in told)
-    assert len(told) == (choice.engine == "onnxruntime")  # OpenVINO compiles anew without a word
+    warned = [str(w.message) for w in recwarn]
+    assert all("cannot be loaded: " in t and "loading without it; run: m3rt tune" in t for t in warned)
+    assert len(warned) == (choice.engine == "onnxruntime")  # OpenVINO compiles anew without a word
     assert M3Encoder.with_engine(bundle, engine).encode("x").dense_vecs.shape == (1, 32)
 
 
@@ -390,13 +390,13 @@ def test_weights_that_would_crash_a_kernel_are_not_saved(bundle_int8: Path) -> N
 def test_a_session_that_cannot_be_written_leaves_nothing(bundle: Bundle, engine: str) -> None:
     folder = profiles.make_folder(bundle)
     blocked = folder / f"{engine}-x"
-    blocked.write_bytes(b"")  # a file where the directory must go
+    blocked.write_bytes(b"")  # a file in the directory's place
     with pytest.raises(OutputError, match="--no-save-session"):
         saved.save(bundle, engine, blocked, 1)
     assert list(folder.iterdir()) == [blocked]
 
 
-# ---- what is chosen
+# ---- choices
 
 
 def trial(engine: str, threads: int, query: float, speed: float, batch: int | None = None) -> Trial:

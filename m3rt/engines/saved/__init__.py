@@ -1,6 +1,6 @@
-"""Sessions on disk: what an engine makes of a bundle at its start, kept, so that later starts map it.
+"""Saved sessions: an engine's optimized graph and packed weights, kept on disk so that later starts only map them.
 
-Each engine has a module that knows how: onnxruntime.py, openvino.py.
+Each engine has a module here with supported(), write(), open_session() and GROWTH.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _MODULES: dict[str, str] = {"onnxruntime": ".onnxruntime", "openvino": ".openvin
 _WAY_OUT = "make room, set M3RT_CACHE to a directory elsewhere, or use --no-save-session"
 
 
-class _Useless(Exception):
-    """The engine would not use what it could save."""
+class _Unusable(Exception):
+    """The engine could not use the session that it saved."""
 
 
 def supported(bundle: Bundle, engine: str) -> bool:
@@ -35,8 +35,8 @@ def supported(bundle: Bundle, engine: str) -> bool:
 def save(bundle: Bundle, engine: str, directory: Path, threads: int) -> dict[str, FileRecord]:
     """Save the session of `bundle` as `directory`, replacing it, and return the size and hash of each file.
 
-    The saved session is loaded and compared with the plain one before it counts. Returns nothing, and leaves nothing,
-    where a saved session could not be used. Raises OutputError, and then leaves no file.
+    First the saved session is loaded and its outputs are compared with the plain one's. Where it could not be used, {}
+    is returned and no file is left. Raises OutputError, and then leaves no file.
     """
     module = _module(engine)
     aside = directory.with_name(f".{directory.name}.{os.getpid()}")
@@ -47,28 +47,28 @@ def save(bundle: Bundle, engine: str, directory: Path, threads: int) -> dict[str
         with replacing_folder(directory, aside):
             aside.chmod(0o700)
             if not module.write(bundle, aside, threads):
-                raise _Useless
-            plain, kept = (
+                raise _Unusable
+            plain, saved = (
                 _probe(module.open_session(bundle, "cpu", threads, folder), bundle) for folder in (None, aside)
             )
-            if not _equal(plain, kept):
+            if not _equal(plain, saved):
                 raise OutputError(f"the session saved in {directory} differs from the plain one; use --no-save-session")
             for path in aside.iterdir():
-                path.chmod(0o600)  # an engine writes as the umask says
+                path.chmod(0o600)  # engines write with the umask's permissions
             shutil.rmtree(directory, ignore_errors=True)
         return {path.name: record(path) for path in sorted(directory.iterdir())}
-    except _Useless:
+    except _Unusable:
         return {}
     except OSError as error:
         raise OutputError(f"{directory} cannot be written: {error.strerror or error}; {_WAY_OUT}") from None
     except OutputError:
         raise
-    except M3rtError as error:  # what a full disk looks like in an engine
+    except M3rtError as error:  # so an engine reports a full disk
         raise OutputError(f"{directory} cannot be written: {error}; {_WAY_OUT}") from None
 
 
 def remove_others(directory: Path) -> None:
-    """Remove the saved sessions beside `directory`, of other versions or engines, and what killed runs left."""
+    """Remove the saved sessions of other versions or engines beside `directory`, and the remains of killed runs."""
     for engine in _MODULES:
         for other in directory.parent.glob(f"*{engine}-*"):
             if other != directory:
@@ -84,8 +84,8 @@ def _probe(engine: Engine, bundle: Bundle) -> Outputs:
     return engine.run(ids, np.ones_like(ids), bundle.manifest.heads)
 
 
-def _equal(ours: Outputs, theirs: Outputs) -> bool:
+def _equal(plain: Outputs, saved: Outputs) -> bool:
     def arrays(out: Outputs) -> list[NDArray[np.float32]]:
         return [a for a in (out.dense, out.token_weights, out.colbert) if a is not None]
 
-    return all(np.array_equal(a, b) for a, b in zip(arrays(ours), arrays(theirs), strict=True))
+    return all(np.array_equal(a, b) for a, b in zip(arrays(plain), arrays(saved), strict=True))

@@ -1,7 +1,7 @@
-"""An onnxruntime session on disk: the optimized graph, and its weights as its kernels want them, to be mapped.
+"""onnxruntime's saved session: the optimized graph, and its weights packed as the kernels read them, to be mapped.
 
-A plain session copies and packs the weights at each start and holds them as its own memory. A saved one maps what is
-packed already: private memory falls from 301 to 13 MB for BGE-M3 in int8, and processes share the pages.
+A plain session packs the weights into private memory at each start. A saved session maps the packed weights: for BGE-M3
+in int8 private memory falls from 301 to 13 MB, and processes share the pages.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from ..onnxruntime import SESSION_FILES, open_session, save_session
 
 __all__ = ["GROWTH", "open_session", "supported", "write"]
 
-GROWTH = 1.7  # bytes on disk for a byte of the bundle; measured 1.53
-_ALIGNMENT = 64  # AVX-512 loads
+GROWTH = 1.7  # most bytes on disk for each byte of the bundle; measured 1.53
+_ALIGNMENT = 64  # bytes of an AVX-512 load
 _PACKED = re.compile(rb"\+\d+\|(\d+);\d+;")  # in the graph: operator+hash|offset;bytes;...
 
 
 def supported(bundle: Bundle) -> bool:
-    """A session that turns the weights of an older export to u8 cannot be saved."""
+    """Whether the session can be saved: one that turns the weights of an older export to u8 cannot."""
     return bundle.manifest.precision != "fp16" and not saturates(bundle.manifest)
 
 
 def write(bundle: Bundle, directory: Path, threads: int) -> bool:
-    """Write the session, which serves any number of threads; False where its kernels would crash on the weights."""
+    """Save the session, for any number of threads; return False where kernels would crash on the packed weights."""
     save_session(bundle, directory)
     return _aligned(directory / SESSION_FILES[0])
 
 
 def _aligned(graph: Path) -> bool:
-    """Whether every packed weight begins where kernels may read it: onnxruntime 1.31 does not see to it below 1 MB."""
+    """Whether every packed weight is aligned for the kernels: onnxruntime 1.31 does not align those below 1 MB."""
     starts = [int(start) for start in _PACKED.findall(graph.read_bytes())]
     return bool(starts) and not any(start % _ALIGNMENT for start in starts)

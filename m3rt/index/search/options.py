@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ...embeddings import FUSION_WEIGHTS, VIEWS
 from ...errors import InputError
 from ...values.arguments import choice_of, flag, mapping_of, whole_number
 from ...values.shown import kind, shown
@@ -15,9 +16,7 @@ from ..store.facets import Filter, Scalar, simple
 from ..store.manifest import Settings
 
 Mode = Literal["hybrid", "dense", "sparse", "colbert"]
-VIEWS = ("dense", "sparse", "colbert")
-# Of dense, sparse and ColBERT scores: the paper's for MIRACL (arXiv:2402.03216, section 4.1).
-WEIGHTS = (1.0, 0.3, 1.0)
+WEIGHTS = FUSION_WEIGHTS
 MOST = 1 << 20  # hits and candidates
 
 

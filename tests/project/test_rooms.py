@@ -1,0 +1,79 @@
+"""The rooms of each package depend on each other in one direction, and the store of an index on no query."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import m3rt_export
+import m3rt_kernels
+import pytest
+
+import m3rt
+
+PACKAGES = {module.__name__: Path(str(module.__file__)).parent for module in (m3rt, m3rt_kernels, m3rt_export)}
+Rooms = dict[str, set[str]]
+
+
+def imported(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
+    """What a module imports from its own package when it runs, as parts of paths below the package."""
+    tree = ast.parse(path.read_text("utf-8"))
+    typing = {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and getattr(branch.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    folder = path.relative_to(root).parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node not in typing:
+            base = folder[: len(folder) - node.level + 1] + tuple((node.module or "").split(".") if node.module else ())
+            yield from ([base] if node.module else [(*base, name.name) for name in node.names])
+
+
+def arrows(root: Path, depth: int = 1) -> Rooms:
+    """The rooms, folders or root modules, that each room imports."""
+    found: Rooms = defaultdict(set)
+    for path in root.rglob("*.py"):
+        here = path.relative_to(root).with_suffix("").parts[:depth]
+        for target in imported(path, root):
+            if target[:depth] != here:
+                found["/".join(here)].add("/".join(target[:depth]))
+    return found
+
+
+def below(room: str, rooms: Rooms) -> set[str]:
+    seen: set[str] = set()
+    waiting = [room]
+    while waiting:
+        new = rooms.get(waiting.pop(), set()) - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_room_is_below_itself(package: str) -> None:
+    rooms = arrows(PACKAGES[package])
+    assert rooms
+    assert not [room for room in rooms if room in below(room, rooms)]
+
+
+def test_the_store_of_an_index_knows_no_query() -> None:
+    rooms = arrows(PACKAGES["m3rt"], depth=2)
+    assert not {room for room in below("index/store", rooms) if room.startswith(("index/search", "cli"))}
+
+
+def test_nothing_below_the_command_line_imports_it() -> None:
+    rooms = arrows(PACKAGES["m3rt"])
+    assert {room for room in rooms if "cli" in rooms[room]} == {"__main__"}
+
+
+def test_every_room_says_what_it_holds() -> None:
+    silent = [
+        str(init.relative_to(root))
+        for root in PACKAGES.values()
+        for init in root.rglob("__init__.py")
+        if not ast.get_docstring(ast.parse(init.read_text("utf-8")))
+    ]
+    assert not silent
