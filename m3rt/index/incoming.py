@@ -16,12 +16,11 @@ from ..text.chunking import Chunker
 from ..values.arguments import mapping_of
 from ..values.listing import listed
 from ..values.shown import shown
-from .search.vectors import encode
 from .store.columns import Source
 from .store.documents import Row, document_arrays
 from .store.facets import simple
 from .store.manifest import Settings
-from .store.precisions import COLBERT, DENSE
+from .store.precisions import COLBERT, DENSE, Precision
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
@@ -144,8 +143,8 @@ def _view_arrays(out: Embeddings, part: slice, settings: Settings) -> dict[str, 
     return found
 
 
-def _encoded(view: str, vectors: NDArray[Any], parts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    arrays = encode(np.ascontiguousarray(vectors, np.float32), parts)
+def _encoded(view: str, vectors: NDArray[Any], precision: Precision) -> dict[str, NDArray[Any]]:
+    arrays = precision.encode(np.ascontiguousarray(vectors, np.float32))
     return {f"{view}.{name}": array for name, array in arrays.items()}
 
 
