@@ -9,7 +9,7 @@ import numpy as np
 from m3rt_kernels import maxsim, sparse_dot
 from numpy.typing import NDArray
 
-from ..embeddings import Embeddings, MultiVectors, SparseVectors
+from ..embeddings import Embeddings
 from ..encoder import M3Encoder, Progress
 from .modes import MODES, Scores
 from .pools import Task
@@ -47,10 +47,13 @@ class Views:
         if q.dense_vecs is not None and c.dense_vecs is not None:
             scores["dense"] = q.dense_vecs[block] @ c.dense_vecs.T
         if q.sparse is not None and c.sparse is not None:
-            scores["sparse"] = sparse_dot(*_rows(q.sparse, block), c.sparse.indptr, c.sparse.indices, c.sparse.values)
+            part = q.sparse.part(block)
+            scores["sparse"] = sparse_dot(
+                part.indptr, part.indices, part.values, c.sparse.indptr, c.sparse.indices, c.sparse.values
+            )
         if q.multi is not None and c.multi is not None:
-            vectors, offsets = _tokens(q.multi, block)
-            scores["colbert"] = maxsim(vectors, c.multi.vectors, c.multi.offsets, query_offsets=offsets)
+            tokens = q.multi.part(block)
+            scores["colbert"] = maxsim(tokens.vectors, c.multi.vectors, c.multi.offsets, query_offsets=tokens.offsets)
         elif self.pairs is not None:
             scores["colbert"] = np.full((block.stop - block.start, len(c)), -np.inf, np.float32)
             for row, (documents, values) in enumerate(self.pairs[block]):
@@ -95,14 +98,3 @@ def _with_pairs(encoder: M3Encoder, task: Task, views: Views, progress: Progress
                 places = np.searchsorted(part, documents[mine])
                 scores[mine] = maxsim(views.queries.multi.row(query), multi.vectors, multi.offsets, documents=places)
     return replace(views, pairs=pairs)
-
-
-def _rows(rows: SparseVectors, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    indptr = rows.indptr[block.start : block.stop + 1]
-    own = slice(indptr[0], indptr[-1])
-    return indptr - indptr[0], rows.indices[own], rows.values[own]
-
-
-def _tokens(rows: MultiVectors, block: slice) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    offsets = rows.offsets[block.start : block.stop + 1]
-    return rows.vectors[offsets[0] : offsets[-1]], offsets - offsets[0]

@@ -15,6 +15,7 @@ from ..bundle.manifest import TOKENIZER, SpecialTokens
 from ..errors import BundleError, InputError
 from ..host.forks import native
 from ..values.listing import is_missing
+from ..values.ragged import offsets_of
 from ..values.schema import SURROGATE
 from ..values.shown import kind, shown
 from .rust import in_one_line
@@ -106,8 +107,7 @@ class Tokenizer:
         truncated = np.fromiter((len(r) > max_length for r in rows), np.bool_, len(rows))
         for i in np.flatnonzero(truncated):
             rows[i] = [*rows[i][: max_length - 1], self._eos]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(r) for r in rows], out=offsets[1:])
+        offsets = offsets_of(map(len, rows))
         ids = np.fromiter((token for r in rows for token in r), np.int32, int(offsets[-1]))
         return TokenIds(ids, offsets, truncated)
 

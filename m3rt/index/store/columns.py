@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...host.files import FileRecord
+from ...values.ragged import offsets_of
 from .arrays import BLOCK, write_array
 from .manifest import Settings
 from .precisions import COLBERT, DENSE, StoredArray
@@ -71,7 +72,7 @@ def write_columns(directory: Path, layout: Sequence[Column], sources: Sequence[S
         name = f"{group}.offsets"
         pairs = zip(sources, kept, strict=True)
         lengths = np.concatenate([np.diff(source.arrays[name])[rows] for source, rows in pairs])
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        offsets = offsets_of(lengths)
         totals[group] = int(offsets[-1])
         files[f"{name}.npy"] = write_array(directory / f"{name}.npy", "<i8", offsets.shape, [offsets])
     for column in layout:

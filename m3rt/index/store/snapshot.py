@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...values.ragged import offsets_of
 from . import directory
 from .arrays import Damage
 from .facets import Filter, filter_rows, has_field
@@ -126,5 +127,4 @@ def _opened(path: Path, manifest: Manifest) -> Snapshot:
             segments.append(open_segment(path, record, manifest.settings))
         except Damage as error:
             damaged[record.name] = str(error)
-    bases = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(s) for s in segments], dtype=np.int64)])
-    return Snapshot(manifest, tuple(segments), bases, damaged)
+    return Snapshot(manifest, tuple(segments), offsets_of(map(len, segments)), damaged)
