@@ -33,8 +33,13 @@ class SparseVectors:
 
     def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return views of the token ids and weights of text i."""
-        part = slice(self.indptr[i], self.indptr[i + 1])
-        return self.indices[part], self.values[part]
+        items = slice(self.indptr[i], self.indptr[i + 1])
+        return self.indices[items], self.values[items]
+
+    def part(self, rows: slice) -> SparseVectors:
+        """Return the texts of a slice without a step, counted from its first one; indices and values are views."""
+        indptr, items = _window(self.indptr, rows)
+        return SparseVectors(indptr, self.indices[items], self.values[items])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +58,11 @@ class MultiVectors:
     def row(self, i: int) -> NDArray[np.float32]:
         """Return a view of the vectors of text i, (tokens_i - 1, dim)."""
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
+
+    def part(self, rows: slice) -> MultiVectors:
+        """Return the texts of a slice without a step, counted from its first one; vectors is a view."""
+        offsets, items = _window(self.offsets, rows)
+        return MultiVectors(self.vectors[items], offsets)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +109,13 @@ class Embeddings:
         if not isinstance(key, str) or key not in _KEYS:
             raise KeyError(f"{shown(key)}, expected one of {', '.join(_KEYS)}")
         return getattr(self, key)
+
+
+def _window(offsets: NDArray[np.int64], rows: slice) -> tuple[NDArray[np.int64], slice]:
+    """Return the offsets of a slice of rows, from 0, and the items of these rows."""
+    start, stop, _ = rows.indices(len(offsets) - 1)
+    bounds = np.asarray(offsets[start : max(start, stop) + 1], np.int64)
+    return bounds - bounds[0], slice(int(bounds[0]), int(bounds[-1]))
 
 
 def _check_arrays(owner: object, **dimensions: int) -> None:

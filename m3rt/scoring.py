@@ -14,6 +14,7 @@ from .errors import InputError
 from .values.arguments import mapping_of
 from .values.floats import numbers
 from .values.listing import listed
+from .values.ragged import offsets_of
 from .values.shown import shown
 
 
@@ -63,7 +64,7 @@ def _rows(
     name: str, texts: Sequence[Mapping[Any, float]], places: dict[Any, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Make CSR rows of mappings; a token of any type gets its place among the tokens seen so far as its id."""
-    indptr = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    indptr = offsets_of(map(len, texts))
     tokens = [places.setdefault(token, len(places)) for text in texts for token in text]
     ids = np.array(tokens, np.int32)
     weights = [weight for text in texts for weight in text.values()]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..index.choices import COLBERT_PRECISIONS, DEFAULT_DENSE, DENSE_PRECISIONS
 from ..input import TextFile
 from .parts.console import bar, emit_json, emit_text, say, size
+from .parts.opened_index import opened_index
 from .parts.options import FORMAT, ID_FIELD, input_option, model_option, runtime_options
 
 if TYPE_CHECKING:
     from ..index import HybridIndex
-    from .parts.feed import Feed
+    from ..index.feed import Feed
+    from ..index.incoming import Added
 
-_DENSE = ("int8", "float32", "binary", "binary+int8", "none")
-_COLBERT = ("none", "int8", "binary", "binary+int8")
+_DENSE = tuple(dict.fromkeys((DEFAULT_DENSE, *DENSE_PRECISIONS, "none")))
+_COLBERT = ("none", *COLBERT_PRECISIONS)
 
 
 def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,7 +55,7 @@ def command() -> None:
 @click.argument("index")
 @model_option
 @_input_options
-@click.option("--dense", type=click.Choice(_DENSE), default="int8", help="How dense vectors are stored.")
+@click.option("--dense", type=click.Choice(_DENSE), default=DEFAULT_DENSE, help="How dense vectors are stored.")
 @click.option("--no-sparse", is_flag=True, help="Without lexical weights.")
 @click.option("--colbert", type=click.Choice(_COLBERT), default="none", help="ColBERT vectors; int8 is 1 kB a token.")
 @click.option("--chunk-tokens", type=int, help="Cut long texts into chunks of so many tokens.  [default: no chunks]")
@@ -79,7 +83,8 @@ def build(
 
     from ..encoder import M3Encoder
     from ..index import HybridIndex
-    from .parts.feed import Feed
+    from ..index.feed import Feed
+    from ..index.store.manifest import INDEX
 
     settings: dict[str, Any] = {
         "dense": None if dense == "none" else dense,
@@ -88,14 +93,15 @@ def build(
         "chunk_tokens": chunk_tokens,
         "chunk_overlap": chunk_overlap,
     }
+    start = time.perf_counter()
     feed = Feed(TextFile(source, input_format, field, id_field, metadata=True, titles=True), commit_every)
     encoder = M3Encoder(model, **runtime)
-    if (Path(index) / "index.json").exists():
+    if (Path(index) / INDEX).exists():
         opened = HybridIndex(index, encoder)
         feed.resume(opened, settings)
     else:
         opened = HybridIndex.create(index, encoder, **settings)
-    _feed(feed, opened, "the same command with the same input goes on there")
+    _feed(feed, opened, start, "the same command with the same input goes on there")
 
 
 @command.command("add")
@@ -108,12 +114,13 @@ def add(
     model: str | None, **runtime: Any,
 ) -> None:  # fmt: skip
     """Add documents to an index; those with an id that is there already are replaced."""
-    from .parts.feed import Feed
+    from ..index.feed import Feed
 
+    start = time.perf_counter()
     feed = Feed(
         TextFile(source, input_format, field, id_field, metadata=True, titles=True), commit_every, numbered=False
     )
-    _feed(feed, opened(index, model, runtime), "add the same input again: what is there is replaced")
+    _feed(feed, opened_index(index, model, runtime), start, "add the same input again: what is there is replaced")
 
 
 @command.command("delete")
@@ -175,29 +182,31 @@ def info(index: str, verify: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def opened(path: str, model: str | None, runtime: dict[str, Any]) -> HybridIndex:
-    """An index with the encoder that the options ask for."""
-    from pathlib import Path
+def _feed(feed: Feed, index: HybridIndex, start: float, way_on: str) -> None:
+    """Run a feed with a progress bar and say what it added; `way_on` says how to go on after an interruption."""
+    from .parts.meter import Meter
 
-    from ..encoder import M3Encoder
-    from ..index import HybridIndex
-    from ..index.models import located
-    from ..index.store.directory import read
-
-    where = Path(path)
-    return HybridIndex(path, M3Encoder(model or located(where, read(where).model), **runtime))
-
-
-def _feed(feed: Feed, index: HybridIndex, way_on: str) -> None:
     try:
-        feed.run(index)
+        with Meter(None if index.settings.chunk_tokens else feed.total, feed.kept) as meter:
+            added = feed.run(index, meter.ran)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{len(index):,} documents are in {index.path}: {way_on}") from None
-    say(feed.summary(index))
+    say(_summary(added, feed.kept, index, time.perf_counter() - start))
+
+
+def _summary(added: Added, kept: int, index: HybridIndex, seconds: float) -> str:
+    facts = [f"{added.documents:,} documents added" + f" after {kept:,} of an earlier run" * bool(kept)]
+    if index.settings.chunk_tokens:
+        facts.append(f"{added.rows:,} chunks")
+    if added.replaced:
+        facts.append(f"{added.replaced:,} replaced")
+    speed = f"{seconds:.1f} s, {added.documents / max(seconds, 1e-9):,.1f} a second"
+    cut = f"{added.truncated:,} truncated, which --chunk-tokens avoids" if added.truncated else "none truncated"
+    return ", ".join([*facts, cut, f"{len(index):,} in the index", speed])
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    from .parts.feed import is_unfinished
+    from ..index.feed import is_unfinished
 
     settings, model = found["settings"], found["model"]
     yield "index", found["path"]

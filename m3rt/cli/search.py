@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ..errors import InputError
+from ..index.choices import MODES
 from ..values.printable import plain
 from .parts.console import emit_json, emit_styled, say
+from .parts.opened_index import opened_index
 from .parts.options import runtime_options
 
 if TYPE_CHECKING:
@@ -20,14 +22,13 @@ if TYPE_CHECKING:
     from ..index import Hit, SearchResult
 
 _ID = 120  # characters of an id that people are shown; --json has all
-_MODES = ("hybrid", "dense", "sparse", "colbert")
 
 
 @click.command("search")
 @click.argument("index")
 @click.argument("query")
 @click.option("-k", "k", type=int, default=10, help="Documents to show.")
-@click.option("--mode", type=click.Choice(_MODES), default="hybrid", help="All that the index stores, or one view.")
+@click.option("--mode", type=click.Choice(MODES), default=MODES[0], help="All that the index stores, or one view.")
 @click.option(
     "--filter",
     "filters",
@@ -58,9 +59,7 @@ def command(
     """
     if rrf and weights:
         raise click.UsageError("Expected --rrf or --weights, not both.")
-    from .index import opened
-
-    found = opened(index, model, runtime)
+    found = opened_index(index, model, runtime)
     options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
     options["filter"] = _filters(filters)
     if rrf or weights:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..embeddings import Embeddings, MultiVectors, SparseVectors
 from ..errors import InputError
+from ..values.ragged import offsets_of
 
 NEIGHBOURS = 10
 TERMS = 10
@@ -98,7 +99,7 @@ def _heaviest(rows: SparseVectors, i: int) -> set[int]:
 
 def _scores(multi: MultiVectors) -> NDArray[np.float32]:
     queries = [multi.row(i) for i in range(0, len(multi), max(1, len(multi) // _MAXSIM_QUERIES))]
-    offsets = np.cumsum([0, *map(len, queries)], dtype=np.int64)
+    offsets = offsets_of(map(len, queries))
     return maxsim(np.concatenate(queries), multi.vectors, multi.offsets, query_offsets=offsets)
 
 

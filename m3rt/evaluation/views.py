@@ -9,7 +9,7 @@ import numpy as np
 from m3rt_kernels import maxsim, sparse_dot
 from numpy.typing import NDArray
 
-from ..embeddings import Embeddings, MultiVectors, SparseVectors
+from ..embeddings import Embeddings
 from ..encoder import M3Encoder, Progress
 from .modes import MODES, Scores
 from .pools import Task
@@ -47,11 +47,13 @@ class EmbeddedTask:
         if q.dense_vecs is not None and c.dense_vecs is not None:
             scores["dense"] = q.dense_vecs[block] @ c.dense_vecs.T
         if q.sparse is not None and c.sparse is not None:
-            corpus = c.sparse.indptr, c.sparse.indices, c.sparse.values
-            scores["sparse"] = sparse_dot(*_sparse_rows(q.sparse, block), *corpus)
+            part = q.sparse.part(block)
+            scores["sparse"] = sparse_dot(
+                part.indptr, part.indices, part.values, c.sparse.indptr, c.sparse.indices, c.sparse.values
+            )
         if q.multi is not None and c.multi is not None:
-            vectors, offsets = _colbert_rows(q.multi, block)
-            scores["colbert"] = maxsim(vectors, c.multi.vectors, c.multi.offsets, query_offsets=offsets)
+            tokens = q.multi.part(block)
+            scores["colbert"] = maxsim(tokens.vectors, c.multi.vectors, c.multi.offsets, query_offsets=tokens.offsets)
         elif self.pairs is not None:
             scores["colbert"] = np.full((block.stop - block.start, len(c)), -np.inf, np.float32)
             for row, (documents, values) in enumerate(self.pairs[block]):
@@ -97,14 +99,3 @@ def _with_pairs(encoder: M3Encoder, task: Task, embedded: EmbeddedTask, progress
                 vectors = embedded.queries.multi.row(query)
                 scores[present] = maxsim(vectors, multi.vectors, multi.offsets, documents=places)
     return replace(embedded, pairs=pairs)
-
-
-def _sparse_rows(rows: SparseVectors, block: slice) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    indptr = rows.indptr[block.start : block.stop + 1]
-    part = slice(indptr[0], indptr[-1])
-    return indptr - indptr[0], rows.indices[part], rows.values[part]
-
-
-def _colbert_rows(rows: MultiVectors, block: slice) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    offsets = rows.offsets[block.start : block.stop + 1]
-    return rows.vectors[offsets[0] : offsets[-1]], offsets - offsets[0]

@@ -21,9 +21,10 @@ from ..values.shown import shown
 from ..values.texts import check_texts
 from . import models
 from .checks import check_embeddings, check_note
+from .choices import SearchMode
 from .incoming import Added, Incoming
 from .search.lexical import SparseQuery
-from .search.options import WEIGHTS, Mode, Options
+from .search.options import WEIGHTS, Options
 from .search.query import Query, query_of
 from .search.ranking import Clock, Ranking, rank
 from .search.result import Hit, SearchResult
@@ -218,7 +219,7 @@ class HybridIndex:
         query: str | Embeddings,
         k: int = 10,
         *,
-        mode: Mode = "hybrid",
+        mode: SearchMode = "hybrid",
         fusion: Literal["rrf"] | Sequence[float] = WEIGHTS,
         candidates: int = 100,
         rerank: bool = True,

@@ -16,12 +16,11 @@ from ..text.chunking import Chunker
 from ..values.arguments import mapping_of
 from ..values.listing import listed
 from ..values.shown import shown
-from .search.vectors import encode
 from .store.columns import Source
 from .store.documents import Row, document_arrays
 from .store.facets import simple
 from .store.manifest import Settings
-from .store.precisions import COLBERT, DENSE
+from .store.precisions import COLBERT, DENSE, Precision
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
@@ -130,25 +129,21 @@ def _slices(rows: Iterable[Row], characters: int) -> Iterator[list[Row]]:
         yield taken
 
 
-def _view_arrays(out: Embeddings, part: slice, settings: Settings) -> dict[str, NDArray[Any]]:
-    """The columns that store rows `part` of the embeddings."""
-    found: dict[str, NDArray[Any]] = {}
+def _view_arrays(out: Embeddings, rows: slice, settings: Settings) -> dict[str, NDArray[Any]]:
+    """The columns that store a slice of the embeddings."""
+    arrays: dict[str, NDArray[Any]] = {}
     if settings.dense and out.dense_vecs is not None:
-        found |= _encoded("dense", out.dense_vecs[part], DENSE[settings.dense])
+        arrays |= _encoded("dense", out.dense_vecs[rows], DENSE[settings.dense])
     if settings.sparse and out.sparse is not None:
-        found["sparse.offsets"], items = _window(out.sparse.indptr, part)
-        found["sparse.indices"], found["sparse.values"] = out.sparse.indices[items], out.sparse.values[items]
+        sparse = out.sparse.part(rows)
+        arrays |= {"sparse.offsets": sparse.indptr, "sparse.indices": sparse.indices, "sparse.values": sparse.values}
     if settings.colbert and out.multi is not None:
-        found["colbert.offsets"], items = _window(out.multi.offsets, part)
-        found |= _encoded("colbert", out.multi.vectors[items], COLBERT[settings.colbert])
-    return found
+        colbert = out.multi.part(rows)
+        arrays |= _encoded("colbert", colbert.vectors, COLBERT[settings.colbert])
+        arrays["colbert.offsets"] = colbert.offsets
+    return arrays
 
 
-def _encoded(view: str, vectors: NDArray[Any], parts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    arrays = encode(np.ascontiguousarray(vectors, np.float32), parts)
+def _encoded(view: str, vectors: NDArray[Any], precision: Precision) -> dict[str, NDArray[Any]]:
+    arrays = precision.encode(np.ascontiguousarray(vectors, np.float32))
     return {f"{view}.{name}": array for name, array in arrays.items()}
-
-
-def _window(offsets: NDArray[Any], part: slice) -> tuple[NDArray[np.int64], slice]:
-    bounds = np.asarray(offsets[part.start : part.stop + 1], np.int64)
-    return bounds - bounds[0], slice(int(bounds[0]), int(bounds[-1]))

@@ -14,6 +14,7 @@ from ..bundle import Bundle
 from ..bundle.manifest import TOKENIZER, SpecialTokens
 from ..errors import BundleError
 from ..host.forks import native
+from ..values.ragged import offsets_of
 from ..values.texts import check_texts
 from .rust import in_one_line
 from .tries import checked
@@ -105,8 +106,7 @@ class Tokenizer:
         truncated = np.fromiter((len(r) > max_length for r in rows), np.bool_, len(rows))
         for i in np.flatnonzero(truncated):
             rows[i] = [*rows[i][: max_length - 1], self._eos]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(r) for r in rows], out=offsets[1:])
+        offsets = offsets_of(map(len, rows))
         ids = np.fromiter((token for r in rows for token in r), np.int32, int(offsets[-1]))
         return TokenIds(ids, offsets, truncated)
 

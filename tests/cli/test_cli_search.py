@@ -24,9 +24,9 @@ from pyarrow import parquet
 
 from m3rt import HybridIndex, M3Encoder, OutputError
 from m3rt.cli import main
-from m3rt.cli.parts.feed import Feed
 from m3rt.cli.parts.snippet import WIDTH, _matches, _start, snippet
 from m3rt.evaluation import read_dataset
+from m3rt.index.feed import Feed
 from m3rt.input import TextFile
 from m3rt.values.printable import plain
 

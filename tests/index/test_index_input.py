@@ -16,6 +16,8 @@ from corpus import DIM, documents, embeddings
 
 from m3rt import Embeddings, HybridIndex, HybridIndexError, InputError, M3Encoder, OutputError
 from m3rt.bundle import open_bundle
+from m3rt.index.choices import COLBERT_PRECISIONS, DENSE_PRECISIONS
+from m3rt.index.store.precisions import COLBERT, DENSE
 
 DOCS = documents(4)
 QUERY = embeddings(DOCS[:1])
@@ -198,7 +200,7 @@ def test_what_is_no_index_is_told_so(index: HybridIndex, tmp_path: Path) -> None
         (lambda m: m | {"segments": [m["segments"][0] | {"documents": 10**30}]}, "counts more documents than"),
         (lambda m: m | {"segments": [m["segments"][0] | {"deleted": -7}]}, "segments is"),
         (lambda m: m | {"settings": m["settings"] | {"sparse": "yes"}}, "settings is"),
-        (lambda m: m | {"note": "text"}, "note is 'text'"),
+        (lambda m: m | {"note": "text"}, "'text'.* is no JSON object"),
         (lambda m: '{"format_version": 2, "note": ' + '{"a":' * 900 + "1" + "}" * 901, "damaged"),
         (lambda m: m | {"commit": True}, "damaged|commit is True"),
         (lambda m: json.dumps(m).replace('"commit": 1', '"commit": 1' + "0" * 400), "damaged|commit is 10"),
@@ -427,3 +429,8 @@ def test_a_model_is_looked_for_elsewhere_whatever_is_where_it_was(
     (index.path / "index.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"^[^\n]* which is not at [^\n]*; say where it is with model=[^\n]*$"):
         HybridIndex(index.path).search("text")
+
+
+def test_the_command_line_offers_the_precisions_that_there_are() -> None:
+    assert tuple(DENSE) == DENSE_PRECISIONS
+    assert tuple(COLBERT) == COLBERT_PRECISIONS

@@ -9,8 +9,8 @@ from m3rt_kernels import InvertedIndex
 from numpy.typing import NDArray
 
 from ..store.columns import Arrays, ragged
+from ..store.rows import RowMask, ScoredRows
 from ..store.segment import Segment
-from .vectors import Alive, Found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,10 +21,10 @@ class SparseQuery:
     weights: NDArray[np.float32]
     threads: int | None
 
-    def find(self, segment: Segment, k: int, alive: Alive) -> Found:
+    def find(self, segment: Segment, k: int, mask: RowMask) -> ScoredRows:
         """The k best rows of a segment that share a term, and their scores."""
         index: InvertedIndex = segment.inverted
-        return index.search(self.ids, self.weights, k, alive=alive, threads=self.threads)
+        return index.search(self.ids, self.weights, k, alive=mask, threads=self.threads)
 
     def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The sum over shared terms of the product of weights, for rows of a segment."""

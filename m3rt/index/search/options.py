@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from ...embeddings import FUSION_WEIGHTS, VIEWS
 from ...errors import InputError
 from ...values.arguments import choice_of, flag, mapping_of, whole_number
 from ...values.shown import kind, shown
+from ..choices import MODES, SearchMode
 from ..store.facets import Filter, Scalar, simple
 from ..store.manifest import Settings
 
-Mode = Literal["hybrid", "dense", "sparse", "colbert"]
 WEIGHTS = FUSION_WEIGHTS
 MOST = 1 << 20  # hits and candidates
 
@@ -25,7 +25,7 @@ class Options:
     """How to search; see HybridIndex.search."""
 
     k: int = 10
-    mode: Mode = "hybrid"
+    mode: SearchMode = "hybrid"
     fusion: Literal["rrf"] | Sequence[float] = WEIGHTS
     candidates: int = 100
     rerank: bool = True
@@ -34,7 +34,7 @@ class Options:
     def __post_init__(self) -> None:
         whole_number("k", self.k, 1, MOST)
         whole_number("candidates", self.candidates, 1, MOST)
-        choice_of("mode", self.mode, get_args(Mode))
+        choice_of("mode", self.mode, MODES)
         flag("rerank", self.rerank)
         if not self.is_rrf:
             _check_weights(self.fusion)

@@ -12,15 +12,17 @@ from ...bundle.heads import HEAD_NAMES
 from ...embeddings import Embeddings
 from ...errors import InputError
 from ..store.manifest import Settings
+from ..store.precisions import COLBERT, DENSE
+from ..store.rows import RowMask, ScoredRows
 from ..store.segment import Segment
 from .lexical import SparseQuery
-from .vectors import Alive, ColbertQuery, DenseQuery, Found
+from .vectors import ColbertQuery, DenseQuery
 
 
 class View(Protocol):
     """One of the three views of a query, which can search a segment and score its rows."""
 
-    def find(self, segment: Segment, k: int, alive: Alive) -> Found: ...
+    def find(self, segment: Segment, k: int, mask: RowMask) -> ScoredRows: ...
     def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]: ...
 
 
@@ -34,7 +36,7 @@ def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, 
 
 def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
     vector = _floats("dense", i, None if out.dense_vecs is None else out.dense_vecs[i], settings.dense_dim)
-    return DenseQuery(vector, threads)
+    return DenseQuery(vector, DENSE[str(settings.dense)], threads)
 
 
 def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
@@ -46,9 +48,8 @@ def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) ->
 
 
 def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
-    return ColbertQuery(
-        _floats("colbert", i, None if out.multi is None else out.multi.row(i), settings.colbert_dim), threads
-    )
+    vectors = _floats("colbert", i, None if out.multi is None else out.multi.row(i), settings.colbert_dim)
+    return ColbertQuery(vectors, COLBERT[str(settings.colbert)], threads)
 
 
 _MADE = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}

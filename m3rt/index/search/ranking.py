@@ -10,10 +10,10 @@ import numpy as np
 from m3rt_kernels import rrf
 from numpy.typing import NDArray
 
+from ..store.rows import RowMask, ScoredRows
 from ..store.snapshot import Snapshot
 from .options import Options
 from .query import Query
-from .vectors import Alive, Found
 
 Weights = Mapping[str, float] | None  # of each view; None: reciprocal rank fusion
 
@@ -70,11 +70,11 @@ def _fold(snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _ranked(
-    snapshot: Snapshot, query: Query, options: Options, depth: int, masks: Sequence[Alive], clock: Clock
+    snapshot: Snapshot, query: Query, options: Options, depth: int, masks: Sequence[RowMask], clock: Clock
 ) -> Ranking:
     views = options.views(snapshot.manifest.settings)
     first = [view for view in views if view != "colbert"] or views
-    found: dict[str, Found] = {}
+    found: dict[str, ScoredRows] = {}
     for view in first:
         found[view] = snapshot.search(query[view].find, depth, masks)
         clock.lap(view)
@@ -92,7 +92,7 @@ def _ranked(
     return fused
 
 
-def _fused(snapshot: Snapshot, query: Query, found: Mapping[str, Found], weights: Weights, depth: int) -> Ranking:
+def _fused(snapshot: Snapshot, query: Query, found: Mapping[str, ScoredRows], weights: Weights, depth: int) -> Ranking:
     """The best `depth` of all rows that any view found, each with the score of every view."""
     if weights is None:
         rows, scores = rrf([rows for rows, _ in found.values()])
@@ -105,7 +105,7 @@ def _fused(snapshot: Snapshot, query: Query, found: Mapping[str, Found], weights
 
 
 def _reranked(
-    snapshot: Snapshot, query: Query, fused: Ranking, found: Mapping[str, Found], weights: Weights
+    snapshot: Snapshot, query: Query, fused: Ranking, found: Mapping[str, ScoredRows], weights: Weights
 ) -> Ranking:
     """The same rows by all three views."""
     colbert = snapshot.scores(query["colbert"].score, fused.rows)
@@ -135,7 +135,7 @@ def _by_weights(
 
 
 def _completed(
-    snapshot: Snapshot, query: Query, view: str, rows: NDArray[np.int64], found: Found
+    snapshot: Snapshot, query: Query, view: str, rows: NDArray[np.int64], found: ScoredRows
 ) -> NDArray[np.float32]:
     """The scores of `rows` by `view`: found already, or computed now."""
     places = _places(rows, found[0])

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...host.files import FileRecord
+from ...values.ragged import offsets_of
 from .arrays import BLOCK, write_array
 from .manifest import Settings
-from .precisions import COLBERT, DENSE, Part
+from .precisions import COLBERT, DENSE, StoredArray
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -53,11 +54,11 @@ def columns(settings: Settings) -> tuple[Column, ...]:
         Column("facets.keys", "u8", group="facets"),
     ]
     if settings.dense:
-        found += _vectors("dense", DENSE[settings.dense], settings.dense_dim, None)
+        found += _vectors("dense", DENSE[settings.dense].arrays, settings.dense_dim, None)
     if settings.sparse:
         found += [Column("sparse.indices", "i4", group="sparse"), Column("sparse.values", "f4", group="sparse")]
     if settings.colbert:
-        found += _vectors("colbert", COLBERT[settings.colbert], settings.colbert_dim, "colbert")
+        found += _vectors("colbert", COLBERT[settings.colbert].arrays, settings.colbert_dim, "colbert")
     return tuple(found)
 
 
@@ -71,7 +72,7 @@ def write_columns(directory: Path, layout: Sequence[Column], sources: Sequence[S
         name = f"{group}.offsets"
         pairs = zip(sources, kept, strict=True)
         lengths = np.concatenate([np.diff(source.arrays[name])[rows] for source, rows in pairs])
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        offsets = offsets_of(lengths)
         totals[group] = int(offsets[-1])
         files[f"{name}.npy"] = write_array(directory / f"{name}.npy", "<i8", offsets.shape, [offsets])
     for column in layout:
@@ -79,6 +80,12 @@ def write_columns(directory: Path, layout: Sequence[Column], sources: Sequence[S
         file = f"{column.name}.npy"
         files[file] = write_array(directory / file, f"<{column.dtype}", shape, _blocks(column, sources, kept))
     return files
+
+
+def view_arrays(arrays: Arrays, view: str) -> Arrays:
+    """The arrays whose names begin with `view` and a dot, by the rest of their names."""
+    prefix = f"{view}."
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -95,6 +102,6 @@ def _blocks(column: Column, sources: Sequence[Source], kept: Sequence[NDArray[np
         yield from (array[places[i : i + size]] for i in range(0, len(places), size))
 
 
-def _vectors(view: str, parts: Mapping[str, Part], dim: int, group: str | None) -> Iterable[Column]:
-    for name, part in parts.items():
-        yield Column(f"{view}.{name}", part.dtype, dim // part.components if part.components else 0, group)
+def _vectors(view: str, stored: Mapping[str, StoredArray], dim: int, group: str | None) -> Iterable[Column]:
+    for name, array in stored.items():
+        yield Column(f"{view}.{name}", array.dtype, dim // array.components if array.components else 0, group)

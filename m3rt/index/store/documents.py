@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import HybridIndexError, InputError
+from ...values.ragged import offsets_of
 from ...values.schema import conforms
 from ...values.shown import shown
 from .columns import Arrays
@@ -65,10 +66,10 @@ def document_arrays(rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
     lines = [row.to_json() for row in rows]
     facets = [facet_keys(row.metadata or {}) for row in rows]
     return {
-        "documents.offsets": _offsets(map(len, lines), len(lines)),
+        "documents.offsets": offsets_of(map(len, lines)),
         "documents.bytes": np.frombuffer(b"".join(lines), np.uint8),
         "keys": np.fromiter((key(row.id) for row in rows), np.uint64, len(rows)),
-        "facets.offsets": _offsets(map(len, facets), len(facets)),
+        "facets.offsets": offsets_of(map(len, facets)),
         "facets.keys": np.fromiter((k for keys in facets for k in keys), np.uint64),
     }
 
@@ -88,9 +89,3 @@ def rows_of_ids(arrays: Arrays, ids: Mapping[int, str]) -> NDArray[np.int64]:
     candidates = np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
     # Two ids may have one key; the documents themselves decide.
     return candidates[[read_row(arrays, r).id == ids[int(arrays["keys"][r])] for r in candidates.tolist()]]
-
-
-def _offsets(lengths: Iterable[int], n: int) -> NDArray[np.int64]:
-    offsets = np.zeros(n + 1, np.int64)
-    np.cumsum(np.fromiter(lengths, np.int64, n), out=offsets[1:])
-    return offsets

@@ -7,21 +7,21 @@ from typing import Any
 from m3rt_kernels import InvertedIndex
 from numpy.typing import NDArray
 
-from .columns import Arrays
+from .columns import Arrays, view_arrays
 
-_PREFIX = "inverted."  # The kernel's arrays are part of the index's format: FORMAT_VERSION changes with them.
+# The kernel's arrays are part of the index's format: FORMAT_VERSION changes with them.
+_GROUP = "inverted"
 
 
 def invert(arrays: Arrays) -> dict[str, NDArray[Any]]:
     """The arrays of the inverted index over a segment's rows."""
     built = InvertedIndex.build(arrays["sparse.offsets"], arrays["sparse.indices"], arrays["sparse.values"])
-    return {_PREFIX + name: array for name, array in built.arrays().items()}
+    return {f"{_GROUP}.{name}": array for name, array in built.arrays().items()}
 
 
 def inverted(arrays: Arrays, rows: int) -> InvertedIndex:
     """The inverted index that invert() made of so many rows. Raises ValueError when it is none."""
-    parts = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
-    found = InvertedIndex.from_arrays(parts)
+    found = InvertedIndex.from_arrays(view_arrays(arrays, _GROUP))
     if found.n_docs != rows:
         raise ValueError(f"inverted.size.npy says {found.n_docs} rows, expected {rows}")
     return found

@@ -63,8 +63,8 @@ class Settings:
             if value is not None and not (isinstance(value, str) and value in table):
                 raise InputError(f"{name} is {shown(value)}, expected None or one of {', '.join(table)}")
             dim = whole_number(f"{name}_dim", getattr(self, f"{name}_dim"), 1, 1 << 16)
-            if value and "binary" in value and dim % 8:
-                raise InputError(f"{name}_dim is {dim}, expected a multiple of 8 for {value}; store int8")
+            if value and dim % (whole := max(array.components for array in table[value].arrays.values())):
+                raise InputError(f"{name}_dim is {dim}, expected a multiple of {whole} for {value}; store int8")
         if not (self.dense or self.sparse or self.colbert):
             raise InputError("an index of nothing: expected dense, sparse or colbert")
         if self.chunk_tokens is not None:

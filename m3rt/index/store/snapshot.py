@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ..search.vectors import Alive, Found
+from ...values.ragged import offsets_of
 from . import directory
 from .arrays import Damage
 from .facets import Filter, filter_rows, has_field
 from .manifest import Manifest
+from .rows import RowMask, ScoredRows
 from .segment import Segment, open_segment, reading
 
-Search = Callable[[Segment, int, Alive], Found]
+Search = Callable[[Segment, int, RowMask], ScoredRows]
 Score = Callable[[Segment, NDArray[np.int64]], NDArray[np.float32]]
 
 
@@ -32,7 +33,7 @@ class Snapshot:
     bases: NDArray[np.int64]
     damaged: Mapping[str, str]
 
-    def masks(self, wanted: Filter | None) -> list[Alive]:
+    def masks(self, wanted: Filter | None) -> list[RowMask]:
         """Which rows of each segment may be found: the living, with all of the wanted metadata."""
         if not wanted:
             return [segment.alive for segment in self.segments]
@@ -42,7 +43,7 @@ class Snapshot:
         filtered = [(s.alive, filter_rows(s.arrays, wanted)) for s in self.segments]
         return [kept if alive is None else kept & alive for alive, kept in filtered]
 
-    def search(self, find: Search, k: int, masks: Sequence[Alive]) -> Found:
+    def search(self, find: Search, k: int, masks: Sequence[RowMask]) -> ScoredRows:
         """The k best rows of all segments and their scores, best first; `find` searches one segment.
 
         Equal scores come in the order of sorted(), also where only some of them are among the k best.
@@ -108,7 +109,7 @@ def open_snapshot(path: Path, told: Container[str] = ()) -> Snapshot:
     return snapshot
 
 
-def _with_ties(find: Search, segment: Segment, k: int, mask: Alive) -> Found:
+def _with_ties(find: Search, segment: Segment, k: int, mask: RowMask) -> ScoredRows:
     """The k best rows of a segment, and all others whose score is that of the last."""
     asked = k + 1
     while True:
@@ -126,5 +127,4 @@ def _opened(path: Path, manifest: Manifest) -> Snapshot:
             segments.append(open_segment(path, record, manifest.settings))
         except Damage as error:
             damaged[record.name] = str(error)
-    bases = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(s) for s in segments], dtype=np.int64)])
-    return Snapshot(manifest, tuple(segments), bases, damaged)
+    return Snapshot(manifest, tuple(segments), offsets_of(map(len, segments)), damaged)

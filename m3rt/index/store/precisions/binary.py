@@ -1,0 +1,46 @@
+"""binary: the sign of each component, eight in a byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import m3rt_kernels as kernels
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rows import RowMask, ScoredRows
+from .base import Stored, StoredArray, best
+
+
+class Binary:
+    """A TokenPrecision of 1 bit a component: small and coarse."""
+
+    arrays: Mapping[str, StoredArray] = {"bits": StoredArray("u1", 8)}
+
+    def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        return {"bits": kernels.pack_bits(vectors)}
+
+    def find(
+        self, stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None
+    ) -> ScoredRows:
+        rows, scores = kernels.dense_top_k_binary(query[None], stored["bits"], k, alive=mask, threads=threads)
+        return rows[0], scores[0]
+
+    def score(self, stored: Stored, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        # The kernel scores signs only in a search: search these rows, let it return all of them, and put the scores
+        # back in order.
+        scores = np.empty(len(rows), np.float32)
+        order, sorted_scores = kernels.dense_top_k_binary(query[None], stored["bits"][rows], max(len(rows), 1))
+        scores[order[0]] = sorted_scores[0]
+        return scores
+
+    def find_maxsim(
+        self, stored: Stored, query: NDArray[np.float32], rows: NDArray[np.int64], k: int, threads: int | None
+    ) -> ScoredRows:
+        return best(rows, self.maxsim(stored, query, rows, threads), k)
+
+    def maxsim(
+        self, stored: Stored, query: NDArray[np.float32], rows: NDArray[np.int64], threads: int | None
+    ) -> NDArray[np.float32]:
+        return kernels.maxsim_binary(query, stored["bits"], stored["offsets"], documents=rows, threads=threads)
