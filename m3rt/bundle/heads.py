@@ -14,6 +14,7 @@ class Heads:
     dense: bool = True
     sparse: bool = False
     colbert: bool = False
+    logits: bool = False  # a reranker's only head, which has no switch
 
     def keywords(self) -> dict[str, bool]:
         """As encode() names them, and the switches of a graph."""

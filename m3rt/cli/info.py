@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -24,7 +23,7 @@ def command(model: str, as_json: bool) -> None:
     """
     bundle = open_bundle(model)
     if as_json:
-        whole = {"path": str(bundle.path), "size": bundle.size(), **asdict(bundle.manifest)}
+        whole = {"path": str(bundle.path), "size": bundle.size(), **bundle.manifest.to_dict()}
         emit_json(whole, indent=2)
     else:
         emit_text(*(f"{label:<11}{value}" for label, value in _rows(bundle)))
