@@ -7,6 +7,7 @@ Source: sentence_transformers' SentenceTransformer, Transformer and Pooling, `lo
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,16 +117,16 @@ def _chosen(found: Fields) -> list[str]:
     return [name for name in _MODES if found.flag(f"pooling_mode_{name}", name == default)]
 
 
-def read_settings(folder: Path) -> tuple[int | None, bool]:
+def read_settings(folder: Path, harmless: Mapping[str, tuple[Any, ...]] = _HARMLESS) -> tuple[int | None, bool]:
     """The longest text in tokens, None for no limit, and whether texts are lower-cased first."""
     path = next((folder / name for name in SETTINGS if (folder / name).exists()), folder / SETTINGS[0])
     found = read_fields(path)
     for key in _ARGUMENTS:
         found.object(key).refuse_others(_HARMLESS_ARGUMENTS)
-    for key, values in _HARMLESS.items():
+    for key, values in harmless.items():
         if found.raw.get(key) is not None and found.raw[key] not in values:
             found.fail(key, f"{values[0]!r}; others are not supported")
-    found.refuse_others({"max_seq_length", "do_lower_case", *_HARMLESS, *_ARGUMENTS})
+    found.refuse_others({"max_seq_length", "do_lower_case", *harmless, *_ARGUMENTS})
     limit = None if found.raw.get("max_seq_length") is None else found.number("max_seq_length")
     return limit, found.flag("do_lower_case")
 
