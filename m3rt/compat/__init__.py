@@ -1,5 +1,6 @@
-"""FlagEmbedding's BGEM3FlagModel on a m3rt bundle: the same calls, the same outputs, no PyTorch."""
+"""FlagEmbedding's BGEM3FlagModel and FlagReranker on m3rt bundles: the same calls and outputs, no PyTorch."""
 
 from .model import BGEM3FlagModel
+from .reranker import FlagReranker
 
-__all__ = ["BGEM3FlagModel"]
+__all__ = ["BGEM3FlagModel", "FlagReranker"]
