@@ -12,6 +12,7 @@ from .parts.options import model_argument, runtime_options
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
+    from ..bundle.golden import GoldenReport
     from ..evaluation import Gate
 
 
@@ -50,8 +51,6 @@ def command(
     MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
     from ..bundle import check_hashes, open_bundle
-    from ..bundle.golden import check
-    from ..encoder import M3Encoder
     from ..tuning.profile import check_saved
 
     if (data or limits) and not against:
@@ -60,7 +59,7 @@ def command(
     with bar(total=bundle.size(), desc="hashes", unit="B", unit_scale=True) as progress:
         check_hashes(bundle, progress.update)
         check_saved(bundle, progress.update)
-    report = check(M3Encoder(model, **runtime), bundle)
+    report = _golden(bundle, model, runtime)
     passed = report.passed
     found = _gate(bundle, against, data, split, max_queries, limits, runtime) if against and passed else None
     if as_json:
@@ -74,7 +73,8 @@ def command(
         emit_json(result | ({"fidelity": {found.engine: found.to_json()}} if found else {}), indent=2)
     else:
         emit_text(f"{len(bundle.manifest.files)} files, {size(bundle.size())}: hashes match")
-        emit_text(f"{report.texts} golden texts, largest difference (tolerance {report.tolerance:g}):")
+        what = "pairs" if bundle.manifest.kind == "reranker" else "texts"
+        emit_text(f"{report.texts} golden {what}, largest difference (tolerance {report.tolerance:g}):")
         for name, difference in report.differences.items():
             emit_text(f"  {name:<16}{difference:.2g}")
     if not passed:
@@ -87,6 +87,16 @@ def command(
         if not as_json:
             emit_text(*table(found).splitlines())
         refuse(bundle, [found])
+
+
+def _golden(bundle: Bundle, model: str, runtime: dict[str, Any]) -> GoldenReport:
+    from ..bundle.golden import check, check_pairs
+    from ..encoder import M3Encoder
+    from ..reranker import M3Reranker
+
+    if bundle.manifest.kind == "reranker":
+        return check_pairs(M3Reranker(model, **runtime), bundle)
+    return check(M3Encoder(model, **runtime), bundle)
 
 
 def _gate(
