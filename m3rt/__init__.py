@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         OutputError,
     )
     from .index import Hit, HybridIndex, SearchResult
+    from .reranker import M3Reranker
+    from .scores import Ranked, Scores
     from .scoring import colbert_score, lexical_matching_score
 
 _HOME = {
@@ -34,9 +36,12 @@ _HOME = {
     "HybridIndexError": ".errors",
     "InputError": ".errors",
     "M3Encoder": ".encoder",
+    "M3Reranker": ".reranker",
     "M3rtError": ".errors",
     "MultiVectors": ".embeddings",
     "OutputError": ".errors",
+    "Ranked": ".scores",
+    "Scores": ".scores",
     "SearchResult": ".index",
     "SparseVectors": ".embeddings",
     "colbert_score": ".scoring",
@@ -55,9 +60,12 @@ __all__ = [
     "HybridIndexError",
     "InputError",
     "M3Encoder",
+    "M3Reranker",
     "M3rtError",
     "MultiVectors",
     "OutputError",
+    "Ranked",
+    "Scores",
     "SearchResult",
     "SparseVectors",
     "__version__",

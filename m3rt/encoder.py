@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from .batching.collect import Collector
 from .batching.plan import plan
-from .bundle import DEFAULT, Bundle, open_bundle, portable
-from .bundle.manifest import Manifest
+from .bundle.heads import Heads
 from .embeddings import Embeddings
-from .engines import Engine, Heads, checked, load_engine
-from .engines.profile import choose
 from .errors import EngineError, InputError
+from .model import Model, progress
+from .model import Progress as Progress
 from .scoring import check_weights, mappings, pair_scores
-from .text.tokenizer import TokenIds, Tokenizer
 from .values.arguments import flag, whole_number
 from .values.listing import items, listed
-from .values.shown import kind
 from .values.texts import pairs_of
-
-Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 
 STREAM_TEXTS = 4096  # that stream() encodes at a time: enough to group by length, in little memory
 
 
-class M3Encoder:
-    """Encodes texts with a bundle in an engine; one instance may be called from many threads.
+class M3Encoder(Model):
+    """A bundle loaded into an engine; one instance may be called from many threads.
 
     model: directory of a bundle, by default m3-tiny, the small model that comes with the package. device: "auto", "cpu"
     or "cuda". engine: "auto" or an engine's name. threads: CPU threads, by default as many as affinity and cgroup
@@ -44,67 +36,9 @@ class M3Encoder:
     >>> model.encode(["What is BGE M3?"], return_sparse=True).dense_vecs    # doctest: +SKIP
     """
 
-    _reopen: Callable[[], M3Encoder] | None  # opens this encoder in another process; None for with_engine()'s
-
-    def __init__(
-        self,
-        model: str | Path = DEFAULT,
-        *,
-        device: str = "auto",
-        engine: str = "auto",
-        threads: int | None = None,
-        batch_tokens: int | None = None,
-    ) -> None:
-        if batch_tokens is not None:
-            batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
-        bundle = open_bundle(model)
-        tokenizer = Tokenizer.of(bundle)
-        choice = choose(bundle, *checked(engine, device, threads))
-        self._assemble(bundle, load_engine(bundle, **choice.options), tokenizer, batch_tokens)
-        options: dict[str, Any] = {"device": device, "engine": engine, "threads": threads, "batch_tokens": batch_tokens}
-        self._reopen = partial(type(self), portable(model), **options)
-
-    @classmethod
-    def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> M3Encoder:
-        """Make an encoder around an engine that the caller has opened."""
-        if not isinstance(bundle, Bundle):
-            raise InputError(f"bundle is a {kind(bundle)}, expected what open_bundle() returns")
-        if batch_tokens is not None:
-            batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
-        self = cls.__new__(cls)
-        self._assemble(bundle, engine, Tokenizer.of(bundle), batch_tokens)
-        return self
-
-    def _assemble(self, bundle: Bundle, engine: Engine, tokenizer: Tokenizer, batch_tokens: int | None) -> None:
-        self.bundle = bundle
-        self.manifest: Manifest = bundle.manifest
-        self.path = bundle.path
-        self.engine = engine
-        self.tokenizer = tokenizer
-        self.batch_tokens = batch_tokens or engine.batch_tokens
-        self._warned = False
-        self._reopen = None
-
-    def __reduce__(self) -> tuple[Callable[[], M3Encoder], tuple[()]]:
-        """Pickle the arguments, which open the encoder again. Raises InputError for an encoder of with_engine()."""
-        if self._reopen is None:
-            raise InputError(
-                "this encoder has an engine of its own, which cannot be pickled or copied; send the bundle's path "
-                f"{str(self.path)!r} instead and make the encoder there"
-            )
-        return self._reopen, ()
-
-    @property
-    def device(self) -> str:
-        """Return the device of the engine: "cpu" or "cuda"."""
-        return self.engine.device
-
-    def __repr__(self) -> str:
-        m = self.manifest
-        return (
-            f"M3Encoder({str(self.path)!r}: {m.source.id}, {m.kind}, {m.precision}, dim {m.dim}, "
-            f"max_tokens {m.max_tokens}, {self.engine.name} on {self.engine.device})"
-        )
+    kinds = ("m3", "dense")
+    other = "M3Reranker"
+    _warned = False
 
     def encode(
         self,
@@ -130,7 +64,7 @@ class M3Encoder:
         truncate_dim = self._truncate_dim(truncate_dim)
         tokens = self.tokenizer.encode(_texts(texts), limit)
         result = Collector(self.manifest, tokens, heads)
-        with _progress(tokens, show_progress) as advance:
+        with progress(len(tokens.ids), show_progress, "encode") as advance:
             for rows in plan(tokens.lengths, self.batch_tokens, self.engine.pass_tokens):
                 ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
                 result.add(rows, mask, self.engine.run(ids, mask, heads))
@@ -237,16 +171,3 @@ class M3Encoder:
 
 def _texts(texts: object) -> list[str]:
     return [str.__str__(texts)] if isinstance(texts, str) else listed("texts", texts, "a str or a list of str")
-
-
-@contextmanager
-def _progress(tokens: TokenIds, show: bool | Progress | None) -> Iterator[Progress]:
-    if callable(show):
-        yield show
-    elif show is not None and flag("show_progress", show):
-        from tqdm import tqdm
-
-        with tqdm(total=len(tokens.ids), unit="tok", unit_scale=True, desc="encode") as bar:
-            yield lambda texts, tokens: bar.update(tokens)
-    else:
-        yield lambda texts, tokens: None

@@ -16,15 +16,17 @@ from m3rt.text.unigram import FILES as UNIGRAM_FILES
 
 from .checkpoint import layout
 from .checkpoint.config import Config, read_config
+from .checkpoint.cross_encoder import refuse_generative
 from .checkpoint.json_file import json_files
 from .checkpoint.source import Checkpoint, resolve
 from .golden import write_golden
 from .graph.build import OPERATORS, WEIGHTS, build
-from .graph.heads import read_heads
+from .graph.classifier import ClassifierTensors, read_classifier_tensors
+from .graph.heads import HeadTensors, read_heads
 from .graph.trace import trace
 from .memory import refuse_little_room
 from .target import written_aside
-from .tensors.reader import open_tensors
+from .tensors.reader import TensorStore, open_tensors
 from .tokenizer_files import write_tokenizer
 
 
@@ -89,18 +91,21 @@ def _fill(
     architecture, folder = config.architecture, checkpoint.path / config.modules.folder
     if config.supported:
         tensors = open_tensors(folder)
-        heads = None if dense_only else read_heads(checkpoint.path, config)
+        heads = _heads(checkpoint, config, tensors, dense_only)
         graph = build(tensors.require, config, heads, precision, engines, directory, progress)
-        read = [*tensors.files, *(checkpoint.path / name for name in layout.HEADS.values() if heads)]
-        if heads:
+        m3 = isinstance(heads, HeadTensors)
+        read = [*tensors.files, *(checkpoint.path / name for name in layout.HEADS.values() if m3)]
+        if isinstance(heads, HeadTensors):
             architecture = replace(architecture, colbert_dim=len(heads.colbert.weight))
     else:
+        if not dense_only:
+            refuse_generative(folder)
         graph = trace(folder, config, precision, dense_only, directory, progress)
         heads, read = None, open_tensors(folder).files
     progress("hashing")
     folders = (checkpoint.path, folder, checkpoint.path / config.modules.pooling)
     return Manifest(
-        kind="m3" if heads else "dense",
+        kind="reranker" if config.classifier else "m3" if heads else "dense",
         precision=precision,
         source=Source(
             id=checkpoint.model_id,
@@ -118,7 +123,18 @@ def _fill(
         prompts=config.prompts,
         matryoshka_dims=config.matryoshka_dims,
         sessions=sessions(graph.files, precision),
+        classifier=config.classifier,
     )
+
+
+def _heads(
+    checkpoint: Checkpoint, config: Config, tensors: TensorStore, dense_only: bool
+) -> HeadTensors | ClassifierTensors | None:
+    if config.classifier is None:
+        return None if dense_only else read_heads(checkpoint.path, config)
+    if dense_only:
+        raise InputError(f"{checkpoint.path} is a reranker, which has no dense head; leave out --dense-only")
+    return read_classifier_tensors(tensors.require, config)
 
 
 def _records(directory: Path, files: list[Path]) -> dict[str, FileRecord]:

@@ -6,18 +6,24 @@ import json
 from pathlib import Path
 
 from m3rt.bundle import open_bundle
-from m3rt.bundle.golden import record
+from m3rt.bundle.golden import record, record_pair
 from m3rt.bundle.manifest import GOLDEN
 from m3rt.encoder import M3Encoder
 from m3rt.engines import reference_engine
+from m3rt.reranker import M3Reranker
 
-from .texts import GOLDEN_TEXTS
+from .texts import GOLDEN_PAIRS, GOLDEN_TEXTS
 
 
 def write_golden(directory: Path) -> None:
-    """Encode the golden texts with the bundle in `directory` and write GOLDEN there."""
+    """Run the golden texts, or a reranker's pairs of them, through the bundle in `directory` and write GOLDEN there."""
     bundle = open_bundle(directory)
-    model = M3Encoder.with_engine(bundle, reference_engine(bundle))
-    records = [record(model, text) for text in GOLDEN_TEXTS]
+    engine = reference_engine(bundle)
+    if bundle.manifest.kind == "reranker":
+        reranker = M3Reranker.with_engine(bundle, engine)
+        records = [record_pair(reranker, *pair) for pair in GOLDEN_PAIRS]
+    else:
+        model = M3Encoder.with_engine(bundle, engine)
+        records = [record(model, text) for text in GOLDEN_TEXTS]
     text = json.dumps(records, ensure_ascii=False, indent=1)
     (directory / GOLDEN).write_text(text + "\n", encoding="utf-8")

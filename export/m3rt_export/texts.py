@@ -16,6 +16,9 @@ GOLDEN_TEXTS = (
     "",
 )
 
+# Each text with the next one, so that nothing comes once as a query and once as a passage.
+GOLDEN_PAIRS = tuple(zip(GOLDEN_TEXTS, (*GOLDEN_TEXTS[1:], GOLDEN_TEXTS[0]), strict=True))
+
 
 def calibration_texts() -> list[str]:
     """Read the calibration texts: about thirty languages and some code, one text on each line."""

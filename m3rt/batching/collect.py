@@ -76,9 +76,10 @@ def _check_finite(name: str, array: NDArray[np.float32], real: NDArray[np.bool_]
         return
     bad = rows[(~finite.all(axis=2) & real).any(axis=1)]
     if len(bad):  # an engine may fill padding with anything
-        raise EngineError(f"the {name} output is not finite for text {_some(bad)}; nothing returned")
+        raise EngineError(f"the {name} output is not finite for text {some(bad)}; nothing returned")
 
 
-def _some(rows: NDArray[np.int64]) -> str:
+def some(rows: NDArray[np.int64]) -> str:
+    """The numbers of a few texts, for a message."""
     shown = ", ".join(map(str, rows[:8]))
     return shown + (f", ... ({len(rows)} in all)" if len(rows) > 8 else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from .manifest import GOLDEN
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
+    from ..reranker import M3Reranker
 
 _MAX_BYTES = 1 << 26  # of golden.json; BGE-M3's has less than one MB
 COLBERT_WIDTH = 16  # components of each ColBERT vector that golden.json keeps: enough to prove parity
@@ -26,7 +29,7 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 3e-2}
 
 @dataclass(frozen=True, slots=True)
 class GoldenReport:
-    """The largest relative difference of each output over the golden texts, and the tolerance."""
+    """The largest relative difference of each output over the golden texts or pairs, and the tolerance."""
 
     texts: int
     differences: dict[str, float]
@@ -54,9 +57,9 @@ def record(model: M3Encoder, text: str) -> dict[str, Any]:
 
 def check(model: M3Encoder, bundle: Bundle) -> GoldenReport:
     """Encode the golden texts again and compare. Raises BundleError when golden.json is damaged."""
-    try:
+    with _undamaged(bundle):
         expected = parsed(read_bytes(bundle.file(GOLDEN), _MAX_BYTES))
-        pairs = [(e, record(model, e["text"])) for e in expected]  # expected and actual records
+        pairs = [(e, record(model, e["text"])) for e in expected]
         differences = {
             "dense_vecs": max(_distance(e["dense_vecs"], r["dense_vecs"]) for e, r in pairs),
             "input_ids": float(any(e["input_ids"] != r["input_ids"] for e, r in pairs)),
@@ -64,9 +67,41 @@ def check(model: M3Encoder, bundle: Bundle) -> GoldenReport:
         if model.manifest.heads.sparse:
             differences["lexical_weights"] = max(_gap(e["lexical_weights"], r["lexical_weights"]) for e, r in pairs)
             differences["colbert_vecs"] = max(_distance(e["colbert_vecs"], r["colbert_vecs"]) for e, r in pairs)
+    return GoldenReport(len(pairs), differences, TOLERANCE[model.manifest.precision])
+
+
+def record_pair(model: M3Reranker, query: str, passage: str) -> dict[str, Any]:
+    """The golden record of one pair: its ids and logits, rounded to 6 decimals."""
+    return {
+        "query": query,
+        "passage": passage,
+        "input_ids": model.tokenize(query, passage),
+        "logits": _rounded(model.logits((query, passage))[0]),
+    }
+
+
+def check_pairs(model: M3Reranker, bundle: Bundle) -> GoldenReport:
+    """Score the golden pairs again and compare, all logits as one vector: one near 0 alone has no scale.
+
+    Raises BundleError when golden.json is damaged.
+    """
+    with _undamaged(bundle):
+        expected = parsed(read_bytes(bundle.file(GOLDEN), _MAX_BYTES))
+        pairs = [(e, record_pair(model, e["query"], e["passage"])) for e in expected]
+        ours, theirs = ([x for record in side for x in record["logits"]] for side in zip(*pairs, strict=True))
+        differences = {
+            "logits": _distance(ours, theirs),
+            "input_ids": float(any(e["input_ids"] != r["input_ids"] for e, r in pairs)),
+        }
+    return GoldenReport(len(pairs), differences, TOLERANCE[model.manifest.precision])
+
+
+@contextmanager
+def _undamaged(bundle: Bundle) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BundleError(f"{bundle.path / GOLDEN} is damaged: {error!r:.200}; export the model again") from None
-    return GoldenReport(len(pairs), differences, TOLERANCE[model.manifest.precision])
 
 
 def _rounded(vector: Any) -> list[float]:

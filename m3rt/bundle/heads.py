@@ -14,6 +14,7 @@ class Heads:
     dense: bool = True
     sparse: bool = False
     colbert: bool = False
+    logits: bool = False  # a reranker's only head, which has no switch
 
     def keywords(self) -> dict[str, bool]:
         """Return the heads as keywords of encode(), which are also the names of a graph's switches."""

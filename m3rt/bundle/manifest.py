@@ -23,8 +23,9 @@ MANIFEST = "m3rt.json"
 GOLDEN = "golden.json"
 TOKENIZER = "tokenizer.json"
 
-Kind = Literal["m3", "dense"]
+Kind = Literal["m3", "dense", "reranker"]
 Pooling = Literal["cls", "mean"]
+Activation = Literal["sigmoid", "identity"]
 Precision = Literal["fp32", "fp16", "int8"]
 EngineName = Literal["onnxruntime", "openvino"]
 # A session's engine, and its kind of machine where the same graph needs other options.
@@ -37,10 +38,13 @@ _IDS = {"input_ids", "attention_mask"}
 _INPUTS: dict[str, set[str]] = {
     "m3": _IDS | set(HEAD_NAMES.values()),
     "dense": _IDS,
+    "reranker": _IDS,
 }
+_OPTIONAL_INPUTS = {"reranker": {"token_type_ids"}}  # BERT tells the second text from the first
 _OUTPUTS: dict[str, set[str]] = {
     "m3": {"dense_vecs", "token_weights", "colbert_vecs"},
     "dense": {"dense_vecs"},
+    "reranker": {"logits"},
 }
 
 
@@ -78,6 +82,19 @@ class SpecialTokens:
     @property
     def unused(self) -> tuple[int, int, int, int]:
         return (self.bos, self.eos, self.pad, self.unk)
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """How a reranker takes two texts, and what it says of them.
+
+    labels: logits of each pair. activation: what makes a score of a logit where the model's makers say: sigmoid gives
+    0 to 1, identity any number. separators: eos tokens between the texts, beside bos before them and eos after them.
+    """
+
+    labels: int
+    activation: Activation
+    separators: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +145,7 @@ class Manifest:
     matryoshka_dims: tuple[int, ...] = ()
     sessions: Mapping[Target, Session] = field(default_factory=dict)  # older bundles have none
     fidelity: Mapping[str, Any] | None = None  # by engine: the result of `m3rt verify --against`
+    classifier: Classifier | None = None  # of a reranker
     format_version: int = FORMAT_VERSION
     m3rt_version: str = __version__
 
@@ -143,6 +161,7 @@ class Manifest:
                 raise BundleError(f"{MANIFEST}: {name} is {width}, expected {low}..{_MAX_WIDTH}")
         if not 2 < self.max_tokens < 2**20:
             raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
+        self._check_classifier()
         self._check_ports()
         if max(self.special_tokens.unused) >= self.architecture.vocab_size:
             raise BundleError(
@@ -154,14 +173,24 @@ class Manifest:
             if file not in self.files:
                 raise BundleError(f"{MANIFEST}: the graph {file!r:.80} is not among its files")
 
+    def _check_classifier(self) -> None:
+        if (self.classifier is not None) != (self.kind == "reranker"):
+            raise BundleError(f"{MANIFEST}: classifier is for a reranker and needed there, but kind is {self.kind}")
+        if self.classifier is None:
+            return
+        for name, high in (("labels", _MAX_WIDTH), ("separators", 2)):
+            if not 1 <= (number := getattr(self.classifier, name)) <= high:
+                raise BundleError(f"{MANIFEST}: {name} is {number}, expected 1..{high}")
+
     def _check_ports(self) -> None:
         expected = _INPUTS[self.kind] | _OUTPUTS[self.kind]
         names = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
+        names -= _OPTIONAL_INPUTS.get(self.kind, set())
         if names != expected:
             raise BundleError(
                 f"{MANIFEST}: the graph of a {self.kind} bundle has wrong ports: {sorted(names ^ expected)!s:.200}"
             )
-        widths = {"dense_vecs": self.dim, "colbert_vecs": self.architecture.colbert_dim}
+        widths = {"dense_vecs": self.dim, "colbert_vecs": self.architecture.colbert_dim, "logits": self.labels}
         for port in self.graph.outputs:
             if port.name in widths and port.shape[-1:] != (widths[port.name],):
                 raise BundleError(
@@ -175,17 +204,34 @@ class Manifest:
 
     @property
     def heads(self) -> Heads:
-        """Return the heads that the bundle has."""
-        m3 = self.kind == "m3"
-        return Heads(dense=True, sparse=m3, colbert=m3)
+        """The heads that the bundle has."""
+        m3, reranker = self.kind == "m3", self.kind == "reranker"
+        return Heads(dense=not reranker, sparse=m3, colbert=m3, logits=reranker)
 
     @property
     def dim(self) -> int:
         """Return the width of the dense vector."""
         return self.architecture.hidden_size
 
+    @property
+    def labels(self) -> int:
+        """Logits of each pair, 0 where there are none."""
+        return self.classifier.labels if self.classifier else 0
+
+    @property
+    def takes_token_types(self) -> bool:
+        """Whether the graph is told which of the two texts a token is of."""
+        return any(port.name == "token_type_ids" for port in self.graph.inputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What m3rt.json holds; an encoder has no classifier, and no key for one."""
+        raw = asdict(self)
+        if self.classifier is None:
+            del raw["classifier"]
+        return raw
+
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -17,6 +17,7 @@ from .parts.console import close_stdout, one_line_warning, open_missing_streams,
 _COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
     "encode": "Embed texts: arguments, files or stdin.",
+    "rerank": "Order passages by their relevance to a query.",
     "info": "Show what a bundle holds.",
     "index": "Build an index of documents, change it, look at it.",
     "search": "Search an index.",

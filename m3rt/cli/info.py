@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import click
 
 from ..bundle import Bundle, open_bundle
-from ..bundle.manifest import Port
+from ..bundle.manifest import Classifier, Port
 from .parts.console import emit_json, emit_text, size
 from .parts.options import model_argument
 
@@ -24,7 +23,7 @@ def command(model: str, as_json: bool) -> None:
     """
     bundle = open_bundle(model)
     if as_json:
-        whole = {"path": str(bundle.path), "size": bundle.size(), **asdict(bundle.manifest)}
+        whole = {"path": str(bundle.path), "size": bundle.size(), **bundle.manifest.to_dict()}
         emit_json(whole, indent=2)
     else:
         emit_text(*(f"{label:<11}{value}" for label, value in _rows(bundle)))
@@ -43,18 +42,26 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
         (f"{a.model_type}, {a.layers} layers of {a.hidden_size}, {a.heads} heads, vocabulary {a.vocab_size}"),
     )
     yield "max tokens", str(m.max_tokens)
-    trained = f", also trained for {', '.join(map(str, m.matryoshka_dims))}" if m.matryoshka_dims else ""
-    yield "dense", f"{m.dim} dimensions, {m.pooling} pooling{trained}"
+    if m.classifier:
+        yield from _classifier(m.classifier)
+    if m.heads.dense:
+        trained = f", also trained for {', '.join(map(str, m.matryoshka_dims))}" if m.matryoshka_dims else ""
+        yield "dense", f"{m.dim} dimensions, {m.pooling} pooling{trained}"
     if m.heads.sparse:
         yield "sparse", "a weight for each token"
         yield "colbert", f"{a.colbert_dim} dimensions for each token"
-    for role in ("query", "passage"):
+    for role in ("query", "passage") if m.heads.dense else ():
         yield f"{role}", repr(m.prompts[role]) + " goes before each" if m.prompts.get(role) else "no prompt"
     for label, ports in (("input", m.graph.inputs), ("output", m.graph.outputs)):
         yield from ((label, _port(port)) for port in ports)
     for engine, found in (m.fidelity or {"not measured": {}}).items():
         yield "fidelity", engine + "".join(f", {name} {value}" for name, value in _numbers(found))
     yield "written by", f"m3rt {m.m3rt_version}, format {m.format_version}"
+
+
+def _classifier(c: Classifier) -> Iterator[tuple[str, str]]:
+    yield "labels", f"{c.labels} logit{'s' * (c.labels > 1)} for each pair of texts"
+    yield "scores", "0 to 1, the logit's sigmoid" if c.activation == "sigmoid" else "the logits, any numbers"
 
 
 def _numbers(found: Any) -> list[tuple[str, Any]]:

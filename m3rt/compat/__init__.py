@@ -1,5 +1,6 @@
-"""FlagEmbedding's BGEM3FlagModel over an M3Encoder: the same calls and outputs. The rest of m3rt does not know it."""
+"""FlagEmbedding's BGEM3FlagModel and FlagReranker on m3rt bundles: the same calls and outputs, no PyTorch."""
 
 from .model import BGEM3FlagModel
+from .reranker import FlagReranker
 
-__all__ = ["BGEM3FlagModel"]
+__all__ = ["BGEM3FlagModel", "FlagReranker"]

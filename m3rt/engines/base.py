@@ -19,12 +19,13 @@ class Outputs:
     """Fresh arrays of one forward pass over a (b, s) batch; None where a head was not requested.
 
     dense (b, dim) float32 with unit rows; token_weights (b, s) float32 >= 0, meaningless at padding;
-    colbert (b, s - 1, dim) float32 with unit rows, without <s>, meaningless at padding.
+    colbert (b, s - 1, dim) float32 with unit rows, without <s>, meaningless at padding; logits (b, labels) float32.
     """
 
     dense: NDArray[np.float32] | None
     token_weights: NDArray[np.float32] | None
     colbert: NDArray[np.float32] | None
+    logits: NDArray[np.float32] | None = None
 
 
 class Ports:
@@ -34,13 +35,20 @@ class Ports:
         self.outputs = [port.name for port in manifest.graph.outputs]
         self._inputs = {port.name for port in manifest.graph.inputs}
         self._dim, self._colbert_dim = manifest.dim, manifest.architecture.colbert_dim
+        self._labels = manifest.labels
 
     def feeds(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        heads: Heads,
+        token_type_ids: NDArray[np.int64] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Make an array for each input of the graph; a graph with a dense head only has no switches."""
+        """Make an array for each input of the graph; a graph with one head only has no switches."""
         switches = {name: np.array(requested) for name, requested in heads.keywords().items()}
         arrays = {"input_ids": input_ids, "attention_mask": attention_mask, **switches}
+        if token_type_ids is not None:
+            arrays["token_type_ids"] = token_type_ids
         return {name: array for name, array in arrays.items() if name in self._inputs}
 
     def result(self, arrays: Mapping[str, NDArray[np.float32]], shape: tuple[int, int], heads: Heads) -> Outputs:
@@ -50,8 +58,14 @@ class Ports:
             "dense_vecs": (batch, self._dim),
             "token_weights": shape,
             "colbert_vecs": (batch, tokens - 1, self._colbert_dim),
+            "logits": (batch, self._labels),
         }
-        requested = {"dense_vecs": heads.dense, "token_weights": heads.sparse, "colbert_vecs": heads.colbert}
+        requested = {
+            "dense_vecs": heads.dense,
+            "token_weights": heads.sparse,
+            "colbert_vecs": heads.colbert,
+            "logits": heads.logits,
+        }
         for name in (name for name, wanted in requested.items() if wanted):
             array = arrays[name]
             if array.shape != expected[name] or array.dtype != np.float32:
@@ -71,6 +85,15 @@ class Engine(Protocol):
     batch_tokens: int  # padded tokens of a forward pass at which it runs fastest
     pass_tokens: int  # the fixed cost of a forward pass, in tokens
 
-    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
-        """Run one forward pass over input_ids and attention_mask (b, s), padded on the right. Raises EngineError."""
+    def run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        heads: Heads,
+        token_type_ids: NDArray[np.int64] | None = None,
+    ) -> Outputs:
+        """Run one forward pass over arrays (b, s), padded on the right. Raises EngineError.
+
+        token_type_ids: 1 in the second text of a pair, for graphs that take it.
+        """
         ...

@@ -49,9 +49,15 @@ class OnnxRuntimeEngine:
         self._session = session
         self._ports = Ports(bundle.manifest)
 
-    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
+    def run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        heads: Heads,
+        token_type_ids: NDArray[np.int64] | None = None,
+    ) -> Outputs:
         try:
-            feeds = self._ports.feeds(input_ids, attention_mask, heads)
+            feeds = self._ports.feeds(input_ids, attention_mask, heads, token_type_ids)
             arrays = self._session.run(self._ports.outputs, feeds, self._options(input_ids.size))
         except Exception as error:  # onnxruntime's classes share no other base
             raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {_line(error)}") from None

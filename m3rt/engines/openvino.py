@@ -44,13 +44,19 @@ class OpenVinoEngine:
         self._idle: SimpleQueue[Any] = SimpleQueue()
         self._ports = Ports(bundle.manifest)
 
-    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
+    def run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        heads: Heads,
+        token_type_ids: NDArray[np.int64] | None = None,
+    ) -> Outputs:
         try:
             request = self._idle.get_nowait()
         except Empty:
             request = self._compiled.create_infer_request()
         try:
-            out = request.infer(self._ports.feeds(input_ids, attention_mask, heads))
+            out = request.infer(self._ports.feeds(input_ids, attention_mask, heads, token_type_ids))
             arrays = {name: out[name] for name in self._ports.outputs}  # copies: they outlive the request
         except Exception as error:
             raise EngineError(f"openvino failed on a {input_ids.shape} batch: {_line(error)}") from None

@@ -26,11 +26,17 @@ class Reopening:
         self.batch_tokens, self.pass_tokens = batch_tokens or engine.batch_tokens, engine.pass_tokens
         forks.tell(self)
 
-    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
+    def run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        heads: Heads,
+        token_type_ids: NDArray[np.int64] | None = None,
+    ) -> Outputs:
         """Run one forward pass. A forked child's first call loads the bundle again and may raise load()'s errors."""
         engine = self._engine or self._opened()
         with forks.native():
-            return engine.run(input_ids, attention_mask, heads)
+            return engine.run(input_ids, attention_mask, heads, token_type_ids)
 
     def forked(self) -> None:
         """Give up the parent's engine without freeing it, which would wait for its threads."""

@@ -10,11 +10,13 @@ from .evaluate import Evaluation, evaluate
 from .fidelity import Fidelity, fidelity
 from .gate import LIMITS, Gate, gate
 from .modes import MODES
+from .pair_gate import PAIR_LIMITS, gate_pairs
 from .pools import Task, task
 
 __all__ = [
     "LIMITS",
     "MODES",
+    "PAIR_LIMITS",
     "Dataset",
     "Difference",
     "Evaluation",
@@ -26,6 +28,7 @@ __all__ = [
     "evaluate",
     "fidelity",
     "gate",
+    "gate_pairs",
     "read_dataset",
     "task",
 ]

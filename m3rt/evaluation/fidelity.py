@@ -38,6 +38,11 @@ class Fidelity:
     sparse_agreement: float | None = None
     colbert_error: float | None = None
 
+    @property
+    def sample(self) -> str:
+        """What was compared."""
+        return f"{self.texts} texts"
+
     def values(self) -> dict[str, float]:
         """Return the numbers that were measured, without the number of texts."""
         return {name: value for name, value in asdict(self).items() if name != "texts" and value is not None}

@@ -15,6 +15,7 @@ from .bootstrap import Difference, difference
 from .evaluate import Evaluation, evaluate
 from .fidelity import Fidelity, built_in_texts, check_same_model, comparable, fidelity
 from .measures import MAIN
+from .pair_fidelity import PairFidelity
 from .pools import Task
 
 # Lower limits, but upper limits for the names in _UPPER.
@@ -26,7 +27,7 @@ LIMITS: Mapping[str, float] = {
     "colbert_error": 0.02,
     "ndcg_loss": 0.003,
 }
-_UPPER = ("colbert_error", "ndcg_loss")
+_UPPER = ("colbert_error", "ndcg_loss", "score_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Check:
     limit: float
     passed: bool
 
+    @property
+    def is_error(self) -> bool:
+        """Whether the limit is the most that is allowed, not the least."""
+        return self.name.partition(" ")[0] in _UPPER
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -48,7 +54,7 @@ class Gate:
 
     engine: str
     reference: str
-    fidelity: Fidelity
+    fidelity: Fidelity | PairFidelity
     datasets: tuple[str, ...]
     changes: Mapping[str, Difference]
     limits: Mapping[str, float]
@@ -60,7 +66,7 @@ class Gate:
             Check(name, value, limit := self.limits[name], value <= limit if name in _UPPER else value >= limit)
             for name, value in self.fidelity.values().items()
         ]
-        limit = self.limits["ndcg_loss"]
+        limit = self.limits.get("ndcg_loss", 0.0)
         return checks + [
             Check(f"ndcg_loss {mode}", -change.mean, limit, -change.mean <= limit or change.high >= 0)
             for mode, change in self.changes.items()
@@ -119,11 +125,11 @@ def gate(
     )
 
 
-def checked_limits(limits: Mapping[str, float]) -> dict[str, float]:
-    """Return LIMITS with some replaced. Raises InputError for an unknown name."""
-    if unknown := set(limits) - set(LIMITS):
-        raise InputError(f"{sorted(unknown)[0]!r:.40} has no limit, expected one of {', '.join(LIMITS)}")
-    return {**LIMITS, **limits}
+def checked_limits(limits: Mapping[str, float], known: Mapping[str, float] = LIMITS) -> dict[str, float]:
+    """The known limits with some replaced. Raises InputError for a name that is none."""
+    if unknown := set(limits) - set(known):
+        raise InputError(f"{sorted(unknown)[0]!r:.40} has no limit, expected one of {', '.join(known)}")
+    return {**known, **limits}
 
 
 def _rounded(numbers: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -37,6 +37,7 @@ KINDS = {
     "dense": Kind("XLMRobertaModel", "xlm-roberta", 1, 1, 2, 1e-5),
     "reranker": Kind("XLMRobertaForSequenceClassification", "xlm-roberta", 1, 1, 2, 1e-5, classifier=True),
     "bert": Kind("BertModel", "bert", 2, 0, 0, 1e-12),
+    "bert-reranker": Kind("BertForSequenceClassification", "bert", 2, 0, 0, 1e-12, classifier=True),
 }
 
 
@@ -48,7 +49,7 @@ def sentences() -> list[str]:
 def write_checkpoint(
     directory: Path, *, kind: str = "m3", layers: int = 2, hidden: int = 32, heads: int = 2, ffn: int = 64,
     vocab: int | None = None, positions: int = 130, seed: int = 0, prefix: str = "", format: str = "bin",
-    dtype: str = "float32", pooling: str = "cls",
+    dtype: str = "float32", pooling: str = "cls", labels: int = 1,
 ) -> Path:  # fmt: skip
     """Write a random checkpoint with a real tokenizer; equal arguments give equal bytes.
 
@@ -57,10 +58,11 @@ def write_checkpoint(
         kind: a key of `KINDS`.
         vocab: rows of the word embeddings; None is the tokenizer's size.
         positions: rows of the position embeddings; XLM-R keeps two of them for padding.
-        prefix: before each tensor's name, such as "roberta."; a reranker always has that one.
+        prefix: before each tensor's name, such as "roberta."; a reranker always has its model's own.
         format: a key of `FORMATS`.
         dtype: of the weights, float32 or float16; the heads are float16 as BAAI's.
         pooling: cls or mean.
+        labels: of a reranker.
 
     Returns:
         The directory.
@@ -73,10 +75,13 @@ def write_checkpoint(
     random = np.random.RandomState(seed)
 
     state = encoder(random, spec, vocab, positions, layers, hidden, ffn)
-    prefix = "roberta." if spec.classifier else prefix
+    bert = spec.model_type == "bert"
+    if spec.classifier:
+        prefix = "bert." if bert else "roberta."
     state = {prefix + name: array for name, array in state.items()}
     if spec.classifier:
-        state |= linear(random, "classifier.dense", hidden, hidden) | linear(random, "classifier.out_proj", 1, hidden)
+        inner, outer = ("bert.pooler.dense", "classifier") if bert else ("classifier.dense", "classifier.out_proj")
+        state |= linear(random, inner, hidden, hidden) | linear(random, outer, labels, hidden)
     FORMATS[format](directory, {name: array.astype(dtype) for name, array in state.items()})
     if spec.heads:
         for name, rows in (("colbert_linear", hidden), ("sparse_linear", 1)):
@@ -84,16 +89,18 @@ def write_checkpoint(
             state = {part: head[f"head.{part}"].astype(np.float16) for part in ("weight", "bias")}
             write_torch_file(directory / f"{name}.pt", state)
 
-    labels = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if spec.classifier else {}
+    names = {f"LABEL_{i}": i for i in range(labels)} if spec.classifier else {}
+    about = {"id2label": {str(i): name for name, i in names.items()}, "label2id": names} if names else {}
     write_json(directory / "config.json", {
         "architectures": [spec.architecture], "model_type": spec.model_type, "hidden_act": "gelu",
         "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": ffn, "num_hidden_layers": layers,
         "num_attention_heads": heads, "max_position_embeddings": positions, "layer_norm_eps": spec.epsilon,
         "type_vocab_size": spec.token_types, "position_embedding_type": "absolute", "torch_dtype": dtype,
         "pad_token_id": spec.pad_id, "bos_token_id": 0, "eos_token_id": 2, "use_cache": True,
-        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, **labels,
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, **about,
     })  # fmt: skip
-    write_sentence_transformers(directory, hidden, max_tokens, pooling)
+    if not spec.classifier:
+        write_sentence_transformers(directory, hidden, max_tokens, pooling)
     write_tokenizer(directory, spec, tokenizer, max_tokens)
     return directory
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from m3rt.bundle.manifest import Architecture, Pooling, SpecialTokens
+from m3rt.bundle.manifest import Architecture, Classifier, Pooling, SpecialTokens
 from m3rt.errors import CheckpointError
 
 from . import layout
+from .cross_encoder import read_classifier, read_limits
 from .json_file import Fields, read_fields, understood
 from .sentence_transformers import Modules, read_modules, read_pooling, read_prompts, read_settings
 from .tokenizer_config import TokenizerConfig
@@ -58,21 +59,31 @@ class Config:
     special_tokens: SpecialTokens
     modules: Modules
     tokenizer: TokenizerConfig
+    classifier: Classifier | None = None  # of a reranker
 
     @property
     def supported(self) -> bool:
         """Whether the graph builder knows this architecture."""
         return self.architecture.model_type in SUPPORTED
 
+    @property
+    def segments(self) -> bool:
+        """Whether the model is told which of two texts a token is of."""
+        return self.classifier is not None and self.architecture.model_type in BERT
+
 
 def read_config(directory: Path, model_id: str) -> Config:
     """Read config.json and the files beside it. CheckpointError names a value that is missing or not supported."""
     with understood(directory):
-        modules = read_modules(directory)
-        return _read_config(directory, directory / modules.folder, modules, model_id)
+        root = read_fields(directory / layout.CONFIG)
+        classifier = read_classifier(directory, root)
+        modules = Modules() if classifier else read_modules(directory)
+        return _read_config(directory, directory / modules.folder, modules, model_id, classifier)
 
 
-def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str) -> Config:
+def _read_config(
+    directory: Path, folder: Path, modules: Modules, model_id: str, classifier: Classifier | None
+) -> Config:
     fields = read_fields(folder / layout.CONFIG, required=True)
     if not (model_type := fields.text("model_type")):
         fields.fail("model_type", "a name; is this a model's config?")
@@ -82,7 +93,7 @@ def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str)
     architecture = _architecture(fields, model_type)
     if model_type in SUPPORTED:
         _check_known(fields, architecture, pad)
-    limit, lowercase = read_settings(folder)
+    limit, lowercase = read_limits(folder) if classifier else read_settings(folder)
     settings = TokenizerConfig.read(folder, fields, lowercase=lowercase, strict=model_type in SUPPORTED)
     special = special_tokens(read_tokenizer(settings), settings)
     if roberta and pad != special.pad:  # XLM-R counts positions from pad_token_id
@@ -90,13 +101,8 @@ def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str)
             f"{directory}: pad_token_id is {pad} in config.json and {special.pad} in the tokenizer, expected one"
         )
     positions = fields.number("max_position_embeddings", default=512)
-    pooling, with_prompt = read_pooling(directory, modules, architecture.hidden_size)
-    prompts = _prompts(directory, modules, model_id, fields)
-    if prompts and pooling == "mean" and not with_prompt:
-        raise CheckpointError(
-            f"{directory / modules.pooling}: include_prompt is false and there are prompts {sorted(prompts)}, expected "
-            "prompts that are pooled too"
-        )
+    pooling: Pooling
+    pooling, prompts = ("cls", {}) if classifier else _pooling(directory, modules, model_id, fields)
     return Config(
         architecture=architecture,
         positions=positions,
@@ -111,7 +117,20 @@ def _read_config(directory: Path, folder: Path, modules: Modules, model_id: str)
         special_tokens=special,
         modules=modules,
         tokenizer=settings,
+        classifier=classifier,
     )
+
+
+def _pooling(directory: Path, modules: Modules, model_id: str, fields: Fields) -> tuple[Pooling, dict[str, str]]:
+    """How an encoder's tokens become one vector, and its prompts."""
+    pooling, with_prompt = read_pooling(directory, modules, fields.number("hidden_size", "dim", "d_model"))
+    prompts = _prompts(directory, modules, model_id, fields)
+    if prompts and pooling == "mean" and not with_prompt:
+        raise CheckpointError(
+            f"{directory / modules.pooling}: include_prompt is false and there are prompts {sorted(prompts)}, expected "
+            "prompts that are pooled too"
+        )
+    return pooling, prompts
 
 
 def _architecture(fields: Fields, model_type: str) -> Architecture:

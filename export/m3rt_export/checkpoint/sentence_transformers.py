@@ -7,6 +7,7 @@ Source: sentence_transformers' SentenceTransformer, Transformer and Pooling, `lo
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,16 +114,16 @@ def _chosen(fields: Fields) -> list[str]:
     return [name for name in _MODES if fields.flag(f"pooling_mode_{name}", name == default)]
 
 
-def read_settings(folder: Path) -> tuple[int | None, bool]:
+def read_settings(folder: Path, harmless: Mapping[str, tuple[Any, ...]] = _HARMLESS) -> tuple[int | None, bool]:
     """Read the longest text in tokens, None for no limit, and whether texts are lower-cased first."""
     names = [name for name in layout.SETTINGS if (folder / name).exists()]
     fields = read_fields(folder / (names or layout.SETTINGS)[0])
     for key in _ARGUMENTS:
         fields.object(key).refuse_others(_HARMLESS_ARGUMENTS)
-    for key, values in _HARMLESS.items():
+    for key, values in harmless.items():
         if fields.raw.get(key) is not None and fields.raw[key] not in values:
             fields.fail(key, f"{values[0]!r}; others are not supported")
-    fields.refuse_others({"max_seq_length", "do_lower_case", *_HARMLESS, *_ARGUMENTS})
+    fields.refuse_others({"max_seq_length", "do_lower_case", *harmless, *_ARGUMENTS})
     limit = None if fields.raw.get("max_seq_length") is None else fields.number("max_seq_length")
     return limit, fields.flag("do_lower_case")
 

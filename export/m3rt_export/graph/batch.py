@@ -34,6 +34,7 @@ class Batch(NamedTuple):
     row_count: str  # (1,) int64: b * s, the number of rows of hidden states
     shape: str  # (3,) int64: b, s, hidden
     hidden: int
+    types: str | None  # (b, s) int64: 1 in the second of two texts; None: there is one text
 
     @property
     def all(self) -> Picked:
@@ -50,6 +51,7 @@ def batch(g: GraphBuilder, config: Config) -> Batch:
         row_count=g.op("Reshape", g.op("Size", ids), g.constant([1], np.int64)),
         shape=g.op("Concat", g.op("Shape", ids), hidden, axis=0),
         hidden=config.architecture.hidden_size,
+        types="token_type_ids" if config.segments else None,
     )
 
 

@@ -16,6 +16,7 @@ from .attention import fused_attention, standard_attention
 from .batch import Batch, Picked, batch
 from .builder import GraphBuilder
 from .calibrate import calibrate
+from .classifier import ClassifierTensors, classifier_ports, write_logits
 from .heads import HeadTensors, ports, wanted_rows, write_heads
 from .int8_linear import Int8Linear, StandardInt8Linear
 from .layers import EmbeddingTables, Fetch, LayerTensors, Ranges, embedding_tables, embeddings, layer
@@ -42,7 +43,7 @@ OPERATORS: Mapping[Precision, Mapping[EngineName, Operators]] = {
 def build(
     fetch: Fetch,
     config: Config,
-    heads: HeadTensors | None,
+    heads: HeadTensors | ClassifierTensors | None,
     precision: Precision,
     engines: Sequence[EngineName],
     directory: Path,
@@ -68,7 +69,7 @@ def build(
                 writer.layer(index, tensors, calibrated)
         for writer in writers.values():
             writer.heads(heads)
-    inputs, outputs = ports(config, heads)
+    inputs, outputs = classifier_ports(config) if isinstance(heads, ClassifierTensors) else ports(config, heads)
     for engine, writer in writers.items():
         onnx.save(writer.graph.model(inputs, outputs), directory / GRAPHS[engine])
     return Graph({engine: GRAPHS[engine] for engine in engines}, inputs, outputs)
@@ -82,7 +83,7 @@ class _Writer:
         weights: WeightsFile,
         operators: Operators,
         config: Config,
-        heads: HeadTensors | None,
+        heads: HeadTensors | ClassifierTensors | None,
         tables: EmbeddingTables,
     ) -> None:
         self.graph = GraphBuilder(weights)
@@ -90,7 +91,8 @@ class _Writer:
         self._config = config
         self._batch: Batch = batch(self.graph, config)
         self._x = embeddings(self.graph, operators, tables, config, self._batch)
-        self._wanted: Picked = wanted_rows(self.graph, config, self._batch, heads)
+        embedded = None if isinstance(heads, ClassifierTensors) else heads
+        self._wanted: Picked = wanted_rows(self.graph, config, self._batch, embedded)
 
     def layer(self, index: int, tensors: LayerTensors, ranges: Ranges | None) -> None:
         last = index == self._config.architecture.layers - 1
@@ -98,6 +100,9 @@ class _Writer:
         with self.graph.scope(f"layer_{index}"):
             self._x, _ = layer(self.graph, self._operators, tensors, self._config, self._batch, self._x, picked, ranges)
 
-    def heads(self, heads: HeadTensors | None) -> None:
+    def heads(self, heads: HeadTensors | ClassifierTensors | None) -> None:
         with self.graph.scope("heads"):
+            if isinstance(heads, ClassifierTensors):
+                write_logits(self.graph, self._operators, self._config, self._wanted, self._x, heads)
+                return
             write_heads(self.graph, self._operators.leave, self._config, self._wanted, self._x, heads)

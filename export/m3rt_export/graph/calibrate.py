@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from m3rt.bundle.manifest import TOKENIZER, Port
 from m3rt.engines.onnxruntime import evaluate
+from m3rt.text.pairs import PairTokenizer
 from m3rt.text.tokenizer import Tokenizer
 
 from ..checkpoint.config import Config
@@ -31,14 +32,12 @@ _MAX_TOKENS = 64  # longer calibration texts are cut
 
 def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]:
     """Yield each layer's Ranges in turn; `directory` holds tokenizer.json. Takes one float forward pass."""
-    tokenizer = Tokenizer(directory / TOKENIZER, config.special_tokens)
-    tokens = tokenizer.encode(calibration_texts(), min(_MAX_TOKENS, config.max_tokens))
-    ids, mask = tokens.padded(np.arange(len(tokens.truncated)), config.special_tokens.pad)
+    ids, mask, types = _texts(Tokenizer(directory / TOKENIZER, config.special_tokens), config)
     feeds: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
     kept = mask.reshape(-1).astype(bool)
     float32 = float_operators(np.float32, fused_attention)
 
-    x = _embed(fetch, config, ids)
+    x = _embed(fetch, config, ids, types)
     for index in range(config.architecture.layers):
         g = GraphBuilder(None)
         tensors = LayerTensors.read(fetch, config, index)
@@ -51,11 +50,24 @@ def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]
         x = out
 
 
-def _embed(fetch: Fetch, config: Config, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+def _texts(tokenizer: Tokenizer, config: Config) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Ids, mask and token types (n, longest) of the calibration texts, in pairs for a reranker."""
+    texts, pad = calibration_texts(), config.special_tokens.pad
+    if config.classifier is None:
+        tokens = tokenizer.encode(texts, min(_MAX_TOKENS, config.max_tokens))
+        ids, mask = tokens.padded(np.arange(len(texts)), pad)
+        return ids, mask, np.zeros_like(ids)
+    packer = PairTokenizer(tokenizer, config.special_tokens, config.classifier.separators, config.max_tokens)
+    pairs = list(zip(texts, texts[1:] + texts[:1], strict=True))
+    limit = min(2 * _MAX_TOKENS, config.max_tokens)
+    return packer.encode(pairs, limit, limit * 3 // 4).padded(np.arange(len(pairs)), pad)
+
+
+def _embed(fetch: Fetch, config: Config, ids: NDArray[np.int64], types: NDArray[np.int64]) -> NDArray[np.float32]:
     """The embedding block in numpy: as a graph it would need the whole word table in memory."""
     tables = embedding_tables(fetch, config)
     if config.first_position is None:
-        positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        positions: NDArray[np.int64] = np.arange(ids.shape[1]) + types * config.positions
     else:
         tokens = ids != config.pad_id
         positions = tokens.cumsum(axis=1) * tokens + config.pad_id

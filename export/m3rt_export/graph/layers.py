@@ -89,7 +89,10 @@ class Ranges(NamedTuple):
 
 
 class EmbeddingTables(NamedTuple):
-    """words (vocab, hidden), positions (positions, hidden) with token type 0 added, and the LayerNorm after them."""
+    """words (vocab, hidden), positions (positions, hidden) with token type 0 added, and the LayerNorm after them.
+
+    Where a model is told which of two texts a token is of, positions has all rows again, with token type 1 added.
+    """
 
     words: Array
     positions: Array
@@ -97,16 +100,18 @@ class EmbeddingTables(NamedTuple):
 
 
 def embedding_tables(fetch: Fetch, config: Config) -> EmbeddingTables:
-    """Read the tensors of the embedding block; m3rt's texts are single sentences, so only token type 0 is used."""
+    """Read the tensors of the embedding block; a text that stands alone is of token type 0."""
     a = config.architecture
     types = fetch("embeddings.token_type_embeddings.weight", (config.token_types, a.hidden_size))
     positions = fetch("embeddings.position_embeddings.weight", (config.positions, a.hidden_size))
     words = fetch("embeddings.word_embeddings.weight", (a.vocab_size, a.hidden_size))
-    return EmbeddingTables(words, positions + types[0], _norm(fetch, "embeddings.LayerNorm", a.hidden_size))
+    used = types[:2] if config.segments else types[:1]
+    norm = _norm(fetch, "embeddings.LayerNorm", a.hidden_size)
+    return EmbeddingTables(words, np.concatenate([positions + kind for kind in used]), norm)
 
 
 def embeddings(g: GraphBuilder, operators: Operators, tables: EmbeddingTables, config: Config, b: Batch) -> str:
-    """Word + position + token type 0, normalised: (rows, hidden)."""
+    """Word + position + token type, normalised: (rows, hidden)."""
     with g.scope("embeddings"):
         words = operators.lookup(g, tables.words, b.ids)
         x = g.op("Add", words, operators.lookup(g, tables.positions, _position_ids(g, config, b)))
@@ -166,11 +171,14 @@ def _ffn(
 
 
 def _position_ids(g: GraphBuilder, config: Config, b: Batch) -> str:
-    """Position ids: XLM-R counts tokens that are not <pad> from pad_id + 1; BERT counts from 0."""
+    """Rows of the table of positions: XLM-R counts tokens that are not <pad> from pad_id + 1; BERT counts from 0."""
     one = g.constant(1, np.int64)
     if config.first_position is None:
         length = g.op("Gather", g.op("Shape", b.ids), one)
-        return g.op("Expand", g.op("Range", g.constant(0, np.int64), length, one), g.op("Shape", b.ids))
+        places = g.op("Expand", g.op("Range", g.constant(0, np.int64), length, one), g.op("Shape", b.ids))
+        if b.types is None:
+            return places
+        return g.op("Add", places, g.op("Mul", b.types, g.constant(config.positions, np.int64)))
     pad = g.constant(config.pad_id, np.int64)
     kept = g.cast(g.op("Not", g.op("Equal", b.ids, pad)), np.int64)
     return g.op("Add", g.op("Mul", g.op("CumSum", kept, one), kept), pad)

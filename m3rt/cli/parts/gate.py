@@ -15,6 +15,7 @@ from .meter import Meter
 
 if TYPE_CHECKING:
     from ...bundle import Bundle
+    from ...bundle.manifest import Kind
     from ...evaluation import Gate, Task
 
 
@@ -29,13 +30,22 @@ def pass_through(
     """Compare a bundle with its reference and keep the result in its manifest, where it can be written."""
     from ...bundle import replace_manifest
     from ...encoder import M3Encoder
-    from ...evaluation import gate
-
-    def load(which: Bundle) -> M3Encoder:
-        return M3Encoder(which.path, **runtime)
+    from ...evaluation import gate, gate_pairs
+    from ...reranker import M3Reranker
 
     with Meter(None, 0) as meter:
-        found = gate(load, bundle, reference, tasks=tasks, limits=limits, progress=meter.ran)
+        if bundle.manifest.kind == "reranker":
+
+            def reranker(which: Bundle) -> M3Reranker:
+                return M3Reranker(which.path, **runtime)
+
+            found = gate_pairs(reranker, bundle, reference, limits=limits, progress=meter.ran)
+        else:
+
+            def encoder(which: Bundle) -> M3Encoder:
+                return M3Encoder(which.path, **runtime)
+
+            found = gate(encoder, bundle, reference, tasks=tasks, limits=limits, progress=meter.ran)
     kept = {**(bundle.manifest.fidelity or {}), found.engine: found.to_json()}
     try:
         replace_manifest(bundle, replace(bundle.manifest, fidelity=kept))
@@ -47,15 +57,13 @@ def pass_through(
 def table(found: Gate) -> str:
     """The checks, one a line."""
     of = plain(f", {', '.join(found.datasets)}") if found.datasets else ""
-    lines = [f"{found.engine} beside {found.reference}, {found.fidelity.texts} texts{of}:"]
+    lines = [f"{found.engine} beside {found.reference}, {found.fidelity.sample}{of}:"]
     for check in found.checks:
-        name, _, mode = check.name.partition(" ")
+        mode = check.name.partition(" ")[2]
         interval = f"  {found.changes[mode]}" if mode else ""
-        most = name in ("colbert_error", "ndcg_loss")
         verdict = "ok" if check.passed else "FAILED"
-        lines.append(
-            f"  {check.name:<28}{check.value:>9.5f}  {'<=' if most else '>='} {check.limit:<8g}{verdict}{interval}"
-        )
+        limit = f"{'<=' if check.is_error else '>='} {check.limit:<8g}"
+        lines.append(f"  {check.name:<28}{check.value:>9.5f}  {limit}{verdict}{interval}")
     return "\n".join(lines)
 
 
@@ -70,8 +78,9 @@ def refuse(bundle: Bundle, found: Sequence[Gate]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def parsed(limits: Sequence[str]) -> dict[str, float]:
-    """NAME=VALUE options as numbers. Raises InputError."""
+def parsed(limits: Sequence[str], kind: Kind) -> dict[str, float]:
+    """NAME=VALUE options for a bundle of that kind as numbers. Raises InputError."""
+    from ...evaluation import LIMITS, PAIR_LIMITS
     from ...evaluation.gate import checked_limits
 
     found = {}
@@ -81,4 +90,4 @@ def parsed(limits: Sequence[str]) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96") from None
-    return checked_limits(found)
+    return checked_limits(found, PAIR_LIMITS if kind == "reranker" else LIMITS)
