@@ -31,7 +31,7 @@ from .values.texts import check_texts
 _BATCHES = "batches, each a mapping with text"
 
 
-class _Model:
+class _MtebModel:
     """An encoder with the metadata that mteb records. options: M3Encoder's."""
 
     _kind = "dense"
@@ -71,7 +71,7 @@ class _Model:
         return {}
 
 
-class M3rtEncoder(_Model):
+class M3rtEncoder(_MtebModel):
     """Fits mteb's encoder protocol: dense vectors of a bundle, whose prompts precede queries and documents.
 
     model: a bundle's directory or an encoder; options: M3Encoder's.
@@ -103,7 +103,7 @@ class M3rtEncoder(_Model):
         return pairwise_cos_sim(embeddings1, embeddings2)
 
 
-class M3rtSearch(_Model):
+class M3rtSearch(_MtebModel):
     """Fits mteb's search protocol: exact retrieval in any mode of `m3rt eval`, without an index.
 
     model: a bundle's directory or an encoder; mode: a key of evaluation.MODES; weights: of the views in weighted

@@ -18,7 +18,7 @@ from ..errors import BundleError, EngineError
 from ..host.threads import available_cpus
 from . import speed
 
-Progress = Callable[[float, str], object]  # takes the fraction that is done, 0..1, and the name of the running trial
+TrialProgress = Callable[[float, str], object]  # takes the fraction of the time, 0..1, and the running trial
 
 BUDGETS = (128, 256, 384, 768, 1536)  # padded tokens of a pass
 _QUERY_TOKENS, _QUERIES_A_VISIT = 16, 5
@@ -55,7 +55,7 @@ def thread_counts(cpus: int) -> list[int]:
 
 
 def tune(
-    bundle: Bundle, seconds: float, *, names: Sequence[str] = (), progress: Progress = lambda part, running: None
+    bundle: Bundle, seconds: float, *, names: Sequence[str] = (), progress: TrialProgress = lambda part, running: None
 ) -> Profile:
     """Measure for about `seconds` and return the profile, without saving it. names: engines, default all usable ones.
 
@@ -102,7 +102,7 @@ def _score(trial: Trial) -> float:
 class _Clock:
     """Measures the time that has passed and reports it to `progress`."""
 
-    def __init__(self, seconds: float, progress: Progress) -> None:
+    def __init__(self, seconds: float, progress: TrialProgress) -> None:
         self._seconds, self._progress = seconds, progress
         self._start = time.perf_counter()
 
