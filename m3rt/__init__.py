@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .errors import (
         BundleError,
         CheckpointError,
+        DeadlinePassed,
         DeviceMissing,
         EngineError,
         EngineMissing,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         InputError,
         M3rtError,
         OutputError,
+        QueueFull,
     )
     from .index import Hit, HybridIndex, SearchResult
     from .scoring import colbert_score, lexical_matching_score
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _HOME = {
     "BundleError": ".errors",
     "CheckpointError": ".errors",
+    "DeadlinePassed": ".errors",
     "DeviceMissing": ".errors",
     "Embeddings": ".embeddings",
     "EngineError": ".errors",
@@ -37,6 +40,7 @@ _HOME = {
     "M3rtError": ".errors",
     "MultiVectors": ".embeddings",
     "OutputError": ".errors",
+    "QueueFull": ".errors",
     "SearchResult": ".index",
     "SparseVectors": ".embeddings",
     "colbert_score": ".scoring",
@@ -46,6 +50,7 @@ _HOME = {
 __all__ = [
     "BundleError",
     "CheckpointError",
+    "DeadlinePassed",
     "DeviceMissing",
     "Embeddings",
     "EngineError",
@@ -58,6 +63,7 @@ __all__ = [
     "M3rtError",
     "MultiVectors",
     "OutputError",
+    "QueueFull",
     "SearchResult",
     "SparseVectors",
     "__version__",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .batching.collect import Collector
 from .batching.plan import plan
+from .batching.work import Work
 from .bundle import DEFAULT, Bundle, open_bundle, portable
 from .bundle.manifest import Manifest
 from .embeddings import Embeddings
@@ -24,6 +25,9 @@ from .values.arguments import flag, whole_number
 from .values.listing import items, listed
 from .values.pairs import pairs_of
 from .values.shown import kind
+
+if TYPE_CHECKING:
+    from .queue import Queue
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 
@@ -126,17 +130,56 @@ class M3Encoder:
         Raises InputError for unusable texts or options, EngineError when inference fails or its output is
         not finite.
         """
-        heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
-        limit = self._limit(max_length)
-        truncate_dim = self._truncate_dim(truncate_dim)
-        tokens = self.tokenizer.encode(_texts(texts), limit)
+        work = self.prepare(
+            texts,
+            return_dense=return_dense,
+            return_sparse=return_sparse,
+            return_colbert_vecs=return_colbert_vecs,
+            max_length=max_length,
+            truncate_dim=truncate_dim,
+        )
+        tokens, heads = work.tokens, work.heads
         result = Collector(self.manifest, tokens, heads)
         with _progress(tokens, show_progress) as advance:
             for rows in plan(tokens.lengths, self.batch_tokens, self.engine.pass_tokens):
                 ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
                 result.add(rows, mask, self.engine.run(ids, mask, heads))
                 advance(len(rows), int(mask.sum()))
-        return result.embeddings(truncate_dim)
+        return result.embeddings(work.truncate_dim)
+
+    async def aencode(self, texts: str | Iterable[str], **options: Any) -> Embeddings:
+        """encode() for an event loop. Callers that wait at the same time share forward passes, and take turns.
+
+        Takes encode()'s options but show_progress. A caller that is cancelled is dropped before its next pass.
+        Raises as encode(), and QueueFull when too much waits.
+        """
+        import asyncio
+
+        work = await asyncio.to_thread(self.prepare, texts, **options)
+        return await self.queue.encode(work)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """What aencode() calls share."""
+        from .queue import Queue
+
+        return Queue(self.engine, self.manifest, batch_tokens=self.batch_tokens)
+
+    def prepare(
+        self,
+        texts: str | Iterable[str],
+        *,
+        return_dense: bool = True,
+        return_sparse: bool = False,
+        return_colbert_vecs: bool = False,
+        max_length: int | None = None,
+        truncate_dim: int | None = None,
+    ) -> Work:
+        """The texts as token ids and encode()'s options, checked: what a Queue takes. Raises InputError."""
+        heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
+        limit = self._limit(max_length)
+        truncate_dim = self._truncate_dim(truncate_dim)
+        return Work(self.tokenizer.encode(_texts(texts), limit), heads, truncate_dim)
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
         """The token ids that encode() feeds the model for one text, <s> and </s> included."""
