@@ -274,7 +274,7 @@ class M3Encoder:
             self._warned = True
             warnings.warn(
                 f"{self.manifest.source.id} was not trained for truncate_dim={dim}: expect lower quality",
-                stacklevel=3,
+                stacklevel=4,  # whoever called encode()
             )
         return dim
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import wait
 
@@ -231,7 +232,9 @@ def test_options_are_checked_as_encode_checks_them(fp32: M3Encoder) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks only where the system does")
 def test_a_forked_child_has_a_queue_of_its_own(fp32: M3Encoder) -> None:
     asyncio.run(fp32.aencode("before"))
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        child = os.fork()
     if not child:
         out = fp32.queue.submit(fp32.prepare("in the child")).result(60)
         os._exit(0 if len(out) == 1 else 1)
