@@ -68,20 +68,19 @@ def command(
 
     keys = Keys.of(api_key_file, os.environ.get(_KEY))
     limits = Limits(body_bytes=max_body, items=max_items, queue_tokens=max_queue, seconds=timeout)
-    listener = bound(host, port)
     metrics = Metrics()
-    encoder = M3Encoder(model, **runtime)
-    service = Service(
-        encoder, reranker=_reranker(reranker), indexes=_indexes(indexes, encoder), limits=limits,
-        on_pass=metrics.passed,
-    )  # fmt: skip
-    logging.basicConfig(level=logging.WARNING, format="m3rt: %(message)s")
-    if not keys and not is_loopback(host):
-        say(f"warning: {host} can be reached from other machines and no API key is set; set {_KEY} or --api-key-file")
-    app = make_app(service, metrics, keys=keys, access_log=not no_access_log)
-    address = f"[{host}]" if ":" in host else host
-    say(f"{encoder.manifest.source.id} at http://{address}:{listener.getsockname()[1]}; Ctrl-C ends it")
-    serve(app, listener)
+    with bound(host, port) as listener:  # before the model is loaded, which takes longer
+        encoder = M3Encoder(model, **runtime)
+        service = Service(
+            encoder, reranker=_reranker(reranker), indexes=_indexes(indexes, encoder), limits=limits,
+            on_pass=metrics.passed,
+        )  # fmt: skip
+        logging.basicConfig(level=logging.WARNING, format="m3rt: %(message)s")
+        if not keys and not is_loopback(host):
+            say(f"warning: other machines can reach {host} and no API key is set; set {_KEY} or --api-key-file")
+        address = f"[{host}]" if ":" in host else host
+        say(f"{encoder.manifest.source.id} at http://{address}:{listener.getsockname()[1]}; Ctrl-C ends it")
+        serve(make_app(service, metrics, keys=keys, access_log=not no_access_log), listener)
 
 
 def _reranker(bundle: Path | None) -> Any:

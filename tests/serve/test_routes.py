@@ -16,6 +16,7 @@ pytest.importorskip("fastapi", reason="needs the 'server' extra")
 httpx = pytest.importorskip("httpx")
 
 TEXTS = ["Tokyo Tower is 333 metres high.", "", "東京タワー", "a b c " * 30]
+INT8 = 2e-2  # how far results of an int8 bundle lie apart, computed in other batches or with other views
 PASSAGES = ["the sea is deep", "deep snow", "no shared word"]
 
 
@@ -77,20 +78,20 @@ def test_tei_sparse_weights_are_pairs_of_index_and_value(client: Any, expected: 
     rows = post(client, "/embed_sparse", inputs=TEXTS)
     assert expected.lexical_weights is not None
     for row, weights in zip(rows, expected.lexical_weights, strict=True):
-        assert {pair["index"]: np.float32(pair["value"]) for pair in row} == pytest.approx(weights, abs=1e-5)
+        assert {pair["index"]: np.float32(pair["value"]) for pair in row} == pytest.approx(weights, abs=INT8)
 
 
 def test_tei_all_vectors_are_one_for_each_token(client: Any, expected: Embeddings) -> None:
     assert expected.colbert_vecs is not None
     for row, vectors in zip(post(client, "/embed_all", inputs=TEXTS), expected.colbert_vecs, strict=True):
-        np.testing.assert_allclose(np.array(row, np.float32), vectors, atol=1e-5)
+        np.testing.assert_allclose(np.array(row, np.float32), vectors, atol=INT8)
 
 
 @pytest.mark.parametrize("path", ["/similarity", "/"])
 def test_tei_similarity_is_the_cosine(path: str, client: Any, dense: Embeddings) -> None:
     scores = post(client, path, inputs={"source_sentence": TEXTS[0], "sentences": TEXTS}, parameters={})
     assert dense.dense_vecs is not None
-    np.testing.assert_allclose(scores, dense.dense_vecs @ dense.dense_vecs[0], atol=1e-5)
+    np.testing.assert_allclose(scores, dense.dense_vecs @ dense.dense_vecs[0], atol=INT8)
 
 
 def test_tei_tokens_go_there_and_back(client: Any, tiny: M3Encoder) -> None:
@@ -204,7 +205,7 @@ def test_documents_are_added_found_and_deleted(tiny: M3Encoder, index: HybridInd
         result = post(client, "/v1/search", query="How tall is Tokyo Tower?", k=2, explain=True)
         expected = index.search("How tall is Tokyo Tower?", 2)
         assert [hit["id"] for hit in result["hits"]] == [hit.id for hit in expected]
-        assert result["hits"][0]["scores"] == pytest.approx(dict(expected[0].scores), abs=1e-5)
+        assert result["hits"][0]["scores"] == pytest.approx(dict(expected[0].scores), abs=INT8)
         assert result["hits"][0]["terms"]
         german = post(
             client, "/v1/search", query="Turm", index="docs", filter={"lang": "de"}, fusion="rrf", mode="hybrid"
