@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .errors import (
         BundleError,
         CheckpointError,
+        DeadlinePassed,
         DeviceMissing,
         EngineError,
         EngineMissing,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         InputError,
         M3rtError,
         OutputError,
+        QueueFull,
     )
     from .index import Hit, HybridIndex, SearchResult
     from .reranker import M3Reranker
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _HOME = {
     "BundleError": ".errors",
     "CheckpointError": ".errors",
+    "DeadlinePassed": ".errors",
     "DeviceMissing": ".errors",
     "Embeddings": ".embeddings",
     "EngineError": ".errors",
@@ -40,6 +43,7 @@ _HOME = {
     "M3rtError": ".errors",
     "MultiVectors": ".embeddings",
     "OutputError": ".errors",
+    "QueueFull": ".errors",
     "Ranked": ".scores",
     "Scores": ".scores",
     "SearchResult": ".index",
@@ -51,6 +55,7 @@ _HOME = {
 __all__ = [
     "BundleError",
     "CheckpointError",
+    "DeadlinePassed",
     "DeviceMissing",
     "Embeddings",
     "EngineError",
@@ -64,6 +69,7 @@ __all__ = [
     "M3rtError",
     "MultiVectors",
     "OutputError",
+    "QueueFull",
     "Ranked",
     "Scores",
     "SearchResult",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .batching.collect import Collector
 from .batching.plan import plan
+from .batching.work import Work
 from .bundle.heads import Heads
 from .embeddings import Embeddings
 from .errors import EngineError, InputError
@@ -18,6 +20,9 @@ from .scoring import check_weights, mappings, pair_scores
 from .values.arguments import flag, whole_number
 from .values.listing import items, listed
 from .values.texts import pairs_of
+
+if TYPE_CHECKING:
+    from .queue import Queue
 
 STREAM_TEXTS = 4096  # that stream() encodes at a time: enough to group by length, in little memory
 
@@ -59,17 +64,56 @@ class M3Encoder(Model):
         show_progress: show a bar on stderr, or call a function with the number of texts and tokens of each pass.
         Raises InputError for unusable texts or options, EngineError when inference fails or its output is not finite.
         """
-        heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
-        limit = self._limit(max_length)
-        truncate_dim = self._truncate_dim(truncate_dim)
-        tokens = self.tokenizer.encode(_texts(texts), limit)
+        work = self.prepare(
+            texts,
+            return_dense=return_dense,
+            return_sparse=return_sparse,
+            return_colbert_vecs=return_colbert_vecs,
+            max_length=max_length,
+            truncate_dim=truncate_dim,
+        )
+        tokens, heads = work.tokens, work.heads
         result = Collector(self.manifest, tokens, heads)
         with progress(len(tokens.ids), show_progress, "encode") as advance:
             for rows in plan(tokens.lengths, self.batch_tokens, self.engine.pass_tokens):
                 ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
                 result.add(rows, mask, self.engine.run(ids, mask, heads))
                 advance(len(rows), int(mask.sum()))
-        return result.embeddings(truncate_dim)
+        return result.embeddings(work.truncate_dim)
+
+    async def aencode(self, texts: str | Iterable[str], **options: Any) -> Embeddings:
+        """encode() for an event loop. Callers that wait at the same time share forward passes, and take turns.
+
+        Takes encode()'s options but show_progress. A caller that is cancelled is dropped before its next pass.
+        Raises as encode(), and QueueFull when too much waits.
+        """
+        import asyncio
+
+        work = await asyncio.to_thread(self.prepare, texts, **options)
+        return await self.queue.encode(work)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """What aencode() calls share."""
+        from .queue import Queue
+
+        return Queue(self.engine, self.manifest, batch_tokens=self.batch_tokens)
+
+    def prepare(
+        self,
+        texts: str | Iterable[str],
+        *,
+        return_dense: bool = True,
+        return_sparse: bool = False,
+        return_colbert_vecs: bool = False,
+        max_length: int | None = None,
+        truncate_dim: int | None = None,
+    ) -> Work:
+        """The texts as token ids and encode()'s options, checked: what a Queue takes. Raises InputError."""
+        heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
+        limit = self._limit(max_length)
+        truncate_dim = self._truncate_dim(truncate_dim)
+        return Work(self.tokenizer.encode(_texts(texts), limit), heads, truncate_dim)
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Return the token ids that encode() gives the model for one text, <s> and </s> included."""
@@ -164,7 +208,7 @@ class M3Encoder(Model):
             self._warned = True
             warnings.warn(
                 f"{self.manifest.source.id} was not trained for truncate_dim={dim}: expect lower quality",
-                stacklevel=3,
+                stacklevel=4,  # whoever called encode()
             )
         return dim
 

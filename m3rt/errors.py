@@ -6,6 +6,8 @@ M3rtError
 +-- BundleError           a bundle is missing, damaged or from another format
 +-- HybridIndexError      an index is missing, damaged, or made by another model
 +-- OutputError           a result cannot be written
++-- QueueFull             too much waits for the engine; try again later
++-- DeadlinePassed        the engine did not come to a request in time
 +-- EngineError           inference failed
     +-- EngineMissing     the engine's package is not installed (also an ImportError)
     +-- DeviceMissing     the requested device is not usable here
@@ -43,6 +45,14 @@ class HybridIndexError(M3rtError):
 
 class OutputError(M3rtError):
     """A result cannot be written."""
+
+
+class QueueFull(M3rtError):
+    """Too much waits for the engine; try again later."""
+
+
+class DeadlinePassed(M3rtError):
+    """The engine did not come to a request in time."""
 
 
 class EngineError(M3rtError):

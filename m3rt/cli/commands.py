@@ -21,6 +21,7 @@ _COMMANDS = {
     "info": "Show what a bundle holds.",
     "index": "Build an index of documents, change it, look at it.",
     "search": "Search an index.",
+    "serve": "Serve a bundle over HTTP.",
     "eval": "Measure how well a bundle retrieves, on labelled data sets.",
     "bench": "Measure latency, throughput, memory and cold start on this machine.",
     "tune": "Find the fastest settings for this machine and keep them.",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ..embeddings import Embeddings
 from .part import Part
 
 Header = tuple[tuple[int, ...], np.dtype[Any]]  # shape, dtype
@@ -21,7 +22,7 @@ _POINTERS = ("sparse_indptr", "colbert_offsets")  # (n + 1,), counted from the f
 
 def write(part: Part, path: Path) -> None:
     with path.open("wb") as file:
-        np.savez(file, **_arrays(part))
+        np.savez(file, **_ids(part), **arrays_of(part.embeddings))
 
 
 def join(parts: Sequence[Path], path: Path) -> None:
@@ -36,11 +37,15 @@ def join(parts: Sequence[Path], path: Path) -> None:
                     entry.write(array.astype(dtype, copy=False).tobytes())
 
 
-def _arrays(part: Part) -> dict[str, Any]:
-    out = part.embeddings
+def _ids(part: Part) -> dict[str, Any]:
+    if all(key is None for key in part.ids):
+        return {}
+    return {"ids": np.array([_NO_ID[0] if key is None else str(key) for key in part.ids])}
+
+
+def arrays_of(out: Embeddings) -> dict[str, Any]:
+    """The arrays of embeddings by the names that they have in a file."""
     arrays: dict[str, Any] = {}
-    if any(key is not None for key in part.ids):
-        arrays["ids"] = np.array([_NO_ID[0] if key is None else str(key) for key in part.ids])
     if out.dense_vecs is not None:
         arrays["dense_vecs"] = out.dense_vecs
     if out.sparse is not None:

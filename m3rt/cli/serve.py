@@ -1,0 +1,104 @@
+"""m3rt serve: the three views, reranking and search over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import InputError
+from ..host.extras import need
+from .parts.console import say
+from .parts.options import model_argument, runtime_options
+
+if TYPE_CHECKING:
+    from ..encoder import M3Encoder
+    from ..index import HybridIndex
+    from ..reranker import M3Reranker
+
+_KEY = "M3RT_API_KEY"
+_PACKAGES = ("fastapi", "uvicorn", "orjson", "prometheus_client")
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("serve")
+@model_argument
+@click.option("--reranker", type=_PATH, envvar="M3RT_RERANKER", show_envvar=True, help="The bundle of a reranker.")
+@click.option("--index", "indexes", type=_PATH, multiple=True, envvar="M3RT_INDEX", show_envvar=True,
+              help="An index to search, under the name of its directory; may be given several times.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", envvar="M3RT_HOST", show_envvar=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, envvar="M3RT_PORT", show_envvar=True,
+              help="0: any free one.")  # fmt: skip
+@click.option("--api-key-file", type=_PATH, envvar="M3RT_API_KEY_FILE", show_envvar=True,
+              help=f"A file with an API key a line; {_KEY} holds keys, too.")  # fmt: skip
+@click.option("--max-items", type=click.IntRange(1), default=2048, envvar="M3RT_MAX_ITEMS", show_envvar=True,
+              help="Texts of a request.")  # fmt: skip
+@click.option("--max-body", type=click.IntRange(1), default=64 << 20, envvar="M3RT_MAX_BODY", show_envvar=True,
+              help="Bytes of a request.")  # fmt: skip
+@click.option("--max-queue", type=click.IntRange(1), default=1 << 19, envvar="M3RT_MAX_QUEUE", show_envvar=True,
+              help="Tokens of all requests that wait; more are refused with status 429.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(0.001), default=120.0, envvar="M3RT_TIMEOUT", show_envvar=True,
+              help="Seconds after which a request that still waits is given up.")  # fmt: skip
+@click.option("--no-access-log", is_flag=True, envvar="M3RT_NO_ACCESS_LOG", show_envvar=True,
+              help="Without a line of JSON on stdout for each request.")  # fmt: skip
+@runtime_options
+def command(
+    model: str, reranker: Path | None, indexes: tuple[Path, ...], host: str, port: int, api_key_file: Path | None,
+    max_items: int, max_body: int, max_queue: int, timeout: float, no_access_log: bool, **runtime: Any,
+) -> None:  # fmt: skip
+    """Serve a bundle over HTTP, to the clients of OpenAI, TEI, Cohere and Jina, and with a page to try it on.
+
+    \b
+    m3rt serve BUNDLE --port 8080
+    M3RT_API_KEY=secret m3rt serve BUNDLE --index my-index --host 0.0.0.0
+
+    MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL]. SIGTERM ends the
+    server once every request that it accepted is answered.
+    """
+    need("server", *_PACKAGES, purpose="m3rt serve")
+    from ..encoder import M3Encoder
+    from ..serve.app import make_app
+    from ..serve.keys import Keys
+    from ..serve.limits import Limits
+    from ..serve.metrics import Metrics
+    from ..serve.run import bound, is_loopback, serve
+    from ..serve.service import Service
+
+    keys = Keys.of(api_key_file, os.environ.get(_KEY))
+    limits = Limits(body_bytes=max_body, items=max_items, queue_tokens=max_queue, seconds=timeout)
+    metrics = Metrics()
+    with bound(host, port) as listener:  # before the model is loaded, which takes longer
+        encoder = M3Encoder(model, **runtime)
+        service = Service(
+            encoder, reranker=_reranker(reranker), indexes=_indexes(indexes, encoder), limits=limits,
+            on_pass=metrics.passed,
+        )  # fmt: skip
+        logging.basicConfig(level=logging.WARNING, format="m3rt: %(message)s")
+        if not keys and not is_loopback(host):
+            say(f"warning: other machines can reach {host} and no API key is set; set {_KEY} or --api-key-file")
+        address = f"[{host}]" if ":" in host else host
+        say(f"{encoder.manifest.source.id} at http://{address}:{listener.getsockname()[1]}; Ctrl-C ends it")
+        serve(make_app(service, metrics, keys=keys, access_log=not no_access_log), listener)
+
+
+def _reranker(bundle: Path | None) -> M3Reranker | None:
+    if bundle is None:
+        return None
+    from ..reranker import M3Reranker
+
+    return M3Reranker(bundle)
+
+
+def _indexes(paths: tuple[Path, ...], encoder: M3Encoder) -> dict[str, HybridIndex]:
+    from ..index import HybridIndex
+
+    found: dict[str, HybridIndex] = {}
+    for path in paths:
+        name = path.resolve().name
+        if name in found:
+            raise InputError(f"--index {path} and {found[name].path} are both named {name}; rename one of them")
+        found[name] = HybridIndex(path, encoder)
+    return found

@@ -1,0 +1,182 @@
+"""The queue in front of an engine: many threads and event loops put requests in, one thread runs the passes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..batching.work import Work
+from ..bundle.heads import Heads
+from ..bundle.manifest import Manifest
+from ..embeddings import Embeddings
+from ..engines import Engine, Outputs
+from ..errors import DeadlinePassed, QueueFull
+from ..host import forks
+from .requests import Request, part
+from .waiting import Waiting
+
+CAPACITY = 1 << 19  # tokens that may wait or run at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one forward pass did, for whoever measures."""
+
+    requests: int
+    texts: int
+    tokens: int
+    padded: int  # tokens with padding
+    seconds: float
+
+
+class Queue:
+    """Requests of many callers, merged into passes as long as the engine is busy; nothing waits for others to come.
+
+    batch_tokens: padded tokens of a pass. capacity: the cost of all requests that are not answered yet. A request that
+    costs more is taken all the same when nothing else waits. on_pass: called in the queue's thread after each pass.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        manifest: Manifest,
+        *,
+        batch_tokens: int,
+        capacity: int = CAPACITY,
+        on_pass: Callable[[Pass], object] = lambda done: None,
+    ) -> None:
+        self._engine, self._manifest, self._batch_tokens = engine, manifest, batch_tokens
+        self._capacity, self._on_pass = capacity, on_pass
+        self._tokens_a_second = 0.0  # of the last passes
+        self.forked()
+        forks.tell(self)
+
+    def forked(self) -> None:
+        """Begin anew: a forked child has no thread, and what its parent waits for is none of its business."""
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "m3rt-engine")  # it ends when the queue is collected
+        self._waiting: Waiting[Request] = Waiting(self._batch_tokens, self._engine.pass_tokens)
+        self._open: set[Request] = set()
+        self._cost = 0
+        self._running = False
+
+    @property
+    def cost(self) -> int:
+        """The cost of all requests that are not answered yet."""
+        return self._cost
+
+    @property
+    def texts(self) -> int:
+        """Texts that wait for a pass."""
+        return len(self._waiting)
+
+    def seconds(self) -> float:
+        """How long the work that waits will take, at the speed of the last passes."""
+        return self._cost / self._tokens_a_second if self._tokens_a_second else 0.0
+
+    def check_room(self, cost: int = 1) -> None:
+        """Raise QueueFull when a request of such a cost would be refused now: before it is tokenized, for one."""
+        if self._cost and self._cost + cost > self._capacity:
+            raise QueueFull(
+                f"the queue is full: {self._cost} tokens wait and {cost} more were sent, expected at most "
+                f"{self._capacity}; try again later"
+            )
+
+    def submit(self, work: Work, *, deadline: float | None = None) -> Future[Embeddings]:
+        """The embeddings of the texts, later; cancel() drops what has not run. Raises QueueFull.
+
+        deadline: of time.monotonic(): a request that has texts waiting later than that fails with DeadlinePassed.
+        """
+        request = Request(work, deadline)
+        if not len(work.tokens.truncated):
+            request.add(self._manifest, *_nothing())
+            return request.future
+        with self._lock:
+            self.check_room(work.cost)
+            self._cost += work.cost
+            self._open.add(request)
+            self._waiting.add(request, work.tokens.lengths.tolist())
+            request.future.add_done_callback(lambda _: self._ended(request))
+            if not self._running:
+                self._running = True
+                self._thread.submit(self._run)
+        return request.future
+
+    async def encode(self, work: Work, *, deadline: float | None = None) -> Embeddings:
+        """submit() for an event loop; a caller that is cancelled is dropped."""
+        return await asyncio.wrap_future(self.submit(work, deadline=deadline))
+
+    def _ended(self, request: Request) -> None:
+        """Called once, by whoever ends the request: this thread of the queue, or a caller that has gone."""
+        with self._lock:
+            if request in self._open:
+                self._open.remove(request)
+                self._cost -= request.work.cost
+                self._waiting.drop(request)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                taken = self._waiting.take()
+                if not taken:
+                    self._running = False
+                    return
+            now = time.monotonic()
+            for request in [r for r in taken if r.deadline is not None and r.deadline < now]:
+                late = now - (request.deadline or now)
+                request.fail(DeadlinePassed(f"the request waited {late:.2f} s longer than it may; try again later"))
+            if live := {request: rows for request, rows in taken.items() if not request.future.done()}:
+                self._pass(live)
+
+    def _pass(self, taken: dict[Request, list[int]]) -> None:
+        began = time.perf_counter()
+        try:
+            ids, mask = _joined(taken, self._manifest.special_tokens.pad)
+            wanted = [request.work.heads for request in taken]
+            heads = Heads(*(any(getattr(h, name) for h in wanted) for name in ("dense", "sparse", "colbert")))
+            out = self._engine.run(ids, mask, heads)
+        except Exception as error:
+            for request in taken:
+                request.fail(error)
+            return
+        start = 0
+        for request, rows in taken.items():
+            here = slice(start, start + len(rows))
+            try:
+                request.add(self._manifest, np.array(rows), mask[here], part(out, here, request.work.heads))
+            except Exception as error:  # its own outputs are at fault
+                request.fail(error)
+            start = here.stop
+        self._count(Pass(len(taken), len(mask), int(mask.sum()), mask.size, time.perf_counter() - began))
+
+    def _count(self, done: Pass) -> None:
+        speed = done.tokens / max(done.seconds, 1e-9)
+        self._tokens_a_second += (speed - self._tokens_a_second) * (0.1 if self._tokens_a_second else 1)
+        self._on_pass(done)
+
+
+def _joined(taken: dict[Request, list[int]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ids and mask (b, s) of rows of several requests, each request's together."""
+    parts = [request.work.tokens.padded(np.array(rows), pad) for request, rows in taken.items()]
+    if len(parts) == 1:
+        return parts[0]
+    width = max(ids.shape[1] for ids, _ in parts)
+    ids = np.full((sum(len(ids) for ids, _ in parts), width), pad, np.int64)
+    mask = np.zeros(ids.shape, np.int64)
+    start = 0
+    for some, kept in parts:
+        ids[start : start + len(some), : some.shape[1]] = some
+        mask[start : start + len(some), : some.shape[1]] = kept
+        start += len(some)
+    return ids, mask
+
+
+def _nothing() -> tuple[NDArray[np.int64], NDArray[np.int64], Outputs]:
+    return np.zeros(0, np.int64), np.zeros((0, 0), np.int64), Outputs(None, None, None)

@@ -1,0 +1,120 @@
+"""Texts that wait for a pass, and which of them run next: a data structure without threads and without a clock."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+Owner = TypeVar("Owner", bound=Hashable)
+
+
+class Text(NamedTuple):
+    """Texts are ordered by tokens, and among equals the first to run is the last: passes grow towards shorter texts."""
+
+    tokens: int
+    before: int  # the less, the later the turn
+    number: int  # no other text's; the less, the later it came
+    row: int  # of its request
+
+
+class Waiting(Generic[Owner]):
+    """The texts of many requests, and the next pass over some of them.
+
+    budget: padded tokens of a pass, unless it is one text. waste: tokens of padding that a pass may have, as in plan().
+
+    Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): a request's texts get turns as many tokens apart as
+    they have, from the turn that was served last when the request came. So a request of thousands of texts and one of a
+    single text advance alike. Passes begin either with the text whose turn it is, or with the shortest one; the second
+    kind gets as many tokens as the first had. So a short text waits for at most one pass over longer ones, and a long
+    one for at most as many tokens of shorter ones as there are in texts whose turn comes before.
+    """
+
+    def __init__(self, budget: int, waste: int) -> None:
+        self._budget, self._waste = budget, waste
+        self._texts: list[Text] = []  # sorted
+        self._owners: dict[int, Owner] = {}  # by the number of a text that waits
+        self._waiting: Counter[Owner] = Counter()  # texts of each request
+        self._turns: list[tuple[int, int, Text]] = []  # a heap; a text that has run stays in it until it comes up
+        self._served = 0  # the turn that was served last
+        self._lead = 0  # tokens that shortest texts had, less those of texts whose turn it was
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, owner: Owner, tokens: Sequence[int]) -> None:
+        """Let the texts of a request wait; tokens: of each of its rows."""
+        turn = self._served
+        for row in sorted(range(len(tokens)), key=lambda row: -tokens[row]):  # as plan() orders them
+            text = Text(tokens[row], -turn, -self._number, row)
+            insort(self._texts, text)
+            heapq.heappush(self._turns, (turn, self._number, text))
+            self._owners[text.number] = owner
+            turn += text.tokens
+            self._number += 1
+        self._waiting[owner] += len(tokens)
+
+    def drop(self, owner: Owner) -> None:
+        """Forget the texts of a request that still wait."""
+        if self._waiting.pop(owner, 0):
+            gone = {number for number, other in self._owners.items() if other == owner}
+            self._texts = [text for text in self._texts if text.number not in gone]
+            for number in gone:
+                del self._owners[number]
+
+    def take(self) -> dict[Owner, list[int]]:
+        """The rows of the next pass, by request, and no longer waiting; nothing if nothing waits."""
+        if not self._texts:
+            return {}
+        alone = len(self._waiting) == 1
+        fair = alone or self._lead >= 0
+        first = bisect_left(self._texts, self._next_turn()) if fair else self._shortest()
+        start, end = self._around(first)
+        cost = self._texts[end - 1].tokens * (end - start)
+        self._lead = 0 if alone else self._lead - cost if fair else self._lead + cost
+        return self._remove(start, end)
+
+    def _next_turn(self) -> Text:
+        while self._turns[0][2].number not in self._owners:
+            heapq.heappop(self._turns)
+        turn, _, text = self._turns[0]
+        self._served = max(self._served, turn)
+        return text
+
+    def _shortest(self) -> int:
+        """Where the first to run of the shortest texts is: the last one of them."""
+        return bisect_left(self._texts, (self._texts[0].tokens + 1,)) - 1
+
+    def _around(self, first: int) -> tuple[int, int]:
+        """The texts start:end around one that fit into a pass with it, those of the nearest lengths."""
+        texts, start, end, padding = self._texts, first, first + 1, 0
+        while True:
+            longest = texts[end - 1].tokens
+            choices = []
+            if start > 0:
+                choices.append((padding + longest - texts[start - 1].tokens, longest, start - 1, end))
+            if end < len(texts):
+                longer = texts[end].tokens
+                choices.append((padding + (longer - longest) * (end - start), longer, start, end + 1))
+            fitting = [
+                choice
+                for choice in choices
+                if choice[0] <= self._waste and choice[1] * (choice[3] - choice[2]) <= self._budget
+            ]
+            if not fitting:
+                return start, end
+            padding, _, start, end = min(fitting)
+
+    def _remove(self, start: int, end: int) -> dict[Owner, list[int]]:
+        taken: dict[Owner, list[int]] = {}
+        for text in reversed(self._texts[start:end]):
+            owner = self._owners.pop(text.number)
+            taken.setdefault(owner, []).append(text.row)
+            self._waiting[owner] -= 1
+            if not self._waiting[owner]:
+                del self._waiting[owner]
+        del self._texts[start:end]
+        return taken

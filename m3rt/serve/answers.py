@@ -1,0 +1,39 @@
+"""Answers as bytes: arrays go to JSON as they are, never through Python's floats."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ..embeddings import Embeddings, SparseVectors
+from ..output.npz import arrays_of
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def to_json(value: Any) -> bytes:
+    """JSON of plain values and of arrays, float32 in the fewest digits that give it back."""
+    return orjson.dumps(value, option=_OPTIONS)
+
+
+def base64_of(vector: NDArray[np.float32]) -> str:
+    """Little-endian float32, as OpenAI's clients decode it."""
+    return b64encode(vector.astype("<f4", copy=False).tobytes()).decode()
+
+
+def weights(sparse: SparseVectors, row: int) -> dict[str, Any]:
+    """The lexical weights of a text by the digits of their token ids."""
+    ids, values = sparse.row(row)
+    return dict(zip(map(str, ids.tolist()), values, strict=True))
+
+
+def to_npz(out: Embeddings) -> bytes:
+    """The arrays of a .npz file that m3rt encode writes."""
+    file = BytesIO()
+    np.savez(file, **arrays_of(out))
+    return file.getvalue()

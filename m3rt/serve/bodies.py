@@ -1,0 +1,100 @@
+"""Bodies of requests: read with a bound on size and time, and checked against a model that OpenAPI can show."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from starlette.requests import ClientDisconnect
+
+from ..values.shown import shown
+from .limits import Limits
+from .refusals import Malformed, TooLarge, TooSlow
+
+_DRAINED = 4  # times the bound on a body that is read all the same, so that its sender gets to see the answer
+_TOKENS = (
+    "holds token ids, expected text: no other model's ids fit this one "
+    "(LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)"
+)
+
+
+class Body(BaseModel):
+    """A request; fields that it does not know are ignored, and every optional one may be null."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+B = TypeVar("B", bound=Body)
+
+
+def _texts(value: object) -> object:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and any(type(item) is int or isinstance(item, list) for item in value):
+        raise ValueError(_TOKENS)
+    if value == []:
+        raise ValueError("is empty, expected texts")
+    return value
+
+
+_TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+Texts = Annotated[list[str], BeforeValidator(_texts), WithJsonSchema(_TEXTS_SCHEMA)]
+
+
+async def read(request: Request, limits: Limits) -> dict[str, Any]:
+    """The JSON object of a request. Raises Malformed, TooLarge or TooSlow."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":  # which also keeps a page of another origin from sending any
+        raise Malformed(f"content-type is {shown(media)}, expected application/json")
+    data = await _data(request, limits)
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Malformed(f"the body is {shown(value)}, expected a JSON object")
+    return value
+
+
+async def _data(request: Request, limits: Limits) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size <= limits.body_bytes:
+                    parts.append(part)
+                else:
+                    parts.clear()
+                if size > _DRAINED * limits.body_bytes:
+                    break
+    except TimeoutError:
+        raise TooSlow(f"the body did not come within {limits.body_seconds:g} s; send it faster or in parts") from None
+    except ClientDisconnect:
+        raise Malformed("the connection ended before the body did") from None
+    if size > limits.body_bytes:
+        raise TooLarge(f"the body has more than {limits.body_bytes} bytes; send it in parts")
+    return b"".join(parts)
+
+
+def checked(model: type[B], value: dict[str, Any]) -> B:
+    """The object as `model`. Raises Malformed."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise Malformed(_line(error)) from None
+
+
+def _line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"])) or "the body"
+    message = first["msg"]
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    if first["type"] == "value_error":
+        return f"{place} {message.removeprefix('Value error, ')}"
+    return f"{place} is {shown(first['input'])}, {message.replace('Input should be', 'expected', 1)}"

@@ -1,0 +1,105 @@
+"""What every request passes: its id, the API key, and afterwards its log line and the metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import one_line
+from .keys import Keys
+from .metrics import Metrics
+from .refusals import Dialect, Forbidden, refusal
+from .trace import Trace
+
+# Probes carry no key, and the page holds nothing: it asks for one.
+OPEN = {("GET", "/live"), ("GET", "/ready"), ("GET", "/health"), ("GET", "/")}
+_ID = re.compile(rb"[\x21-\x7e]{1,128}")  # of a request, as a proxy may give one
+_PATH = 200  # characters of a path in the log
+_log = logging.getLogger("m3rt.serve")
+
+
+class Door:
+    """ASGI middleware around the app. access_log: write a JSON line to stdout for each request."""
+
+    def __init__(
+        self, app: ASGIApp, *, keys: Keys, metrics: Metrics, dialects: dict[str, Dialect], access_log: bool
+    ) -> None:
+        self._app, self._keys, self._metrics, self._dialects = app, keys, metrics, dialects
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        trace = Trace(_id_of(headers.get(b"x-request-id")), headers.get(b"accept", b"").decode("latin-1"))
+        scope.setdefault("state", {})["trace"] = trace
+        began, status, size = time.perf_counter(), 0, 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", trace.id.encode())]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            if self._admits(scope, headers):
+                await self._app(scope, receive, sending)
+            else:
+                error = Forbidden("no valid API key; send the header Authorization: Bearer KEY")
+                await self._refuse(error, scope, receive, sending)
+        except Exception as error:  # a defect of the server
+            _log.exception("%s", scope["path"])
+            if status:
+                raise
+            await self._refuse(error, scope, receive, sending)
+        finally:
+            self._finished(scope, trace, status, size, time.perf_counter() - began)
+
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        await refusal(error, self._dialects.get(scope["path"], "openai"))(scope, receive, send)
+
+    def _admits(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        return (scope["method"], scope["path"]) in OPEN or self._keys.admit(headers.get(b"authorization"))
+
+    def _finished(self, scope: Scope, trace: Trace, status: int, size: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.answered(route, status, seconds, trace.truncated)
+        if self._access_log:
+            client = scope.get("client")
+            _write(
+                {
+                    "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    "id": trace.id,
+                    "client": client[0] if client else None,
+                    "method": scope["method"],
+                    "path": one_line(scope["path"], _PATH),
+                    "status": status,
+                    "ms": round(1e3 * seconds, 2),
+                    "bytes": size,
+                    "texts": trace.texts,
+                    "tokens": trace.tokens,
+                    "truncated": trace.truncated,
+                }
+            )
+
+
+def _write(line: dict[str, Any]) -> None:
+    with suppress(OSError, ValueError):  # a full or closed stdout must not end the server
+        sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.flush()
+
+
+def _id_of(given: bytes | None) -> str:
+    return given.decode() if given and _ID.fullmatch(given) else uuid.uuid4().hex

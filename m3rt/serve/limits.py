@@ -1,0 +1,35 @@
+"""What one request may ask for, and how much may wait: bounds that are checked before any work is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..queue import CAPACITY
+from .refusals import TooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a request, and of all together.
+
+    items: texts or documents of a request; clients send up to 2048 (openai). queue_tokens: see Queue. seconds: a
+    request that is not answered by then is given up; body_seconds: as long may its body take to come.
+    """
+
+    body_bytes: int = 64 << 20
+    items: int = 2048
+    characters: int = 16 << 20
+    queue_tokens: int = CAPACITY
+    seconds: float = 120.0
+    body_seconds: float = 30.0
+
+    def check(self, texts: list[str]) -> int:
+        """The characters of the texts of a request. Raises TooLarge."""
+        if len(texts) > self.items:
+            raise TooLarge(f"the request holds {len(texts)} texts, expected at most {self.items}; send them in parts")
+        characters = sum(map(len, texts))
+        if characters > self.characters:
+            raise TooLarge(
+                f"the request holds {characters} characters, expected at most {self.characters}; send them in parts"
+            )
+        return characters

@@ -1,0 +1,67 @@
+"""A route: a path, the bodies that it takes, and the function that answers each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request, Response
+
+from .bodies import Body, checked, read
+from .refusals import Dialect
+from .service import Service
+from .trace import Trace
+
+Answer = Callable[[Service, Any, Trace], Awaitable[bytes | Response]]
+_GONE = 499  # as nginx logs a client that closed its connection
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route with a JSON body.
+
+    answers: the function for each model of a body; choose: of several, the one that a body is meant to be.
+    """
+
+    path: str
+    answers: Mapping[type[Body], Answer]
+    dialect: Dialect
+    summary: str
+    method: str = "POST"
+    choose: Callable[[dict[str, Any]], type[Body]] | None = None
+
+    async def answer(self, service: Service, request: Request, trace: Trace) -> Response:
+        """Read, check and answer a request; work for a client that goes is cancelled."""
+        value = await read(request, service.limits)
+        model = self.choose(value) if self.choose else next(iter(self.answers))
+        body = checked(model, value)
+        with trace.stage("total"):
+            content = await _unless_gone(request, self.answers[model](service, body, trace))
+        if isinstance(content, Response):
+            return content
+        headers = {"server-timing": trace.timing(), "x-truncated-texts": str(trace.truncated)}
+        return Response(content, 200, headers, "application/json")
+
+    def schema(self) -> dict[str, Any]:
+        """The body as OpenAPI has it."""
+        models = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in self.answers]
+        schema = models[0] if len(models) == 1 else {"anyOf": models}
+        return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+async def _unless_gone(request: Request, answer: Awaitable[bytes | Response]) -> bytes | Response:
+    work = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return await work if work.done() else Response(status_code=_GONE)
+    finally:
+        gone.cancel()
+        work.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

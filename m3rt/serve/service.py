@@ -1,0 +1,178 @@
+"""What the server can do, whatever the dialect: embed, rerank, tokenize, search."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
+
+from ..batching.work import Work
+from ..bundle.heads import Heads
+from ..embeddings import Embeddings
+from ..encoder import M3Encoder
+from ..errors import InputError, QueueFull
+from ..index import HybridIndex
+from ..queue import Pass, Queue
+from ..values.arguments import choice_of, whole_number
+from .limits import Limits
+from .refusals import Missing, TooLarge
+from .trace import Trace
+
+R = TypeVar("R")
+Cut = Literal["end", "refuse", "start"]
+
+_INLINE_CHARACTERS = 4096  # tokenized faster than another thread takes over
+_RERANKED_AT_ONCE = 32  # pairs, after which another request may come in between
+_RERANK_CAPACITY = 1 << 14  # pairs that may wait
+_READY_SECONDS = 5.0  # in which a real inference must be done
+_READY_KEPT_SECONDS = 1.0  # for which its success is taken for granted
+
+
+class Reranker(Protocol):
+    """Scores pairs of query and passage; more is better. normalize: by a sigmoid, between 0 and 1."""
+
+    def compute_score(self, sentence_pairs: Any, *, normalize: bool = False) -> Sequence[float]: ...
+
+
+class Service:
+    """One encoder with its queue, a reranker if there is one, and indexes by name."""
+
+    def __init__(
+        self,
+        encoder: M3Encoder,
+        *,
+        reranker: Reranker | None = None,
+        indexes: Mapping[str, HybridIndex] | None = None,
+        limits: Limits | None = None,
+        on_pass: Callable[[Pass], object] = lambda done: None,
+    ) -> None:
+        self.encoder, self.reranker, self.indexes = encoder, reranker, dict(indexes or {})
+        self.limits = limits or Limits()
+        self.queue = Queue(
+            encoder.engine,
+            encoder.manifest,
+            batch_tokens=encoder.batch_tokens,
+            capacity=self.limits.queue_tokens,
+            on_pass=on_pass,
+        )
+        self.name = encoder.manifest.source.id
+        self._rerankers = ThreadPoolExecutor(1, "m3rt-reranker")
+        self._pairs = 0
+        self._searchers = ThreadPoolExecutor(4, "m3rt-search")
+        self._writers = ThreadPoolExecutor(1, "m3rt-index")  # one commit at a time, as an index has it
+        self._ready = -_READY_KEPT_SECONDS
+
+    async def embed(
+        self,
+        texts: list[str],
+        heads: Heads,
+        trace: Trace,
+        *,
+        dim: int | None = None,
+        max_length: int | None = None,
+        cut: Cut | None = None,
+        role: str | None = None,
+    ) -> Embeddings:
+        """The embeddings of texts. cut: where a text that is too long loses tokens, or that it is refused.
+
+        dim: components kept of each vector. role: "query" or "passage", whose prompt goes before each text.
+        Raises TooLarge, InputError, QueueFull, DeadlinePassed or EngineError.
+        """
+        deadline = time.monotonic() + self.limits.seconds
+        self.limits.check(texts)
+        self.queue.check_room()
+        if dim is not None:
+            dim = whole_number("dimensions", dim, 1, self.encoder.manifest.dim)
+        if (heads.sparse or heads.colbert) and not self.encoder.manifest.heads.sparse:
+            raise InputError(f"{self.name} has dense vectors only, no lexical weights and no ColBERT vectors")
+        with trace.stage("tokenize"):
+            work = await self._prepared(self._prompted(texts, role), heads, max_length)
+        _check_cut(work, cut)
+        trace.texts += len(texts)
+        trace.tokens += len(work.tokens.ids)
+        trace.truncated += int(work.tokens.truncated.sum())
+        if work.cost > self.limits.queue_tokens:
+            raise TooLarge(
+                f"the request costs {work.cost} tokens, expected at most {self.limits.queue_tokens}; send it in parts"
+            )
+        with trace.stage("embed"):
+            return await self.queue.encode(replace(work, truncate_dim=dim), deadline=deadline)
+
+    async def rerank(self, query: str, documents: list[str], trace: Trace, *, normalize: bool) -> list[float]:
+        """The score of each document. Raises Missing without a reranker, TooLarge, QueueFull, EngineError."""
+        if self.reranker is None:
+            raise Missing("this server has no reranker; start it with m3rt serve --reranker BUNDLE", 400)
+        self.limits.check([query, *documents])
+        if self._pairs and self._pairs + len(documents) > _RERANK_CAPACITY:
+            raise QueueFull(f"{self._pairs} pairs wait, expected at most {_RERANK_CAPACITY}; try again later")
+        trace.texts += len(documents)
+        self._pairs += len(documents)
+        scores: list[float] = []
+        try:
+            with trace.stage("rerank"):
+                for start in range(0, len(documents), _RERANKED_AT_ONCE):
+                    pairs = [(query, document) for document in documents[start : start + _RERANKED_AT_ONCE]]
+                    score = partial(self.reranker.compute_score, pairs, normalize=normalize)
+                    scores += await _in(self._rerankers, score)
+        finally:
+            self._pairs -= len(documents)
+        return [float(score) for score in scores]
+
+    async def search(self, function: Callable[[], R]) -> R:
+        """Run a function of an index in a thread for searches."""
+        return await _in(self._searchers, function)
+
+    async def write(self, function: Callable[[], R]) -> R:
+        """Run a function that changes an index in the thread for that."""
+        return await _in(self._writers, function)
+
+    def index(self, name: str | None) -> HybridIndex:
+        """The index of that name, or the only one. Raises Missing, or InputError where a name is needed."""
+        if name is None and len(self.indexes) == 1:
+            return next(iter(self.indexes.values()))
+        known = ", ".join(self.indexes) or "none; start the server with m3rt serve --index DIR"
+        if name is None:
+            raise InputError(f"index is missing, expected one of: {known}")
+        if name not in self.indexes:
+            raise Missing(f"index is {name!r:.60}, expected one of: {known}")
+        return self.indexes[name]
+
+    async def check_ready(self) -> None:
+        """Return after a real inference, or a moment after the last one. Raises DeadlinePassed or EngineError."""
+        if time.monotonic() - self._ready > _READY_KEPT_SECONDS:
+            work = await self._prepared(["ready?"], Heads(), None)
+            await self.queue.encode(work, deadline=time.monotonic() + _READY_SECONDS)
+            self._ready = time.monotonic()
+
+    def _prompted(self, texts: list[str], role: str | None) -> list[str]:
+        if role is None:
+            return texts
+        prompts = self.encoder.manifest.prompts
+        prompt = prompts.get(choice_of("prompt", role, ("query", "passage")), "")
+        return [prompt + text for text in texts] if prompt else texts
+
+    async def _prepared(self, texts: list[str], heads: Heads, max_length: int | None) -> Work:
+        prepare = partial(self.encoder.prepare, texts, **heads.keywords(), max_length=max_length)
+        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+            return prepare()
+        return await asyncio.to_thread(prepare)
+
+
+def _check_cut(work: Work, cut: Cut | None) -> None:
+    cut_texts = work.tokens.truncated.nonzero()[0]
+    if not len(cut_texts) or cut in (None, "end"):
+        return
+    if cut == "start":
+        raise InputError(f"text {cut_texts[0]} is too long, and only its end can be cut off; cut it before it is sent")
+    raise InputError(
+        f"text {cut_texts[0]} has more tokens than the {max(work.tokens.lengths)} of the limit; shorten it, or allow "
+        "it to be truncated"
+    )
+
+
+async def _in(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
+    return await asyncio.get_running_loop().run_in_executor(threads, function)

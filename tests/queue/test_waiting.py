@@ -1,0 +1,155 @@
+"""Which texts run next: each once, lone requests as encode() runs them, short and long ones in turns. Ticks are padded
+tokens, so nothing here depends on a clock."""
+
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from m3rt.batching.plan import plan
+from m3rt.queue.waiting import Waiting
+
+BUDGET, WASTE = 384, 20
+LENGTHS = st.lists(st.integers(2, 600) | st.integers(2, 12), min_size=1, max_size=40)
+fuzz = settings(max_examples=200, deadline=None)
+
+
+class Simulation:
+    """An engine whose pass takes as many ticks as it has padded tokens."""
+
+    def __init__(self) -> None:
+        self.waiting: Waiting[str] = Waiting(BUDGET, WASTE)
+        self.tokens: dict[str, list[int]] = {}
+        self.tick = 0
+        self.done: dict[str, int] = {}  # when the last text of a request had run
+
+    def add(self, name: str, *tokens: int) -> None:
+        self.tokens[name] = list(tokens)
+        self.waiting.add(name, tokens)
+
+    def step(self) -> dict[str, list[int]]:
+        taken = self.waiting.take()
+        lengths = [self.tokens[name][row] for name, rows in taken.items() for row in rows]
+        self.tick += max(lengths, default=0) * len(lengths)
+        for name in taken:
+            self.done[name] = self.tick
+        return taken
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=6), st.data())
+@fuzz
+def test_every_text_runs_once_whenever_its_request_comes(requests: list[list[int]], data: st.DataObject) -> None:
+    run, ran = Simulation(), []
+    for i, tokens in enumerate(requests):
+        run.add(str(i), *tokens)
+        for _ in range(data.draw(st.integers(0, 3))):
+            ran += [(name, row) for name, rows in run.step().items() for row in rows]
+    while taken := run.step():
+        ran += [(name, row) for name, rows in taken.items() for row in rows]
+    assert sorted(ran) == sorted((str(i), row) for i, tokens in enumerate(requests) for row in range(len(tokens)))
+    assert len(run.waiting) == 0
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=6))
+@fuzz
+def test_a_pass_keeps_the_budget_and_pads_little(requests: list[list[int]]) -> None:
+    run = Simulation()
+    for i, tokens in enumerate(requests):
+        run.add(str(i), *tokens)
+    while taken := run.step():
+        lengths = [run.tokens[name][row] for name, rows in taken.items() for row in rows]
+        assert len(lengths) == 1 or max(lengths) * len(lengths) <= BUDGET
+        assert max(lengths) * len(lengths) - sum(lengths) <= WASTE
+
+
+@given(LENGTHS)
+@fuzz
+def test_a_lone_request_runs_in_the_passes_of_encode(tokens: list[int]) -> None:
+    run = Simulation()
+    run.add("lone", *tokens)
+    expected = [rows.tolist() for rows in plan(np.array(tokens), BUDGET, WASTE)]
+    assert [run.step()["lone"] for _ in expected] == expected
+
+
+@given(st.lists(LENGTHS, min_size=2, max_size=5), st.integers(0, 4))
+@fuzz
+def test_a_dropped_request_runs_no_more_and_the_others_do(requests: list[list[int]], gone: int) -> None:
+    run = Simulation()
+    for i, tokens in enumerate(requests):
+        run.add(str(i), *tokens)
+    run.step()
+    run.waiting.drop(str(gone))
+    while taken := run.step():
+        assert str(gone) not in taken
+    assert run.done.keys() >= {str(i) for i in range(len(requests))} - {str(gone)}
+
+
+@given(st.integers(1, 12), st.integers(400, 2048), st.integers(0, 5))
+@fuzz
+def test_a_short_text_waits_for_one_long_pass_at_most(long: int, tokens: int, steps: int) -> None:
+    run = Simulation()
+    for i in range(long):
+        run.add(f"long {i}", tokens)
+    for _ in range(min(steps, long - 1)):
+        run.step()
+    came = run.tick
+    run.add("short", 8)
+    while "short" not in run.done:
+        run.step()
+    assert run.done["short"] - came <= tokens + BUDGET
+
+
+@given(st.integers(400, 2048), st.integers(2, 32))
+@fuzz
+def test_a_long_text_is_not_starved_by_a_flood_of_short_ones(tokens: int, short: int) -> None:
+    run = Simulation()
+    numbers = count()
+    full = BUDGET // short
+    for _ in range(full):
+        run.add(f"before {next(numbers)}", short)
+    run.add("long", tokens)
+    while "long" not in run.done:
+        for _ in range(full):  # as many as a pass takes
+            run.add(f"after {next(numbers)}", short)
+        run.step()
+    # The texts that came before and as many again, its own pass, and no more than a few passes of the flood.
+    assert run.done["long"] <= tokens + 6 * BUDGET
+
+
+def test_long_texts_and_a_flood_of_short_ones_share_the_engine_evenly() -> None:
+    run, numbers, tokens = Simulation(), count(), {"long": 0, "short": 0}
+    for _ in range(100):
+        run.add(f"long {next(numbers)}", 2000)
+    for _ in range(300):
+        for _ in range(24):
+            run.add(f"short {next(numbers)}", 16)
+        for name, rows in run.step().items():
+            tokens[name.split()[0]] += sum(run.tokens[name][row] for row in rows)
+    assert tokens["long"] == pytest.approx(tokens["short"], rel=0.1)
+
+
+@given(st.integers(100, 2000), st.integers(4, 40), st.integers(4, 60), st.integers(0, 8))
+@fuzz
+def test_a_newcomer_passes_a_request_of_thousands(texts: int, tokens: int, newcomer: int, steps: int) -> None:
+    run = Simulation()
+    run.add("thousands", *[tokens] * texts)
+    for _ in range(steps):
+        run.step()
+    came = run.tick
+    run.add("newcomer", newcomer)
+    while "newcomer" not in run.done:
+        run.step()
+    assert run.done["newcomer"] - came <= 3 * BUDGET
+
+
+def test_two_large_requests_advance_alike() -> None:
+    run = Simulation()
+    run.add("first", *[20] * 1000)
+    run.add("second", *[20] * 1000)
+    ran = {"first": 0, "second": 0}
+    for _ in range(40):
+        for name, rows in run.step().items():
+            ran[name] += len(rows)
+    assert ran["first"] == pytest.approx(ran["second"], rel=0.1)

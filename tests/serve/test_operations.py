@@ -1,0 +1,328 @@
+"""Keys, many clients at once, overload, clients who go, probes, metrics, the log, and how the server ends."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from serving import running
+
+from m3rt import EngineError, InputError, M3Encoder
+from m3rt.cli import main
+from m3rt.engines import Engine, Heads, Outputs
+from m3rt.serve.keys import Keys
+from m3rt.serve.limits import Limits
+from m3rt.serve.metrics import Metrics
+from m3rt.serve.run import is_loopback
+from m3rt.serve.service import Service
+
+pytest.importorskip("fastapi", reason="needs the 'server' extra")
+httpx = pytest.importorskip("httpx")
+
+M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
+
+
+class Slow:
+    """An engine whose passes wait for the test."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.name, self.device, self.threads = engine.name, engine.device, engine.threads
+        self.batch_tokens, self.pass_tokens = engine.batch_tokens, engine.pass_tokens
+        self._engine = engine
+        self.open = threading.Event()
+        self.open.set()
+        self.entered = threading.Semaphore(0)
+        self.passes = 0
+        self.broken = False
+
+    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
+        self.passes += 1
+        self.entered.release()
+        assert self.open.wait(60)
+        if self.broken:
+            raise EngineError("no memory")
+        return self._engine.run(input_ids, attention_mask, heads)
+
+
+@pytest.fixture
+def slow(tiny: M3Encoder) -> Iterator[Slow]:
+    engine = Slow(tiny.engine)
+    yield engine
+    engine.open.set()
+
+
+def service_of(tiny: M3Encoder, engine: Slow, **limits: Any) -> Service:
+    return Service(M3Encoder.with_engine(tiny.bundle, engine), limits=Limits(**limits))
+
+
+def closed(engine: Slow) -> None:
+    """From now on passes wait."""
+    while engine.entered.acquire(blocking=False):
+        pass
+    engine.open.clear()
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny: M3Encoder) -> Iterator[str]:
+    with running(Service(tiny), keys=Keys(["first-key", "zweiter-schlüssel"])) as address:
+        yield address
+
+
+@pytest.mark.parametrize("value", ["Bearer first-key", "bearer first-key", "first-key", "Bearer zweiter-schlüssel"])
+def test_every_key_opens_with_bearer_and_without(value: str, guarded: str) -> None:
+    headers = {"authorization": value.encode()}
+    assert httpx.post(f"{guarded}/embed", json={"inputs": "x"}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "Bearer", "Bearer wrong", "Basic first-key", "first-key2", "Bearer first-key x"]
+)
+def test_without_a_key_there_is_only_the_dialects_401(value: str | None, guarded: str) -> None:
+    headers = {} if value is None else {"authorization": value}
+    for method, path in (("POST", "/embed"), ("GET", "/metrics"), ("GET", "/openapi.json"), ("GET", "/nothing")):
+        answer = httpx.request(method, f"{guarded}{path}", headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert httpx.post(f"{guarded}/embed", headers=headers).json().keys() == {"error", "error_type"}
+    for path in ("/live", "/ready", "/health", "/"):
+        assert httpx.get(f"{guarded}{path}", headers=headers).status_code == 200
+
+
+def test_keys_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# keys\n one \n\ntwo\n")
+    keys = Keys.of(tmp_path / "keys", "three, four five")
+    assert all(keys.admit(name.encode()) for name in ("one", "two", "three", "four", "five"))
+    assert not any(keys.admit(name) for name in (b"# keys", b"", None, b"six"))
+    assert not Keys.of(None, " ,")
+    assert Keys.of(None, None).admit(None)
+    (tmp_path / "empty").write_text("# none\n")
+    with pytest.raises(InputError, match="holds no API key, expected one a line"):
+        Keys.of(tmp_path / "empty", None)
+    with pytest.raises(InputError, match="cannot be read as a file of API keys"):
+        Keys.of(tmp_path / "nowhere", None)
+
+
+def test_many_clients_get_what_encode_gives(client: Any, address: str, tiny: M3Encoder) -> None:
+    rng = np.random.default_rng(0)
+    texts = [["word " * int(n) for n in rng.integers(1, 200, rng.integers(1, 5))] for _ in range(48)]
+
+    async def everyone() -> list[Any]:
+        async with httpx.AsyncClient(base_url=address, timeout=120) as many:
+            return await asyncio.gather(*(many.post("/embed", json={"inputs": some}) for some in texts))
+
+    for some, answer in zip(texts, asyncio.run(everyone()), strict=True):
+        assert answer.status_code == 200
+        expected = tiny.encode(some).dense_vecs
+        assert expected is not None
+        np.testing.assert_allclose(np.array(answer.json(), np.float32), expected, atol=2e-2)  # other batches, int8
+
+
+def test_a_full_queue_is_a_429_with_retry_after_and_the_accepted_are_answered(tiny: M3Encoder, slow: Slow) -> None:
+    service = service_of(tiny, slow, queue_tokens=100)
+    with running(service) as address:
+
+        async def burst() -> list[Any]:
+            async with httpx.AsyncClient(base_url=address, timeout=60) as many:
+                closed(slow)
+                tasks = [asyncio.ensure_future(many.post("/v1/embeddings", json={"input": "x y z"})) for _ in range(60)]
+                refused: list[Any] = []
+                while len(refused) < 20:  # at once: the engine does not move
+                    refused = [task for task in tasks if task.done()]
+                    await asyncio.sleep(0.01)
+                slow.open.set()
+                return await asyncio.gather(*tasks)
+
+        answers = asyncio.run(burst())
+        counts = {status: sum(a.status_code == status for a in answers) for status in (200, 429)}
+        assert sum(counts.values()) == 60
+        assert counts[200] >= 10
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.json()["error"]["type"] == "rate_limit_error"
+        assert httpx.post(f"{address}/embed", json={"inputs": "x"}).status_code == 200
+
+
+def test_who_waits_too_long_gets_a_503_with_retry_after(tiny: M3Encoder, slow: Slow) -> None:
+    with running(service_of(tiny, slow, seconds=0.05)) as address, httpx.Client(base_url=address, timeout=60) as client:
+        closed(slow)
+        blocker = threading.Thread(target=lambda: client.post("/embed", json={"inputs": "first"}))
+        blocker.start()
+        assert slow.entered.acquire(timeout=60)
+        threading.Timer(0.3, slow.open.set).start()
+        answer = client.post("/v2/embed", json={"texts": ["late"]})
+        blocker.join()
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert re.match(r"the request waited .* longer than it may; try again later", answer.json()["message"])
+
+
+def test_an_engine_that_fails_is_a_503_and_ready_says_so(tiny: M3Encoder, slow: Slow) -> None:
+    with running(service_of(tiny, slow)) as address, httpx.Client(base_url=address, timeout=60) as client:
+        slow.broken = True
+        answer = client.post("/embed", json={"inputs": "x"})
+        assert (answer.status_code, answer.json()) == (503, {"error": "no memory", "error_type": "Backend"})
+        time.sleep(1.1)  # the last success counts for a second
+        assert client.get("/ready").status_code == 503
+        assert client.get("/live").status_code == 200
+        slow.broken = False
+        assert client.get("/ready").status_code == 200
+
+
+def test_clients_who_go_leave_nothing_in_the_queue(tiny: M3Encoder, slow: Slow) -> None:
+    service = service_of(tiny, slow)
+    with running(service) as address:
+        closed(slow)
+
+        async def leave() -> None:
+            async with httpx.AsyncClient(base_url=address, timeout=60) as many:
+                tasks = [asyncio.ensure_future(many.post("/embed", json={"inputs": ["x"] * 50})) for _ in range(30)]
+                while service.queue.texts < 29 * 50:
+                    await asyncio.sleep(0.01)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+            while service.queue.cost:
+                await asyncio.sleep(0.01)
+
+        asyncio.run(asyncio.wait_for(leave(), 60))
+        passes = slow.passes
+        slow.open.set()
+        assert httpx.post(f"{address}/embed", json={"inputs": "x"}).status_code == 200
+        assert slow.passes <= passes + 1
+
+
+def test_metrics_count_requests_passes_refusals_and_memory(tiny: M3Encoder) -> None:
+    metrics = Metrics()
+    service = Service(tiny, on_pass=metrics.passed)
+    with running(service, metrics) as address, httpx.Client(base_url=address) as client:
+        client.post("/embed", json={"inputs": ["one", "two words"]})
+        client.post("/embed", json={})
+        text = client.get("/metrics").text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert values['m3rt_requests_total{route="/embed",status="200"}'] == "1.0"
+    assert values['m3rt_refused_total{status="400"}'] == "1.0"
+    assert float(values["m3rt_texts_total"]) == 3  # with the one that made the server ready
+    assert float(values["m3rt_pass_tokens_sum"]) == sum(len(tiny.tokenize(t)) for t in ("one", "two words", "ready?"))
+    assert {
+        "m3rt_queue_tokens",
+        "m3rt_padding_tokens_total",
+        'm3rt_request_seconds_count{route="/embed"}',
+    } <= values.keys()
+    if sys.platform == "linux":
+        assert float(values["process_resident_memory_bytes"]) > 1e6
+
+
+def test_a_request_keeps_the_id_that_it_came_with(client: Any) -> None:
+    assert client.get("/live", headers={"x-request-id": "abc-123"}).headers["x-request-id"] == "abc-123"
+    odd = client.get("/live", headers={"x-request-id": "a b" * 100}).headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{32}", odd)
+
+
+def test_no_answer_allows_other_origins(client: Any) -> None:
+    headers = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
+    assert "access-control-allow-origin" not in client.post("/embed", json={"inputs": "x"}, headers=headers).headers
+    assert client.options("/embed", headers=headers).status_code == 405
+
+
+def test_loopback_is_known() -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "192.168.0.1", "::")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+@contextmanager
+def command(*args: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """m3rt serve on a free port: the process, its address, and what it says on stderr before that."""
+    process = subprocess.Popen(
+        [M3RT, "serve", "--port", "0", "--threads", "1", *args],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    lines: list[str] = []
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if found := re.search(r"http://(\S+?);", line):
+                break
+        address = f"http://{found[1]}" if found else ""
+        while process.poll() is None:
+            try:
+                httpx.get(f"{address}/ready", timeout=60)
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield process, address, lines
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_ends_with_status_0(number: int) -> None:
+    with command() as (process, address, _):
+
+        async def load() -> list[Any]:
+            async with httpx.AsyncClient(base_url=address, timeout=120) as many:
+                texts = {"inputs": ["a text of some words " * 10] * 100}
+                tasks = [asyncio.ensure_future(many.post("/embed", json=texts)) for _ in range(8)]
+                while "m3rt_queue_tokens 0.0" in (await many.get("/metrics")).text:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)
+                process.send_signal(number)
+                return await asyncio.gather(*tasks, return_exceptions=True)
+
+        answers = asyncio.run(load())
+        assert [getattr(answer, "status_code", answer) for answer in answers] == [200] * 8
+        stdout, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (0, "")
+        logged = [json.loads(line) for line in stdout.splitlines()]
+        assert sum(line["path"] == "/embed" and line["status"] == 200 for line in logged) == 8
+
+
+def test_the_log_has_a_json_line_for_each_request_and_no_text_or_key() -> None:
+    with command(M3RT_API_KEY="hidden-key") as (process, address, _):
+        headers = {"authorization": "Bearer hidden-key", "x-request-id": "mine"}
+        httpx.post(f"{address}/embed?q=hidden-query", json={"inputs": ["hidden words", "two"]}, headers=headers)
+        httpx.get(f"{address}/a%0Ab", headers=headers)
+        process.terminate()
+        stdout, _ = process.communicate(timeout=60)
+    assert "hidden" not in stdout
+    lines = [json.loads(line) for line in stdout.splitlines()]
+    (line,) = [line for line in lines if line["path"] == "/embed"]
+    assert {key: line[key] for key in ("id", "method", "status", "texts", "client")} == {
+        "id": "mine", "method": "POST", "status": 200, "texts": 2, "client": "127.0.0.1",
+    }  # fmt: skip
+    assert line["tokens"] > 4
+    assert "/a b" in [line["path"] for line in lines]
+
+
+def test_listening_elsewhere_without_a_key_is_warned_of() -> None:
+    with command("--host", "0.0.0.0") as (_, _, lines):
+        assert "warning: other machines can reach 0.0.0.0 and no API key is set" in lines[0]
+    with command("--host", "0.0.0.0", M3RT_API_KEY="k") as (_, _, lines):
+        assert len(lines) == 1
+
+
+def test_what_cannot_start_says_so_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    assert re.fullmatch(rf"m3rt: error: cannot listen on 127.0.0.1 port {port}: .*\n", capsys.readouterr().err)
+    assert main(["serve", "--port", "0", "--index", str(tmp_path / "nowhere")]) == 2
+    assert re.fullmatch(r"m3rt: error: .*nowhere.*\n", capsys.readouterr().err)
+    assert main(["serve", "--port", "0", str(tmp_path)]) == 2
+    assert re.fullmatch(r"m3rt: error: [^\n]*\n", capsys.readouterr().err)
