@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import numpy as np
 
@@ -14,11 +14,15 @@ from ...values.shown import kind, shown
 from ..store.facets import Filter, Scalar, simple
 from ..store.manifest import Settings
 
+if TYPE_CHECKING:
+    from ...reranker import M3Reranker
+
 Mode = Literal["hybrid", "dense", "sparse", "colbert"]
 VIEWS = ("dense", "sparse", "colbert")
 # Of dense, sparse and ColBERT scores: the paper's for MIRACL (arXiv:2402.03216, section 4.1).
 WEIGHTS = (1.0, 0.3, 1.0)
 MOST = 1 << 20  # hits and candidates
+RERANKED = 30  # documents that a reranker reads: its seconds grow with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +33,33 @@ class Options:
     mode: Mode = "hybrid"
     fusion: Literal["rrf"] | Sequence[float] = WEIGHTS
     candidates: int = 100
-    rerank: bool = True
+    rerank: bool | M3Reranker = True
     filter: Filter | None = None
+    rerank_candidates: int = RERANKED
 
     def __post_init__(self) -> None:
         whole_number("k", self.k, 1, MOST)
         whole_number("candidates", self.candidates, 1, MOST)
         choice_of("mode", self.mode, get_args(Mode))
-        flag("rerank", self.rerank)
+        whole_number("rerank_candidates", self.rerank_candidates, 1, MOST)
+        if self.reranker is None:
+            _check_rerank(self.rerank)
         if not self.is_rrf:
             _check_weights(self.fusion)
         if self.filter is not None:
             object.__setattr__(self, "filter", _checked_filter(self.filter))
+
+    @property
+    def reranker(self) -> M3Reranker | None:
+        """The reranker that has the last word, if one was given."""
+        from ...reranker import M3Reranker
+
+        return self.rerank if isinstance(self.rerank, M3Reranker) else None
+
+    @property
+    def before_reranking(self) -> Self:
+        """The options that find what the reranker reads."""
+        return self if self.reranker is None else replace(self, k=max(self.k, self.rerank_candidates))
 
     @property
     def is_rrf(self) -> bool:
@@ -74,6 +93,13 @@ class Options:
                 "give one of those a weight above 0"
             )
         return views
+
+
+def _check_rerank(rerank: object) -> None:
+    try:
+        flag("rerank", rerank)
+    except InputError:
+        raise InputError(f"rerank is {shown(rerank)}, expected True, False or an M3Reranker") from None
 
 
 def _checked_filter(wanted: object) -> Filter:
