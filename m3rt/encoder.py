@@ -41,8 +41,8 @@ class M3Encoder(Model):
     >>> model.encode(["What is BGE M3?"], return_sparse=True).dense_vecs    # doctest: +SKIP
     """
 
-    kinds = ("m3", "dense")
-    other = "M3Reranker"
+    _kinds = ("m3", "dense")
+    _other = "M3Reranker"
     _warned = False
 
     def encode(

@@ -23,8 +23,8 @@ Progress = Callable[[int, int], object]  # texts and tokens of a finished forwar
 class Model:
     """One bundle, its tokenizer and its engine; may be called from many threads, pickled and forked."""
 
-    kinds: ClassVar[tuple[Kind, ...]]  # of bundles that the class opens
-    other: ClassVar[str]  # the class that opens the others
+    _kinds: ClassVar[tuple[Kind, ...]]  # of bundles that the class opens
+    _other: ClassVar[str]  # the class that opens the others
 
     _again: Callable[[], Model] | None  # how another process opens this model
 
@@ -39,7 +39,7 @@ class Model:
     ) -> None:
         if batch_tokens is not None:
             batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
-        bundle = self._right(open_bundle(model))
+        bundle = self._checked(open_bundle(model))
         tokenizer = Tokenizer.of(bundle)
         choice = choose(bundle, *checked(engine, device, threads))
         self._assemble(bundle, load_engine(bundle, **choice.options), tokenizer, batch_tokens)
@@ -54,15 +54,15 @@ class Model:
         if batch_tokens is not None:
             batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
         self = cls.__new__(cls)
-        self._assemble(cls._right(bundle), engine, Tokenizer.of(bundle), batch_tokens)
+        self._assemble(cls._checked(bundle), engine, Tokenizer.of(bundle), batch_tokens)
         return self
 
     @classmethod
-    def _right(cls, bundle: Bundle) -> Bundle:
-        if bundle.manifest.kind not in cls.kinds:
+    def _checked(cls, bundle: Bundle) -> Bundle:
+        if bundle.manifest.kind not in cls._kinds:
             raise InputError(
-                f"{bundle.path} is a {bundle.manifest.kind} bundle, expected {' or '.join(cls.kinds)}; open it with "
-                f"{cls.other}"
+                f"{bundle.path} is a {bundle.manifest.kind} bundle, expected {' or '.join(cls._kinds)}; open it with "
+                f"{cls._other}"
             )
         return bundle
 

@@ -38,8 +38,8 @@ class M3Reranker(Model):
     1
     """
 
-    kinds = ("reranker",)
-    other = "M3Encoder"
+    _kinds = ("reranker",)
+    _other = "M3Encoder"
 
     def __init__(
         self,

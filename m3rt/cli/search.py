@@ -20,6 +20,7 @@ from .parts.options import runtime_options
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
     from ..index import Hit, SearchResult
+    from ..reranker import M3Reranker
 
 _ID = 120  # characters of an id that people are shown; --json has all
 
@@ -40,19 +41,23 @@ _ID = 120  # characters of an id that people are shown; --json has all
 @click.option("--weights", metavar="D,S,C", help="Weights of dense, sparse and ColBERT scores.  [default: 1,0.3,1]")
 @click.option("--candidates", type=int, default=100, help="Documents of the first stage that are ranked by all views.")
 @click.option("--no-rerank", is_flag=True, help="Without ColBERT.")
+@click.option("--rerank", "reranker", metavar="BUNDLE", help="A reranker's bundle, which has the last word.")
+@click.option("--rerank-candidates", type=int, default=30, help="Documents that --rerank reads with the query.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 @click.option("--explain", is_flag=True, help="Scores of each view, matched terms, and the time of each stage.")
 @click.option("-m", "--model", help="The bundle, if it is not where it was when the index was built.")
 @runtime_options
 def command(
     index: str, query: str, k: int, mode: Any, filters: tuple[str, ...], rrf: bool, weights: str | None,
-    candidates: int, no_rerank: bool, as_json: bool, explain: bool, model: str | None, **runtime: Any,
+    candidates: int, no_rerank: bool, reranker: str | None, rerank_candidates: int, as_json: bool, explain: bool,
+    model: str | None, **runtime: Any,
 ) -> None:  # fmt: skip
     """Search an index.
 
     \b
     m3rt search my-index "How tall is Tokyo Tower?"
     m3rt search my-index "Tokyo" -k 3 --filter lang=ja --json
+    m3rt search my-index "Who built Tokyo Tower?" --rerank bge-reranker-v2-m3-int8
 
     Documents are ranked by the weighted mean of their scores, of which --explain shows each. On a terminal the words
     that the query shares with a text are bold; NO_COLOR turns that off.
@@ -62,15 +67,27 @@ def command(
     found = opened_index(index, model, runtime)
     options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
     options["filter"] = _filters(filters)
+    if reranker:
+        options |= {"rerank": _reranker(reranker, no_rerank, runtime), "rerank_candidates": rerank_candidates}
     if rrf or weights:
         options["fusion"] = "rrf" if rrf else _weights(str(weights))
     result = found.search(query, k, **options)
     if result.truncated:
         say(f"the query was cut to {found.encoder.manifest.max_tokens} tokens")
+    if result.cut_pairs:
+        say(f"{result.cut_pairs} pairs of query and document were cut to what the reranker takes")
     if as_json:
         emit_json(_values(query, result, found.encoder))
     else:
         emit_styled(_lines(result, found.encoder, explain))
+
+
+def _reranker(bundle: str, no_rerank: bool, runtime: dict[str, Any]) -> M3Reranker:
+    if no_rerank:
+        raise click.UsageError("Expected --rerank or --no-rerank, not both.")
+    from ..reranker import M3Reranker
+
+    return M3Reranker(bundle, **runtime)
 
 
 def _filters(texts: Iterable[str]) -> dict[str, list[str]]:

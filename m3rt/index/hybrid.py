@@ -23,8 +23,9 @@ from . import models
 from .checks import check_embeddings, check_note
 from .choices import SearchMode
 from .incoming import Added, Incoming
+from .reranking import reranked
 from .search.lexical import SparseQuery
-from .search.options import WEIGHTS, Options
+from .search.options import RERANKED, WEIGHTS, Options
 from .search.query import Query, query_of
 from .search.ranking import Clock, Ranking, rank
 from .search.result import Hit, SearchResult
@@ -39,6 +40,7 @@ from .store.writer import Writer
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
+    from ..reranker import M3Reranker
 
 
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol of Unicode that have no ink
@@ -222,9 +224,10 @@ class HybridIndex:
         mode: SearchMode = "hybrid",
         fusion: Literal["rrf"] | Sequence[float] = WEIGHTS,
         candidates: int = 100,
-        rerank: bool = True,
+        rerank: bool | M3Reranker = True,
         filter: Filter | None = None,
         explain: bool = False,
+        rerank_candidates: int = RERANKED,
     ) -> SearchResult:
         """The k best documents for a text, or for the embeddings of one.
 
@@ -237,12 +240,14 @@ class HybridIndex:
         filter: metadata that a document must have; of a list of values, any. Numbers are compared by value, all else as
         text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
         Of a document in chunks the best chunk counts, and is what the hit shows.
+        rerank: also an M3Reranker, which reads the query with each of the rerank_candidates best documents (k of them
+        at least) that all of the above found, and whose logit is then the score.
         Raises InputError for an option or query that does not fit, EngineError when the text cannot be embedded.
         """
         if isinstance(query, Embeddings) and len(query) != 1:
             raise InputError(f"embeddings hold {len(query)} queries, expected one; search_batch takes many")
         queries = query if isinstance(query, Embeddings) else [query]
-        options = Options(k, mode, fusion, candidates, rerank, filter)
+        options = Options(k, mode, fusion, candidates, rerank, filter, rerank_candidates)
         return self._search(queries, options, flag("explain", explain))[0]
 
     def search_batch(self, queries: Iterable[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:
@@ -265,7 +270,11 @@ class HybridIndex:
         clock, snapshot = Clock(), self._snapshot
         settings = snapshot.manifest.settings
         views = options.views(settings)
-        if not isinstance(queries, Embeddings):
+        texts: list[str] = []
+        if isinstance(queries, Embeddings):
+            if options.reranker:
+                raise InputError("embeddings hold no text, which a reranker reads; give the query itself")
+        else:
             texts = _checked_queries(queries)
             self._check_tokens(texts)
             queries = self.encoder.encode_queries(texts, **Heads(*(head in views for head in HEAD_NAMES)).keywords())
@@ -273,10 +282,13 @@ class HybridIndex:
         found = []
         for i in range(len(queries)):
             query = query_of(queries, i, views, settings, self._threads)
-            ranking = rank(snapshot, query, options, clock)
-            hits = tuple(_hits(snapshot, query, ranking, explain))
+            ranking = rank(snapshot, query, options.before_reranking, clock)
+            hits, cut = tuple(_hits(snapshot, query, ranking, explain)), 0
             clock.lap("read")
-            found.append(SearchResult(hits, clock.seconds(), bool(queries.truncated[i])))
+            if options.reranker:
+                hits, cut = reranked(options.reranker, texts[i], hits, options.k)
+                clock.lap("rerank")
+            found.append(SearchResult(hits, clock.seconds(), bool(queries.truncated[i]), cut))
             clock = Clock()
         return found
 

@@ -55,6 +55,7 @@ def test_an_encoders_manifest_has_no_key_for_a_classifier(bundle_fp32: Path) -> 
         ("config.json", {"sentence_transformers": {"activation_fn": IDENTITY}}, "identity"),
         ("config.json", {"sbert_ce_default_activation_function": IDENTITY}, "identity"),
         ("config.json", {"sentence_transformers": {"activation_fn": SIGMOID}}, "sigmoid"),
+        ("config.json", {"sentence_transformers": {"activation_fn": "torch.nn.Identity"}}, "identity"),
         ("config_sentence_transformers.json", {"model_type": "CrossEncoder", "activation_fn": IDENTITY}, "identity"),
         ("config_sentence_transformers.json", {"model_type": "CrossEncoder", "prompts": {}}, "sigmoid"),
     ],

@@ -69,7 +69,7 @@ class Config:
     @property
     def segments(self) -> bool:
         """Whether the model is told which of two texts a token is of."""
-        return self.classifier is not None and self.architecture.model_type in BERT
+        return self.classifier is not None and self.architecture.model_type in BERT and self.token_types > 1
 
 
 def read_config(directory: Path, model_id: str) -> Config:

@@ -17,11 +17,13 @@ from .sentence_transformers import read_settings
 _SEPARATORS = {"xlm-roberta": 2, "roberta": 2, "camembert": 2, "bert": 1}
 _SUFFIX = "ForSequenceClassification"
 _SUPPORTED = "XLMRobertaForSequenceClassification or BertForSequenceClassification"
-# Without a file that says so, from class names with the same ending.
+# By the class's name before that ending.
 _KNOWN = {"XLMRoberta": "xlm-roberta", "Roberta": "roberta", "Camembert": "camembert", "Bert": "bert"}
 _ACTIVATIONS: dict[str, Activation] = {
     "torch.nn.modules.activation.Sigmoid": "sigmoid",
     "torch.nn.modules.linear.Identity": "identity",
+    "torch.nn.Sigmoid": "sigmoid",
+    "torch.nn.Identity": "identity",
 }
 _HARMLESS = {
     "transformer_task": ("sequence-classification",),

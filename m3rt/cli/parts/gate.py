@@ -34,18 +34,11 @@ def pass_through(
     from ...reranker import M3Reranker
 
     with Meter(None, 0) as meter:
+        options: dict[str, Any] = {"limits": limits, "progress": meter.ran}
         if bundle.manifest.kind == "reranker":
-
-            def reranker(which: Bundle) -> M3Reranker:
-                return M3Reranker(which.path, **runtime)
-
-            found = gate_pairs(reranker, bundle, reference, limits=limits, progress=meter.ran)
+            found = gate_pairs(lambda which: M3Reranker(which.path, **runtime), bundle, reference, **options)
         else:
-
-            def encoder(which: Bundle) -> M3Encoder:
-                return M3Encoder(which.path, **runtime)
-
-            found = gate(encoder, bundle, reference, tasks=tasks, limits=limits, progress=meter.ran)
+            found = gate(lambda which: M3Encoder(which.path, **runtime), bundle, reference, tasks=tasks, **options)
     kept = {**(bundle.manifest.fidelity or {}), found.engine: found.to_json()}
     try:
         replace_manifest(bundle, replace(bundle.manifest, fidelity=kept))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -16,8 +16,12 @@ from ..choices import MODES, SearchMode
 from ..store.facets import Filter, Scalar, simple
 from ..store.manifest import Settings
 
+if TYPE_CHECKING:
+    from ...reranker import M3Reranker
+
 WEIGHTS = FUSION_WEIGHTS
 MOST = 1 << 20  # hits and candidates
+RERANKED = 30  # documents that a reranker reads: its seconds grow with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,33 @@ class Options:
     mode: SearchMode = "hybrid"
     fusion: Literal["rrf"] | Sequence[float] = WEIGHTS
     candidates: int = 100
-    rerank: bool = True
+    rerank: bool | M3Reranker = True
     filter: Filter | None = None
+    rerank_candidates: int = RERANKED
 
     def __post_init__(self) -> None:
         whole_number("k", self.k, 1, MOST)
         whole_number("candidates", self.candidates, 1, MOST)
         choice_of("mode", self.mode, MODES)
-        flag("rerank", self.rerank)
+        whole_number("rerank_candidates", self.rerank_candidates, 1, MOST)
+        if self.reranker is None:
+            _check_rerank(self.rerank)
         if not self.is_rrf:
             _check_weights(self.fusion)
         if self.filter is not None:
             object.__setattr__(self, "filter", _checked_filter(self.filter))
+
+    @property
+    def reranker(self) -> M3Reranker | None:
+        """The reranker that has the last word, if one was given."""
+        from ...reranker import M3Reranker
+
+        return self.rerank if isinstance(self.rerank, M3Reranker) else None
+
+    @property
+    def before_reranking(self) -> Self:
+        """The options that find what the reranker reads."""
+        return self if self.reranker is None else replace(self, k=max(self.k, self.rerank_candidates))
 
     @property
     def is_rrf(self) -> bool:
@@ -73,6 +92,13 @@ class Options:
                 "give one of those a weight above 0"
             )
         return views
+
+
+def _check_rerank(rerank: object) -> None:
+    try:
+        flag("rerank", rerank)
+    except InputError:
+        raise InputError(f"rerank is {shown(rerank)}, expected True, False or an M3Reranker") from None
 
 
 def _checked_filter(wanted: object) -> Filter:

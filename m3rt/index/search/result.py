@@ -12,8 +12,9 @@ class Hit:
     """A document that was found.
 
     score: what the hits are ranked by. scores: of each view that looked at the document, by the names "dense",
-    "sparse", "colbert". text: the document's, or of the chunk that matched best, which `span` cuts out of it
-    (characters from, to). terms: what each token id that query and text share adds to the sparse score, if asked for.
+    "sparse", "colbert"; where a reranker had the last word, its own as "reranker", and as "fused" what the views gave
+    together. text: the document's, or of the chunk that matched best, which `span` cuts out of it (characters from,
+    to). terms: what each token id that query and text share adds to the sparse score, if asked for.
     """
 
     id: str
@@ -27,13 +28,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first, `seconds` by stage (encode, dense, sparse, fuse, colbert, read, total), and whether the query
-    was longer than the model takes and cut off.
+    """Hits, best first, `seconds` by stage (encode, dense, sparse, fuse, colbert, read, rerank, total), and whether the
+    query was longer than the model takes and cut off. cut_pairs: pairs of query and document that the reranker cut.
     """
 
     hits: tuple[Hit, ...]
     seconds: Mapping[str, float]
     truncated: bool = False
+    cut_pairs: int = 0
 
     def __len__(self) -> int:
         return len(self.hits)
