@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..bundle import DEFAULT, portable
-from ..bundle.heads import HEAD_NAMES, Heads
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host import forks
@@ -20,28 +18,22 @@ from ..values.arguments import flag, path_of, whole_number
 from ..values.listing import listed
 from ..values.shown import shown
 from . import models
+from .answer import answer
 from .checks import check_embeddings, check_note
 from .choices import SearchMode
 from .incoming import Added, Incoming
-from .search.lexical import SparseQuery
 from .search.options import WEIGHTS, Options
-from .search.query import Query, query_of
-from .search.ranking import Clock, Ranking, rank
-from .search.result import Hit, SearchResult
+from .search.result import SearchResult
 from .store import directory
-from .store.documents import read_row
 from .store.facets import Filter
 from .store.info import info, segment_faults
 from .store.keys import check_ids
 from .store.manifest import Manifest, Settings
-from .store.snapshot import Snapshot, open_snapshot
+from .store.snapshot import open_snapshot
 from .store.writer import Writer
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
-
-
-_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol of Unicode that have no ink
 
 
 class HybridIndex:
@@ -175,15 +167,15 @@ class HybridIndex:
             check_texts(texts)
         if embeddings is not None:
             check_embeddings(embeddings, len(ids), self.settings)
-            sources = incoming.given(embeddings)
+            blocks = incoming.given(embeddings)
         elif texts is not None:
-            sources = incoming.embedded(self.encoder, show_progress)
+            blocks = incoming.embedded(self.encoder, show_progress)
         else:
             raise InputError("nothing to embed: give texts or embeddings")
         with self._writing() as writer:
             replaced = writer.delete(ids)
-            for source in sources:
-                writer.add(source)
+            for block in blocks:
+                writer.add(block)
             writer.commit(note)
         return incoming.added(replaced)
 
@@ -262,32 +254,7 @@ class HybridIndex:
         return [fault for segment in segments for fault in segment_faults(self.path, segment, progress)]
 
     def _search(self, queries: Iterable[str] | Embeddings, options: Options, explain: bool) -> list[SearchResult]:
-        clock, snapshot = Clock(), self._snapshot
-        settings = snapshot.manifest.settings
-        views = options.views(settings)
-        if not isinstance(queries, Embeddings):
-            texts = _checked_queries(queries)
-            self._check_tokens(texts)
-            queries = self.encoder.encode_queries(texts, **Heads(*(head in views for head in HEAD_NAMES)).keywords())
-            clock.lap("encode")
-        found = []
-        for i in range(len(queries)):
-            query = query_of(queries, i, views, settings, self._threads)
-            ranking = rank(snapshot, query, options, clock)
-            hits = tuple(_hits(snapshot, query, ranking, explain))
-            clock.lap("read")
-            found.append(SearchResult(hits, clock.seconds(), bool(queries.truncated[i])))
-            clock = Clock()
-        return found
-
-    def _check_tokens(self, queries: Sequence[str]) -> None:
-        """Raise InputError for a query of which the model knows no token that has a text."""
-        unused = set(self.encoder.manifest.special_tokens.unused)
-        for i, query in enumerate(queries):
-            known = dict.fromkeys({*self.encoder.tokenize(query)} - unused, 1.0)
-            # A word's first token may be a space.
-            if not any(text.strip() for text in self.encoder.convert_id_to_token(known) if isinstance(text, str)):
-                raise InputError(f"query {i} is {shown(query)}, of which the model knows no token; expected words")
+        return answer(self._snapshot, queries, options, explain, lambda: self.encoder, self._threads)
 
     @contextmanager
     def _writing(self, *, drop_damaged: bool = False) -> Iterator[Writer]:
@@ -301,30 +268,3 @@ class HybridIndex:
             finally:
                 writer.close()
             self.refresh()
-
-
-def _checked_queries(queries: Iterable[str]) -> list[str]:
-    if isinstance(queries, str):
-        raise InputError("queries is a str, expected a list of str; search takes one")
-    texts: list[str] = listed("queries", queries)
-    check_texts(texts)
-    for i, query in enumerate(texts):
-        if all(map(_is_blank, query)):
-            raise InputError(f"query {i} is empty, expected words to search for")
-    return texts
-
-
-def _is_blank(character: str) -> bool:
-    """Whether nothing is seen where the character stands alone: spaces, controls, formats, lone marks, fillers."""
-    category = unicodedata.category(character)
-    return category in ("Cc", "Cf") or category[0] in "ZM" or character in _FILLERS
-
-
-def _hits(snapshot: Snapshot, query: Query, ranking: Ranking, explain: bool) -> Iterator[Hit]:
-    for i, row in enumerate(ranking.rows.tolist()):
-        segment, place = snapshot.place(row)
-        found = read_row(segment.arrays, place)
-        lexical = query.get("sparse") if explain else None
-        terms = lexical.shared(segment, place) if isinstance(lexical, SparseQuery) else None
-        scores = {view: float(values[i]) for view, values in ranking.by_view.items()}
-        yield Hit(found.id, float(ranking.scores[i]), scores, found.text, found.metadata or {}, found.span, terms)

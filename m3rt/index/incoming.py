@@ -16,7 +16,7 @@ from ..text.chunking import Chunker
 from ..values.arguments import mapping_of
 from ..values.listing import listed
 from ..values.shown import shown
-from .store.columns import Source
+from .store.columns import RowBlock
 from .store.documents import Row, document_arrays
 from .store.facets import simple
 from .store.manifest import Settings
@@ -41,7 +41,7 @@ class Added:
 
 
 class Incoming:
-    """Rows that become sources for a writer, one slice after the other; counts what it has seen.
+    """Rows that become blocks for a writer, one slice after the other; counts what it has seen.
 
     Raises InputError when texts, metadata or embeddings do not fit the ids or the settings.
     """
@@ -58,15 +58,15 @@ class Incoming:
         self._documents, self._count, self._truncated = len(ids), 0, 0
 
     def added(self, replaced: int) -> Added:
-        """The counts, once all sources were taken."""
+        """The counts, once all blocks were taken."""
         return Added(self._documents, self._count, self._truncated, replaced)
 
-    def given(self, out: Embeddings) -> Iterator[Source]:
+    def given(self, out: Embeddings) -> Iterator[RowBlock]:
         """Sources of rows whose embeddings are known."""
         for first in range(0, len(self._rows), _ROWS):
-            yield self._source(self._rows[first : first + _ROWS], out, first)
+            yield self._block(self._rows[first : first + _ROWS], out, first)
 
-    def embedded(self, encoder: M3Encoder, show_progress: Progress | Literal[False]) -> Iterator[Source]:
+    def embedded(self, encoder: M3Encoder, show_progress: Progress | Literal[False]) -> Iterator[RowBlock]:
         """Sources of rows whose texts are embedded now, in chunks if the index has them."""
         s = self._settings
         rows: Iterable[Row] = self._rows
@@ -77,11 +77,11 @@ class Incoming:
         for part in _slices(rows, _CHARACTERS[bool(s.colbert)]):
             out = encoder.encode_corpus([row.text or "" for row in part], show_progress=show_progress, **heads)
             self._truncated += int(out.truncated.sum())
-            yield self._source(part, out, 0)
+            yield self._block(part, out, 0)
 
-    def _source(self, rows: Sequence[Row], out: Embeddings, first: int) -> Source:
+    def _block(self, rows: Sequence[Row], out: Embeddings, first: int) -> RowBlock:
         self._count += len(rows)
-        return Source({**document_arrays(rows), **_view_arrays(out, slice(first, first + len(rows)), self._settings)})
+        return RowBlock({**document_arrays(rows), **_view_arrays(out, slice(first, first + len(rows)), self._settings)})
 
 
 def _rows(

@@ -19,27 +19,27 @@ from .lexical import SparseQuery
 from .vectors import ColbertQuery, DenseQuery
 
 
-class View(Protocol):
+class QueryView(Protocol):
     """One of the three views of a query, which can search a segment and score its rows."""
 
     def find(self, segment: Segment, k: int, mask: RowMask) -> ScoredRows: ...
     def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]: ...
 
 
-Query = Mapping[str, View]  # by "dense", "sparse", "colbert"
+QueryViews = Mapping[str, QueryView]  # by "dense", "sparse", "colbert"
 
 
-def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> Query:
+def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> QueryViews:
     """The views of text i that a search needs. Raises InputError for one that is missing, not finite or too wide."""
     return {view: _MADE[view](out, i, settings, threads) for view in views}
 
 
-def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     vector = _floats("dense", i, None if out.dense_vecs is None else out.dense_vecs[i], settings.dense_dim)
     return DenseQuery(vector, DENSE[str(settings.dense)], threads)
 
 
-def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     ids, weights = out.sparse.row(i) if out.sparse is not None else (np.zeros(0, np.int32), None)
     weights = _floats("sparse", i, weights)
     if (ids[1:] <= ids[:-1]).any() or (weights < 0).any():
@@ -47,7 +47,7 @@ def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) ->
     return SparseQuery(np.ascontiguousarray(ids, np.int32), weights, threads)
 
 
-def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     vectors = _floats("colbert", i, None if out.multi is None else out.multi.row(i), settings.colbert_dim)
     return ColbertQuery(vectors, COLBERT[str(settings.colbert)], threads)
 

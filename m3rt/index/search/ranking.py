@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 from ..store.rows import RowMask, ScoredRows
 from ..store.snapshot import Snapshot
 from .options import Options
-from .query import Query
+from .query import QueryViews
 
 Weights = Mapping[str, float] | None  # of each view; None: reciprocal rank fusion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ranking:
+class RankedRows:
     """Rows, best first, their scores, and what each view gave them."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
     by_view: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
-    def take(self, places: NDArray[np.int64]) -> Ranking:
+    def take(self, places: NDArray[np.int64]) -> RankedRows:
         """The rows at `places`, in that order."""
-        return Ranking(self.rows[places], self.scores[places], {v: s[places] for v, s in self.by_view.items()})
+        return RankedRows(self.rows[places], self.scores[places], {v: s[places] for v, s in self.by_view.items()})
 
 
 class Clock:
@@ -49,7 +49,7 @@ class Clock:
         return {**self._seconds, "total": time.perf_counter() - self._start}
 
 
-def rank(snapshot: Snapshot, query: Query, options: Options, clock: Clock) -> Ranking:
+def rank(snapshot: Snapshot, query: QueryViews, options: Options, clock: Clock) -> RankedRows:
     """The best `options.k` documents; a document of several chunks by the one that comes first."""
     masks = snapshot.masks(options.filter)
     depth = max(options.k, options.candidates if options.mode == "hybrid" else 0)
@@ -70,8 +70,8 @@ def _fold(snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _ranked(
-    snapshot: Snapshot, query: Query, options: Options, depth: int, masks: Sequence[RowMask], clock: Clock
-) -> Ranking:
+    snapshot: Snapshot, query: QueryViews, options: Options, depth: int, masks: Sequence[RowMask], clock: Clock
+) -> RankedRows:
     views = options.views(snapshot.manifest.settings)
     first = [view for view in views if view != "colbert"] or views
     found: dict[str, ScoredRows] = {}
@@ -80,7 +80,7 @@ def _ranked(
         clock.lap(view)
     if len(views) == 1:
         rows, scores = found[views[0]]
-        return Ranking(rows, scores.astype(np.float64), {views[0]: scores})
+        return RankedRows(rows, scores.astype(np.float64), {views[0]: scores})
     weights = options.weights
     # Weights for ColBERT alone say nothing about who may be a candidate: ranks do.
     usable = weights if weights and any(weights[view] for view in first) else None
@@ -92,21 +92,23 @@ def _ranked(
     return fused
 
 
-def _fused(snapshot: Snapshot, query: Query, found: Mapping[str, ScoredRows], weights: Weights, depth: int) -> Ranking:
+def _fused(
+    snapshot: Snapshot, query: QueryViews, found: Mapping[str, ScoredRows], weights: Weights, depth: int
+) -> RankedRows:
     """The best `depth` of all rows that any view found, each with the score of every view."""
     if weights is None:
         rows, scores = rrf([rows for rows, _ in found.values()])
         order = snapshot.sorted(rows, scores)[:depth]
         rows, scores = rows[order], scores[order]
-        return Ranking(rows, scores, {v: _completed(snapshot, query, v, rows, found[v]) for v in found})
+        return RankedRows(rows, scores, {v: _completed(snapshot, query, v, rows, found[v]) for v in found})
     rows = np.unique(np.concatenate([rows for rows, _ in found.values()]))
     by_view = {v: _completed(snapshot, query, v, rows, found[v]) for v in found}
     return _by_weights(snapshot, rows, by_view, weights).take(np.arange(min(depth, len(rows))))
 
 
 def _reranked(
-    snapshot: Snapshot, query: Query, fused: Ranking, found: Mapping[str, ScoredRows], weights: Weights
-) -> Ranking:
+    snapshot: Snapshot, query: QueryViews, fused: RankedRows, found: Mapping[str, ScoredRows], weights: Weights
+) -> RankedRows:
     """The same rows by all three views."""
     colbert = snapshot.scores(query["colbert"].score, fused.rows)
     by_view = {**fused.by_view, "colbert": colbert}
@@ -119,7 +121,7 @@ def _reranked(
     places = _places(fused.rows, rows)
     kept = places >= 0  # what was cut off before ColBERT stays out
     by_view = {view: values[places[kept]] for view, values in by_view.items()}
-    return Ranking(rows[kept], scores[kept], by_view)
+    return RankedRows(rows[kept], scores[kept], by_view)
 
 
 def _by_weights(
@@ -127,15 +129,15 @@ def _by_weights(
     rows: NDArray[np.int64],
     by_view: Mapping[str, NDArray[np.float32]],
     weights: Mapping[str, float],
-) -> Ranking:
+) -> RankedRows:
     """Rows by the weighted mean of their scores."""
     total = sum(weights[view] for view in by_view)
     sums = sum((weights[view] * scores.astype(np.float64) for view, scores in by_view.items()), np.zeros(len(rows)))
-    return Ranking(rows, sums / total, by_view).take(snapshot.sorted(rows, sums))
+    return RankedRows(rows, sums / total, by_view).take(snapshot.sorted(rows, sums))
 
 
 def _completed(
-    snapshot: Snapshot, query: Query, view: str, rows: NDArray[np.int64], found: ScoredRows
+    snapshot: Snapshot, query: QueryViews, view: str, rows: NDArray[np.int64], found: ScoredRows
 ) -> NDArray[np.float32]:
     """The scores of `rows` by `view`: found already, or computed now."""
     places = _places(rows, found[0])

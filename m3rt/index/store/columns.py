@@ -30,7 +30,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RowBlock:
     """Arrays of rows, and which of the rows to take: keep (rows,) bool, None for all."""
 
     arrays: Arrays
@@ -62,23 +62,23 @@ def columns(settings: Settings) -> tuple[Column, ...]:
     return tuple(found)
 
 
-def write_columns(directory: Path, layout: Sequence[Column], sources: Sequence[Source]) -> dict[str, FileRecord]:
-    """Write the kept rows of all sources, one after the other; a file for each column and each group's offsets."""
-    kept = [source.rows() for source in sources]
+def write_columns(directory: Path, layout: Sequence[Column], blocks: Sequence[RowBlock]) -> dict[str, FileRecord]:
+    """Write the kept rows of all blocks, one after the other; a file for each column and each group's offsets."""
+    kept = [block.rows() for block in blocks]
     count = sum(map(len, kept))
     files: dict[str, FileRecord] = {}
     totals: dict[str | None, int] = {None: count}
     for group in dict.fromkeys(column.group for column in layout if column.group):
         name = f"{group}.offsets"
-        pairs = zip(sources, kept, strict=True)
-        lengths = np.concatenate([np.diff(source.arrays[name])[rows] for source, rows in pairs])
+        pairs = zip(blocks, kept, strict=True)
+        lengths = np.concatenate([np.diff(block.arrays[name])[rows] for block, rows in pairs])
         offsets = offsets_of(lengths)
         totals[group] = int(offsets[-1])
         files[f"{name}.npy"] = write_array(directory / f"{name}.npy", "<i8", offsets.shape, [offsets])
     for column in layout:
         shape = (totals[column.group], *([column.width] if column.width else []))
         file = f"{column.name}.npy"
-        files[file] = write_array(directory / file, f"<{column.dtype}", shape, _blocks(column, sources, kept))
+        files[file] = write_array(directory / file, f"<{column.dtype}", shape, _blocks(column, blocks, kept))
     return files
 
 
@@ -94,10 +94,10 @@ def ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.in
     return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
 
-def _blocks(column: Column, sources: Sequence[Source], kept: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[Any]]:
-    for source, rows in zip(sources, kept, strict=True):
-        array = source.arrays[column.name]
-        places = rows if column.group is None else ragged(source.arrays[f"{column.group}.offsets"], rows)
+def _blocks(column: Column, blocks: Sequence[RowBlock], kept: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[Any]]:
+    for block, rows in zip(blocks, kept, strict=True):
+        array = block.arrays[column.name]
+        places = rows if column.group is None else ragged(block.arrays[f"{column.group}.offsets"], rows)
         size = max(1, BLOCK // max(1, array.dtype.itemsize * max(column.width, 1)))
         yield from (array[places[i : i + size]] for i in range(0, len(places), size))
 

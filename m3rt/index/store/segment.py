@@ -16,7 +16,7 @@ from ...errors import HybridIndexError
 from ...host.files import FileRecord, sync
 from . import directory
 from .arrays import Damage, check_offsets, check_places, map_array, write_array
-from .columns import Arrays, Source, columns, write_columns
+from .columns import Arrays, RowBlock, columns, write_columns
 from .documents import key_order
 from .facets import FACETS, check_facets, invert_facets
 from .inverted import invert, inverted
@@ -36,9 +36,9 @@ class Segment:
         return self.record.rows
 
     @property
-    def source(self) -> Source:
+    def block(self) -> RowBlock:
         """The living rows."""
-        return Source(self.arrays, self.alive)
+        return RowBlock(self.arrays, self.alive)
 
     def living(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of `rows` that were not deleted."""
@@ -70,12 +70,12 @@ def reading(record: SegmentRecord) -> Iterator[None]:
         ) from error
 
 
-def write_segment(path: Path, name: str, settings: Settings, sources: Sequence[Source]) -> SegmentRecord | None:
-    """Write the kept rows of `sources` as one segment; None when there are none."""
-    if not any(len(source.rows()) for source in sources):
+def write_segment(path: Path, name: str, settings: Settings, blocks: Sequence[RowBlock]) -> SegmentRecord | None:
+    """Write the kept rows of `blocks` as one segment; None when there are none."""
+    if not any(len(block.rows()) for block in blocks):
         return None
     counts: list[int] = []
-    files = directory.add_segment(path, name, partial(_write, settings=settings, sources=sources, counts=counts))
+    files = directory.add_segment(path, name, partial(_write, settings=settings, blocks=blocks, counts=counts))
     rows, documents = counts
     return SegmentRecord(name, rows, documents, files)
 
@@ -94,8 +94,8 @@ def mark_deleted(path: Path, segment: Segment, rows: NDArray[np.int64], commit: 
     return replace(record, files=files, alive=file, deleted=int((~alive).sum()), documents=documents)
 
 
-def _write(folder: Path, *, settings: Settings, sources: Sequence[Source], counts: list[int]) -> dict[str, FileRecord]:
-    files = write_columns(folder, columns(settings), sources)
+def _write(folder: Path, *, settings: Settings, blocks: Sequence[RowBlock], counts: list[int]) -> dict[str, FileRecord]:
+    files = write_columns(folder, columns(settings), blocks)
     arrays = {name.removesuffix(".npy"): map_array(folder / name, file) for name, file in files.items()}
     more = {"key_order": key_order(arrays), **invert_facets(arrays)}
     if settings.sparse:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import HybridIndexError, M3rtError
 from . import directory
-from .columns import Source
+from .columns import RowBlock
 from .documents import rows_of_ids
 from .info import segment_faults
 from .keys import key
@@ -42,7 +42,7 @@ class Writer:
         self._open = {segment.record.name: segment for segment in snapshot.segments}
         self._records = {name: segment.record for name, segment in self._open.items()}
         self._next = snapshot.manifest.next_segment
-        self._held: list[Source] = []
+        self._held: list[RowBlock] = []
 
     def delete(self, ids: Iterable[str]) -> int:
         """Mark the rows of `ids` deleted; returns how many of the ids there were."""
@@ -60,9 +60,9 @@ class Writer:
                 self._records[name] = mark_deleted(self._path, segment, rows, self._manifest.commit + 1)
         return len(found)
 
-    def add(self, source: Source) -> None:
+    def add(self, block: RowBlock) -> None:
         """Take rows; many are written as a segment on the way."""
-        self._held.append(source)
+        self._held.append(block)
         if sum(held.size for held in self._held) >= _FLUSH:
             self._flush()
 
@@ -126,11 +126,11 @@ class Writer:
         for record in records:
             for fault in segment_faults(self._path, record):  # new hashes would hide it for ever
                 raise _refusal(record.name, fault)
-        self._write([open_segment(self._path, record, settings).source for record in records])
+        self._write([open_segment(self._path, record, settings).block for record in records])
 
-    def _write(self, sources: list[Source]) -> SegmentRecord | None:
+    def _write(self, blocks: list[RowBlock]) -> SegmentRecord | None:
         name = f"{self._next:08}"
-        record = write_segment(self._path, name, self._manifest.settings, sources)
+        record = write_segment(self._path, name, self._manifest.settings, blocks)
         if record:
             self._records[name] = record
             self._next += 1
