@@ -42,8 +42,8 @@ class HybridIndex:
     path: its directory, see create(). model: the bundle, or the M3Encoder, that embeds texts; by default the bundle
     that the index records, loaded at the first text. Every add, delete and compact is one commit: readers see all of
     it or nothing, and a process that is killed loses only the call that it was in. An instance sees its own commits,
-    and those of others that were there when it was opened or refreshed. threads: CPU threads of a search, and of a
-    model that is loaded; default what affinity and cgroup allow.
+    and those of other writers that were there when it was opened or refreshed. threads: CPU threads of a search, and
+    of a model that the index loads; by default as many as affinity and cgroup allow.
     Raises HybridIndexError when there is no index or another model made it. Segments with damaged files are left out of
     searches, with a warning that names them, and stop writers until they are restored or given up, see compact().
 
@@ -84,7 +84,7 @@ class HybridIndex:
         dense: "float32", "int8" (a scale for each vector), "binary" (signs; small and coarse), "binary+int8" (signs
         choose, codes rank) or None. sparse: store lexical weights. colbert: "int8", "binary", "binary+int8" or None: a
         vector for each token, most of an index that has them. chunk_tokens: cut texts into chunks of at most so many
-        tokens, neighbours sharing chunk_overlap; by default a text is one row, cut off where the model's limit is.
+        tokens, neighbours sharing chunk_overlap; by default a text is one row, cut off at the model's limit.
         model: the bundle that makes the vectors, by default m3-tiny. With dim and no model an index knows none: dim and
         colbert_dim (by default dim) are the widths of its vectors, and only embeddings can be added and searched.
         Raises InputError, BundleError, or OutputError when the directory cannot be made or is in use.
@@ -107,9 +107,9 @@ class HybridIndex:
         return cls(directory_path, model)
 
     def forked(self) -> None:
-        """Make locks that no thread holds; in a forked child those that others held would stay so."""
+        """Make new locks: in a forked child, a lock that another thread of the parent held would never be released."""
         self._lock = threading.RLock()
-        self._loading = threading.Lock()  # not the writers': a search must not wait for an add
+        self._loading = threading.Lock()  # a lock of its own, since a search must not wait for an add
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An index pickles as its arguments, and is opened again."""
@@ -120,17 +120,17 @@ class HybridIndex:
         return f"HybridIndex({str(self.path)!r}: {len(self)} documents, {self._snapshot.manifest.model or 'no model'})"
 
     def __len__(self) -> int:
-        """Documents that can be found."""
+        """The number of documents that a search can return."""
         return sum(segment.record.documents for segment in self._snapshot.segments)
 
     @property
     def settings(self) -> Settings:
-        """What the index stores."""
+        """The views, precisions and widths that the index stores."""
         return self._snapshot.manifest.settings
 
     @property
     def note(self) -> Mapping[str, Any] | None:
-        """What the last commit that carried a note left."""
+        """The note of the last commit that carried one."""
         return self._snapshot.manifest.note
 
     @property
@@ -155,7 +155,7 @@ class HybridIndex:
 
         ids: distinct, not empty. texts: stored, and embedded unless embeddings hold a row for each of them; texts may
         be left out then. metadata: a JSON object for each document, to show and to filter by. note: any JSON object,
-        kept with the commit: whoever feeds an index can tell how far they got. show_progress: as M3Encoder.encode's.
+        kept with the commit, in which a program can record how far it got. show_progress: as M3Encoder.encode's.
         Raises InputError, EngineError, HybridIndexError when a segment is damaged, or OutputError when another process
         writes or the disk is full: then the index is as before.
         """
@@ -167,9 +167,9 @@ class HybridIndex:
             check_texts(texts)
         if embeddings is not None:
             check_embeddings(embeddings, len(ids), self.settings)
-            blocks = incoming.given(embeddings)
+            blocks = incoming.from_embeddings(embeddings)
         elif texts is not None:
-            blocks = incoming.embedded(self.encoder, show_progress)
+            blocks = incoming.from_texts(self.encoder, show_progress)
         else:
             raise InputError("nothing to embed: give texts or embeddings")
         with self._writing() as writer:
@@ -180,18 +180,18 @@ class HybridIndex:
         return incoming.added(replaced)
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Delete documents in one commit; returns how many of the ids there were. Raises as add()."""
+        """Delete documents in one commit; returns how many of the ids the index had. Raises as add()."""
         ids = check_ids(ids)
         with self._writing() as writer:
-            found = writer.delete(ids)
-            if found:
+            count = writer.delete(ids)
+            if count:
                 writer.commit(None)
-        return found
+        return count
 
     def compact(self, *, drop_damaged: bool = False) -> None:
-        """Rewrite the index as one segment, without what was deleted: smaller and a little faster.
+        """Rewrite the index as one segment, without deleted rows: smaller and a little faster.
 
-        drop_damaged: give up segments with files that are not what they were. Raises as add().
+        drop_damaged: give up segments whose files are missing or changed. Raises as add().
         """
         with self._writing(drop_damaged=flag("drop_damaged", drop_damaged)) as writer:
             if writer.compact():
@@ -201,7 +201,7 @@ class HybridIndex:
         """See the last commit, also of other processes; returns whether there was a new one."""
         with self._lock:
             before = self._snapshot
-            # What was damaged may be restored by now.
+            # A damaged segment may have been restored meanwhile.
             if before.damaged or directory.read(self.path) != before.manifest:
                 self._snapshot = open_snapshot(self.path, before.damaged)
             return self._snapshot.manifest != before.manifest
@@ -223,12 +223,12 @@ class HybridIndex:
         mode: "dense", "sparse" and "colbert" rank by that view alone, every document considered. "hybrid" takes the
         `candidates` best documents of dense and of sparse search, keeps as many by the fusion of both scores, and ranks
         these by the fusion of all that is stored: ColBERT too, unless rerank is False.
-        fusion: weights of dense, sparse and ColBERT scores, whose weighted mean is then the score, as compute_score's
-        colbert+sparse+dense; the default is BGE-M3's (1, 0.3, 1). Weights (0, 0, 1) rank candidates by MaxSim alone.
-        "rrf" adds 1 / (60 + rank) over the views instead.
-        filter: metadata that a document must have; of a list of values, any. Numbers are compared by value, all else as
-        text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
-        Of a document in chunks the best chunk counts, and is what the hit shows.
+        fusion: weights of dense, sparse and ColBERT scores. The score is their weighted mean, as in
+        compute_score()'s colbert+sparse+dense. The default is BGE-M3's (1, 0.3, 1); weights (0, 0, 1) rank candidates
+        by MaxSim alone. "rrf" adds 1 / (60 + rank) over the views instead.
+        filter: metadata that a document must have; a list of values means any of them. Numbers are compared by value,
+        everything else as text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
+        A document in chunks counts by its best chunk, which is the one that the hit shows.
         Raises InputError for an option or query that does not fit, EngineError when the text cannot be embedded.
         """
         if isinstance(query, Embeddings) and len(query) != 1:
@@ -238,16 +238,16 @@ class HybridIndex:
         return self._search(queries, options, flag("explain", explain))[0]
 
     def search_batch(self, queries: Iterable[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:
-        """search() for each of n queries, which are embedded together; the first result's seconds hold that time."""
+        """search() for each of n queries. They are embedded together, and the first result's seconds have that time."""
         explain = flag("explain", options.pop("explain", False))
         return self._search(queries, Options(k, **options), explain)
 
     def info(self) -> dict[str, Any]:
-        """What the index is and holds, as plain values."""
+        """Counts, sizes, settings and model of the index, as plain values."""
         return info(self.path, self._snapshot)
 
     def verify(self, progress: Callable[[int], object] = lambda n: None) -> list[str]:
-        """Compare every file with its hash; returns a line for each that differs. progress is given the bytes read."""
+        """Compare every file with its hash; returns a line for each that differs. progress: called with bytes read."""
         if not callable(progress):
             raise InputError(f"progress is {shown(progress)}, expected a function of the bytes read")
         segments = self._snapshot.manifest.segments
@@ -258,7 +258,7 @@ class HybridIndex:
 
     @contextmanager
     def _writing(self, *, drop_damaged: bool = False) -> Iterator[Writer]:
-        """A writer on top of the last commit, whoever made it; afterwards this instance sees what it committed."""
+        """A writer on top of the last commit, whoever made it; afterwards this instance sees the new commit."""
         with self._lock, directory.writing(self.path):
             self.refresh()
             directory.collect(self.path, self._snapshot.manifest)

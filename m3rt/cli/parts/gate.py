@@ -1,4 +1,4 @@
-"""The quality gate, as `m3rt verify --against` and `m3rt export --verify` run it and show it."""
+"""The quality gate of `m3rt verify --against` and `m3rt export --verify`: run it, show it, refuse a bundle."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def pass_through(
         return M3Encoder(which.path, **runtime)
 
     with Meter(None, 0) as meter:
-        found = gate(load, bundle, reference, tasks=tasks, limits=limits, progress=meter.ran)
-    kept = {**(bundle.manifest.fidelity or {}), found.engine: found.to_json()}
+        result = gate(load, bundle, reference, tasks=tasks, limits=limits, progress=meter.ran)
+    kept = {**(bundle.manifest.fidelity or {}), result.engine: result.to_json()}
     try:
         replace_manifest(bundle, replace(bundle.manifest, fidelity=kept))
     except OutputError as error:
         say(f"warning: {error}; the result is not kept")
-    return found
+    return result
 
 
-def table(found: Gate) -> str:
+def table(gate: Gate) -> str:
     """The checks, one a line."""
-    of = plain(f", {', '.join(found.datasets)}") if found.datasets else ""
-    lines = [f"{found.engine} beside {found.reference}, {found.fidelity.texts} texts{of}:"]
-    for check in found.checks:
+    of = plain(f", {', '.join(gate.datasets)}") if gate.datasets else ""
+    lines = [f"{gate.engine} beside {gate.reference}, {gate.fidelity.texts} texts{of}:"]
+    for check in gate.checks:
         name, _, mode = check.name.partition(" ")
-        interval = f"  {found.changes[mode]}" if mode else ""
+        interval = f"  {gate.changes[mode]}" if mode else ""
         most = name in ("colbert_error", "ndcg_loss")
         verdict = "ok" if check.passed else "FAILED"
         lines.append(
@@ -59,9 +59,9 @@ def table(found: Gate) -> str:
     return "\n".join(lines)
 
 
-def refuse(bundle: Bundle, found: Sequence[Gate]) -> None:
-    """End with status 1, and one line, if a check of any failed."""
-    failed = [f"{check.name} on {gate.engine}" for gate in found for check in gate.checks if not check.passed]
+def refuse(bundle: Bundle, gates: Sequence[Gate]) -> None:
+    """Exit with status 1 and one line if any check failed."""
+    failed = [f"{check.name} on {gate.engine}" for gate in gates for check in gate.checks if not check.passed]
     if failed:
         say(
             f"error: {', '.join(failed)}: {bundle.path} is too far from float32; use fp32, or allow more with "
@@ -74,11 +74,11 @@ def parsed(limits: Sequence[str]) -> dict[str, float]:
     """NAME=VALUE options as numbers. Raises InputError."""
     from ...evaluation.gate import checked_limits
 
-    found = {}
+    numbers = {}
     for item in limits:
         name, _, value = item.partition("=")
         try:
-            found[name] = float(value)
+            numbers[name] = float(value)
         except ValueError:
             raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96") from None
-    return checked_limits(found)
+    return checked_limits(numbers)

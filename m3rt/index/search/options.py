@@ -16,9 +16,9 @@ from ..store.facets import Filter, Scalar, simple
 from ..store.manifest import Settings
 
 VIEWS = ("dense", "sparse", "colbert")
-# Of dense, sparse and ColBERT scores: the paper's for MIRACL (arXiv:2402.03216, section 4.1).
+# Weights of dense, sparse and ColBERT scores, as the paper has them for MIRACL (arXiv:2402.03216, section 4.1).
 WEIGHTS = (1.0, 0.3, 1.0)
-MOST = 1 << 20  # hits and candidates
+MOST_HITS = 1 << 20  # also the most candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Options:
     filter: Filter | None = None
 
     def __post_init__(self) -> None:
-        whole_number("k", self.k, 1, MOST)
-        whole_number("candidates", self.candidates, 1, MOST)
+        whole_number("k", self.k, 1, MOST_HITS)
+        whole_number("candidates", self.candidates, 1, MOST_HITS)
         choice_of("mode", self.mode, MODES)
         flag("rerank", self.rerank)
         if not self.is_rrf:
@@ -44,12 +44,12 @@ class Options:
 
     @property
     def is_rrf(self) -> bool:
-        """Whether ranks are fused; arrays of weights are not to be compared with a text."""
+        """Whether ranks are fused. `fusion` may be an array, which must not be compared with a text."""
         return isinstance(self.fusion, str) and self.fusion == "rrf"
 
     @property
     def weights(self) -> dict[str, float] | None:
-        """The weight of each view, the largest 1, None for RRF."""
+        """The weight of each view, scaled so that the largest is 1; None for RRF."""
         if self.is_rrf:
             return None
         weights = [float(weight) for weight in self.fusion]
@@ -58,7 +58,7 @@ class Options:
     def views(self, settings: Settings) -> list[str]:
         """The views that a search looks at, ColBERT last.
 
-        Raises InputError for a mode that is not stored, and for weights that leave nothing of what is stored.
+        Raises InputError for a mode that is not stored, and for weights that are 0 for all views of this search.
         """
         stored = [name for name in VIEWS if getattr(settings, name)]
         if self.mode != "hybrid":
@@ -96,7 +96,7 @@ def _check_weights(weights: object) -> None:
         good = (
             not isinstance(weights, str) and values.shape == (3,) and np.isfinite(values).all() and (values >= 0).all()
         )
-    except Exception:  # a foreign object's own, too
+    except Exception:  # an object of another package may raise anything
         good = False
     if not good or not values.any():
         raise InputError(

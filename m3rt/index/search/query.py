@@ -1,4 +1,4 @@
-"""A query: one text's embeddings, checked against what an index stores."""
+"""A query: the embeddings of one text, checked against the settings of an index."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QueryViews = Mapping[str, QueryView]  # by "dense", "sparse", "colbert"
 
 def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> QueryViews:
     """The views of text i that a search needs. Raises InputError for one that is missing, not finite or too wide."""
-    return {view: _MADE[view](out, i, settings, threads) for view in views}
+    return {view: _VIEW_OF[view](out, i, settings, threads) for view in views}
 
 
 def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
@@ -52,7 +52,7 @@ def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -
     return ColbertQuery(vectors, COLBERT[str(settings.colbert)], threads)
 
 
-_MADE = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}
+_VIEW_OF = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}
 
 
 def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = None) -> NDArray[np.float32]:
@@ -60,7 +60,7 @@ def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = 
         raise InputError(f"query {i} has no {view} output, which this search needs; encode it with {HEAD_NAMES[view]}")
     if width is not None and values.shape[-1] != width:
         raise InputError(f"the {view} vectors of query {i} have {values.shape[-1]} components, expected {width}")
-    found = np.ascontiguousarray(values, np.float32)
-    if not np.isfinite(found).all():
+    floats = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(floats).all():
         raise InputError(f"the {view} output of query {i} is not finite")
-    return found
+    return floats

@@ -1,4 +1,4 @@
-"""The arrays of a segment, and how rows of several segments become one."""
+"""The arrays of a segment, and the joining of rows from several segments into one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...host.files import FileRecord
 from ...values.ragged import offsets_of
-from .arrays import BLOCK, write_array
+from .arrays import COPIED_BYTES, write_array
 from .manifest import Settings
 from .precisions import COLBERT, DENSE, StoredArray
 
@@ -31,7 +31,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class RowBlock:
-    """Arrays of rows, and which of the rows to take: keep (rows,) bool, None for all."""
+    """Arrays of rows, and a mask of the rows to take: keep (rows,) bool, None for all."""
 
     arrays: Arrays
     keep: NDArray[np.bool_] | None = None
@@ -47,23 +47,23 @@ class RowBlock:
 
 
 def columns(settings: Settings) -> tuple[Column, ...]:
-    """The columns that every segment of an index has; what is derived from them is not among them."""
-    found = [
+    """The columns of every segment of an index, without the arrays that are derived from them."""
+    layout = [
         Column("documents.bytes", "u1", group="documents"),
         Column("keys", "u8"),
         Column("facets.keys", "u8", group="facets"),
     ]
     if settings.dense:
-        found += _vectors("dense", DENSE[settings.dense].arrays, settings.dense_dim, None)
+        layout += _vectors("dense", DENSE[settings.dense].arrays, settings.dense_dim, None)
     if settings.sparse:
-        found += [Column("sparse.indices", "i4", group="sparse"), Column("sparse.values", "f4", group="sparse")]
+        layout += [Column("sparse.indices", "i4", group="sparse"), Column("sparse.values", "f4", group="sparse")]
     if settings.colbert:
-        found += _vectors("colbert", COLBERT[settings.colbert].arrays, settings.colbert_dim, "colbert")
-    return tuple(found)
+        layout += _vectors("colbert", COLBERT[settings.colbert].arrays, settings.colbert_dim, "colbert")
+    return tuple(layout)
 
 
 def write_columns(directory: Path, layout: Sequence[Column], blocks: Sequence[RowBlock]) -> dict[str, FileRecord]:
-    """Write the kept rows of all blocks, one after the other; a file for each column and each group's offsets."""
+    """Write the kept rows of all blocks, one after the other; one file for each column and for each group's offsets."""
     kept = [block.rows() for block in blocks]
     count = sum(map(len, kept))
     files: dict[str, FileRecord] = {}
@@ -98,7 +98,7 @@ def _blocks(column: Column, blocks: Sequence[RowBlock], kept: Sequence[NDArray[n
     for block, rows in zip(blocks, kept, strict=True):
         array = block.arrays[column.name]
         places = rows if column.group is None else ragged(block.arrays[f"{column.group}.offsets"], rows)
-        size = max(1, BLOCK // max(1, array.dtype.itemsize * max(column.width, 1)))
+        size = max(1, COPIED_BYTES // max(1, array.dtype.itemsize * max(column.width, 1)))
         yield from (array[places[i : i + size]] for i in range(0, len(places), size))
 
 

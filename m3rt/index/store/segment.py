@@ -1,4 +1,4 @@
-"""A segment: rows that were written together and never change; only which of them live does."""
+"""A segment: rows that were written together and never change; a mask of the rows that are left is all that changes."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class Segment:
 
     @property
     def block(self) -> RowBlock:
-        """The living rows."""
+        """The rows that were not deleted."""
         return RowBlock(self.arrays, self.alive)
 
     def living(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of `rows` that were not deleted."""
+        """The members of `rows` that were not deleted."""
         return rows if self.alive is None else rows[self.alive[rows]]
 
 
 def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segment:
-    """Map a segment's files. Raises Damage for files that are not what the manifest says, else as map_array()."""
+    """Map the files of a segment. Raises Damage for files that differ from the manifest, and as map_array()."""
     folder = path / directory.SEGMENTS / record.name
-    found = {name: map_array(folder / name, file) for name, file in record.files.items()}
-    alive = found.pop(record.alive) if record.alive else None
-    arrays = {name.removesuffix(".npy"): array for name, array in found.items()}
+    mapped = {name: map_array(folder / name, file) for name, file in record.files.items()}
+    alive = mapped.pop(record.alive) if record.alive else None
+    arrays = {name.removesuffix(".npy"): array for name, array in mapped.items()}
     try:
         _check(record, settings, arrays, alive)
         lexical = inverted(arrays, record.rows) if settings.sparse else None
@@ -61,7 +61,7 @@ def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segme
 
 @contextmanager
 def reading(record: SegmentRecord) -> Iterator[None]:
-    """Name the segment whose numbers make no sense to who works with them; what is asked of it was checked before."""
+    """Report a failure inside this block as damage to the segment: the caller's arguments were validated before."""
     try:
         yield
     except (ValueError, LookupError, OverflowError) as error:
@@ -81,7 +81,7 @@ def write_segment(path: Path, name: str, settings: Settings, blocks: Sequence[Ro
 
 
 def mark_deleted(path: Path, segment: Segment, rows: NDArray[np.int64], commit: int) -> SegmentRecord:
-    """The record of a segment without `rows`, after writing which rows live on."""
+    """Write the mask of the rows that are left without `rows`; returns the new record."""
     record = segment.record
     alive = np.ones(len(segment), np.bool_) if segment.alive is None else segment.alive.copy()
     alive[rows] = False
@@ -107,7 +107,7 @@ def _write(folder: Path, *, settings: Settings, blocks: Sequence[RowBlock], coun
 
 
 def _check(record: SegmentRecord, settings: Settings, arrays: Arrays, alive: NDArray[Any] | None) -> None:
-    """Kernels trust shapes and places: those of an index that was put together wrongly must not reach them."""
+    """Raise ValueError for wrong shapes, dtypes or places, which kernels would trust."""
     for column in columns(settings):
         count = record.rows
         if column.group is not None:
