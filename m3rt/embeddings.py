@@ -1,7 +1,8 @@
-"""What encode returns: three views of each text, and what happened to it."""
+"""The result of encode(): up to three views of each text, its number of tokens, and whether it was cut off."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .values.shown import shown
+
+VIEWS = ("dense", "sparse", "colbert")
+# The weight of each view in a fusion of scores, as the paper has them for MIRACL (arXiv:2402.03216, section 4.1).
+WEIGHTS: Mapping[str, float] = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}
 
 _KEYS = ("dense_vecs", "sparse", "lexical_weights", "colbert_vecs", "n_tokens", "truncated")
 
@@ -64,7 +69,7 @@ class MultiVectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """The outputs for n texts, in input order; a view that was not asked for is None.
+    """The outputs for n texts, in input order; a view that was not computed is None.
 
     dense_vecs (n, dim) float32 with unit rows; sparse: SparseVectors; multi: MultiVectors;
     n_tokens (n,) int64 after truncation; truncated (n,) bool. `out["dense_vecs"]` and dict(out) work too; len(out)

@@ -65,11 +65,11 @@ def command(
 
     MODEL is a bundle's directory.
     """
+    from ..embeddings import WEIGHTS
     from ..encoder import M3Encoder
     from ..evaluation import read_dataset, task
     from ..evaluation.chart import chart as draw
     from ..evaluation.chart import check
-    from ..evaluation.modes import WEIGHTS
     from ..evaluation.report import conditions, languages, table, to_json
     from ..host.extras import need
 

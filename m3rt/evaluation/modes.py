@@ -10,8 +10,8 @@ import numpy as np
 from m3rt_kernels import rrf, top_k
 from numpy.typing import NDArray
 
-VIEWS = ("dense", "sparse", "colbert")
-WEIGHTS: Mapping[str, float] = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}  # the paper's (arXiv:2402.03216, 4.1)
+from ..embeddings import VIEWS, WEIGHTS
+
 DEPTH = 100  # documents of a ranking that are measured
 _FUSED = 1000  # of each view that reciprocal rank fusion looks at, as the paper does
 

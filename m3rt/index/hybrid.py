@@ -22,7 +22,7 @@ from .answer import answer
 from .checks import check_embeddings, check_note
 from .choices import SearchMode
 from .incoming import Added, Incoming
-from .search.options import WEIGHTS, Options
+from .search.options import FUSION, Options
 from .search.result import SearchResult
 from .store import directory
 from .store.facets import Filter
@@ -212,7 +212,7 @@ class HybridIndex:
         k: int = 10,
         *,
         mode: SearchMode = "hybrid",
-        fusion: Literal["rrf"] | Sequence[float] = WEIGHTS,
+        fusion: Literal["rrf"] | Sequence[float] = FUSION,
         candidates: int = 100,
         rerank: bool = True,
         filter: Filter | None = None,

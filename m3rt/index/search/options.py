@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...embeddings import VIEWS, WEIGHTS
 from ...errors import InputError
 from ...values.arguments import choice_of, flag, mapping_of, whole_number
 from ...values.shown import kind, shown
@@ -15,9 +16,7 @@ from ..choices import MODES, SearchMode
 from ..store.facets import Filter, Scalar, simple
 from ..store.manifest import Settings
 
-VIEWS = ("dense", "sparse", "colbert")
-# Weights of dense, sparse and ColBERT scores, as the paper has them for MIRACL (arXiv:2402.03216, section 4.1).
-WEIGHTS = (1.0, 0.3, 1.0)
+FUSION = tuple(WEIGHTS.values())
 MOST_HITS = 1 << 20  # also the most candidates
 
 
@@ -27,7 +26,7 @@ class Options:
 
     k: int = 10
     mode: SearchMode = "hybrid"
-    fusion: Literal["rrf"] | Sequence[float] = WEIGHTS
+    fusion: Literal["rrf"] | Sequence[float] = FUSION
     candidates: int = 100
     rerank: bool = True
     filter: Filter | None = None
