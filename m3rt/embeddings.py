@@ -1,7 +1,8 @@
-"""The result of encode(): three views of each text, the number of its tokens, and whether it was cut."""
+"""The result of encode(): up to three views of each text, its number of tokens, and whether it was cut off."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ from .errors import InputError
 from .values.shown import shown
 
 VIEWS = ("dense", "sparse", "colbert")
-# The weights of VIEWS in a sum of scores: the paper's for MIRACL (arXiv:2402.03216, section 4.1).
-FUSION_WEIGHTS = (1.0, 0.3, 1.0)
+# The weight of each view in a fusion of scores, as the paper has them for MIRACL (arXiv:2402.03216, section 4.1).
+WEIGHTS: Mapping[str, float] = {"dense": 1.0, "sparse": 0.3, "colbert": 1.0}
+
 _KEYS = ("dense_vecs", "sparse", "lexical_weights", "colbert_vecs", "n_tokens", "truncated")
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .embeddings import Embeddings
+from .embeddings import WEIGHTS, Embeddings
 from .encoder import M3Encoder
 from .errors import InputError
 from .evaluation.dataset import Dataset, Texts
-from .evaluation.modes import MODES, WEIGHTS
+from .evaluation.modes import MODES
 from .evaluation.pools import Task
 from .evaluation.views import embed
 from .values.arguments import choice_of, mapping_of, whole_number

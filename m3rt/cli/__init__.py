@@ -14,9 +14,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run `m3rt` with `args`, by default the process's own, and return the exit status."""
     if args is not None:
         return _commands()(args)
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # a shell's background job ignores it
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # a background job of a shell ignores SIGINT
         return _commands()(sys.argv[1:])
-    # Before and after the command there is nothing to clean up, and a traceback would be all that an interrupt leaves.
+    # Before and after the command there is nothing to clean up, so leave without a traceback.
     signal.signal(signal.SIGINT, _leave)
     run = _commands()
     try:

@@ -13,10 +13,10 @@ from .parts.options import model_argument, runtime_options
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
 
-LATENCY = {"1x8": 8, "1x16": 16, "1x64": 64, "1x512": 512}  # tokens of one text
-BATCH = (8, 128)  # texts, and tokens of each
-MIXED = (64, 512)  # texts, and tokens of the longest
-# Runs and seconds of one shape: most runs, seconds after which it ends, runs that there are even so.
+LATENCY_TOKENS = {"1x8": 8, "1x16": 16, "1x64": 64, "1x512": 512}  # tokens of a single text, by the row's name
+BATCH = (8, 128)  # texts, tokens of each
+MIXED = (64, 512)  # texts, tokens of the longest
+# For each shape: the most runs, the seconds after which it ends, and the fewest runs in any case.
 _FULL = {"latency": {"runs": 300, "seconds": 20.0, "least": 20}, "speed": {"runs": 9, "seconds": 15.0, "least": 3}}
 _QUICK = {"latency": {"runs": 100, "seconds": 2.0, "least": 5}, "speed": {"runs": 3, "seconds": 3.0, "least": 1}}
 
@@ -52,7 +52,7 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
     emit_text(*(f"{name:<14}{_flat(value)}" for name, value in regime.items()), "")
     encoder.encode("What is BGE M3?")
     loaded = speed.memory()
-    with bar(total=len(LATENCY) + 3) as progress:
+    with bar(total=len(LATENCY_TOKENS) + 3) as progress:
         budget = _QUICK if quick else _FULL
         result: dict[str, Any] = {"conditions": regime, "quick": quick}
         result["latency_ms"] = _each(progress, _latencies(encoder, budget["latency"]))
@@ -68,7 +68,7 @@ def command(model: str, quick: bool, **runtime: Any) -> None:
 def _latencies(encoder: M3Encoder, budget: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     from ..tuning.speed import latency
 
-    for name, tokens in LATENCY.items():
+    for name, tokens in LATENCY_TOKENS.items():
         yield name, latency(encoder, tokens, **budget) if tokens <= encoder.manifest.max_tokens else None
 
 
@@ -84,12 +84,12 @@ def _speeds(encoder: M3Encoder, budget: dict[str, Any]) -> Iterator[tuple[str, A
 
 
 def _each(progress: Any, results: Iterator[tuple[str, Any]]) -> dict[str, Any]:
-    found = {}
+    values = {}
     for name, value in results:
-        found[name] = value
+        values[name] = value
         progress.set_description_str(name)
         progress.update()
-    return found
+    return values
 
 
 def _table(result: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The commands, by name: a module for each, imported only when it runs; and what becomes of their errors."""
+"""The commands by name, each a module that is imported only when it runs, and the exit status of each error."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def run(args: Sequence[str]) -> int:
             say(f"interrupted; {stop}" if stop.args else "interrupted")
             return 130
         except BrokenPipeError:
-            # Whoever read has had enough: as if SIGPIPE had ended this process.
+            # The reader of stdout has closed it: exit as if SIGPIPE had ended this process.
             close_stdout()
             return 141
-        except OSError as error:  # click's own help and version onto a full disk
+        except OSError as error:  # the disk is full while click writes its help or version
             close_stdout()
             say(f"error: stdout cannot be written: {error.strerror or error}")
             return 2
@@ -95,6 +95,6 @@ def run(args: Sequence[str]) -> int:
 
 
 def _is_setting(error: RuntimeError) -> bool:
-    """Whether the kernels, if they were imported at all, refuse what M3RT_ISA says."""
+    """Whether this is the kernels' error for a bad M3RT_ISA; without kernels in memory it cannot be."""
     isa = sys.modules.get("m3rt_kernels.compiler.isa")
     return isa is not None and isinstance(error, isa.SettingError)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from .parts.meter import Meter
     from .parts.stdout import Stdout
 
-# Characters after which a chunk ends, however few its texts, with ColBERT vectors (4 kB a token) and without.
-_CHARACTERS = {True: 1 << 17, False: 1 << 20}
+# A chunk ends after so many characters, however few its texts, by whether there are ColBERT vectors (4 kB a token).
+_CHUNK_CHARACTERS = {True: 1 << 17, False: 1 << 20}
 
 
 @click.command("encode")
@@ -100,10 +100,10 @@ def command(
     with _sink(out, state, force, restart) as sink:
         try:
             encode = partial(_method(M3Encoder(model, **runtime), role), **options)
-            encode([])  # unusable options are refused before a long input is read
+            encode([])  # refuse unusable options before a long input is read
             with Meter(_count(records), sink.kept) as meter:
                 encode = partial(encode, show_progress=meter.ran)
-                _run(chunks(records, chunk_size, _CHARACTERS[colbert]), encode, sink, meter)
+                _run(chunks(records, chunk_size, _CHUNK_CHARACTERS[colbert]), encode, sink, meter)
             sink.finish()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(sink.resume) from None
@@ -127,7 +127,7 @@ def _method(encoder: M3Encoder, role: str | None) -> Callable[..., Embeddings]:
 
 
 def _count(records: list[Record] | TextFile) -> int | None:
-    """How many texts there are, which also finds a bad one before hours of work; None for what is read once only."""
+    """The number of texts, None where they can be read only once. Counting finds a bad one before hours of work."""
     if isinstance(records, TextFile) and (records.path == "-" or not Path(records.path).is_file()):
         return None
     with bar(iterable=records, desc="reading", unit=" texts", unit_scale=True, leave=False) as counted:
@@ -138,7 +138,7 @@ def _run(
     chunked: Iterator[list[Record]], encode: Callable[[list[str]], Embeddings], sink: Spool | Stdout, meter: Meter
 ) -> None:
     from ..output import Part
-    from ..output.spool import Note
+    from ..output.spool import PartNote
 
     for number, chunk in enumerate(chunked):
         note = sink.find(number, chunk)
@@ -147,6 +147,6 @@ def _run(
                 out = encode([record.text for record in chunk])
             except (InputError, EngineError) as error:
                 raise type(error)(f"after {meter.texts} texts: {error}") from None
-            note = Note.of(chunk, out)
+            note = PartNote.of(chunk, out)
             sink.add(number, note, Part(meter.texts, [record.id for record in chunk], out))
         meter.finished(note)

@@ -61,15 +61,15 @@ def command(
     those of its "group" are relevant; without groups, what the judgements say. With --language-pairs it is searched
     in each of those languages on its own, as MLQA and Belebele do, and counts as often.
 
-    What is wrong with a data set is told on stderr, a line for each kind, and what is left is measured.
+    Faults of a data set are reported on stderr, a line for each kind, and the rest of it is measured.
 
     MODEL is a bundle's directory.
     """
+    from ..embeddings import WEIGHTS
     from ..encoder import M3Encoder
     from ..evaluation import read_dataset, task
     from ..evaluation.chart import chart as draw
     from ..evaluation.chart import check
-    from ..evaluation.modes import WEIGHTS
     from ..evaluation.report import conditions, languages, table, to_json
     from ..host.extras import need
 
@@ -83,23 +83,23 @@ def command(
         task(read_dataset(path, split=split, note=say), among=among, most=max_queries, note=say) for path in datasets
     ]
     encoder = M3Encoder(model, **runtime)
-    other = M3Encoder(against, **runtime) if against else None
+    reference = M3Encoder(against, **runtime) if against else None
     weights = _tuned(encoder, tune_weights, among, max_queries) if tune_weights else WEIGHTS
-    ones: list[Evaluation] = []
-    others: list[Evaluation] = []
+    results: list[Evaluation] = []
+    references: list[Evaluation] = []
     for each in tasks:
-        ones.append(_evaluated(encoder, each, weights, bm25))
-        others += [_evaluated(other, each, weights, False)] if other else []
+        results.append(_evaluated(encoder, each, weights, bm25))
+        references += [_evaluated(reference, each, weights, False)] if reference else []
         if not as_json:
-            emit_text(conditions(ones[-1]), *table(ones[-1:], others[-1:]), *languages(ones[-1]), "")
+            emit_text(conditions(results[-1]), *table(results[-1:], references[-1:]), *languages(results[-1]), "")
     if as_json:
         result: dict[str, Any] = {"model": model, "against": against, "weights": dict(weights)}
         result |= {"cross_lingual": cross_lingual, "language_pairs": language_pairs}
-        emit_json(result | to_json(ones, others or None), indent=2)
-    elif len(ones) > 1:
-        emit_text(f"mean of {len(ones)} data sets", *table(ones, others or None))
+        emit_json(result | to_json(results, references or None), indent=2)
+    elif len(results) > 1:
+        emit_text(f"mean of {len(results)} data sets", *table(results, references or None))
     if chart:
-        draw(ones, chart)
+        draw(results, chart)
         say(f"{chart} written")
 
 

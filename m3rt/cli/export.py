@@ -92,7 +92,7 @@ def _gates(bundle: Bundle, exported: Callable[[str, Precision], Bundle]) -> list
 
     target = bundle.path.resolve()
     gates = []
-    # A name of which the next export to the same place removes what a killed one left.
+    # The next export to the same place removes leftovers of a killed one by this prefix.
     prefix = f".{target.name}.partial-{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent, ignore_cleanup_errors=True) as aside:
         reference = exported(os.path.join(aside, "fp32"), "fp32")

@@ -76,7 +76,7 @@ def build(
     there is no "_id". These are BEIR's rules, and m3rt eval's. All other fields, and the title, are kept as metadata;
     documents without an id are numbered. After an interruption the same command goes on, given the same input.
 
-    Without --chunk-tokens a text is cut off where the model's limit is, and the number of those is told. With it, a
+    Without --chunk-tokens a text is cut off at the model's limit, and the number of such texts is reported. With it, a
     search ranks a document by its best chunk.
     """
     from pathlib import Path
@@ -140,11 +140,11 @@ def delete(
         raise click.UsageError("Expected either ID arguments or -i FILE (-i - is stdin).")
     from ..index import HybridIndex
 
-    given = ids if source is None else TextFile(source, input_format, id_field=id_field).ids()
-    wanted = list(dict.fromkeys(given))
-    found = HybridIndex(index).delete(wanted)
-    missing = f"; {len(wanted) - found:,} are not in it" if found < len(wanted) else ""
-    say(f"{found:,} of {len(wanted):,} ids deleted from {index}{missing}")
+    named = ids if source is None else TextFile(source, input_format, id_field=id_field).ids()
+    wanted = list(dict.fromkeys(named))
+    deleted = HybridIndex(index).delete(wanted)
+    missing = f"; {len(wanted) - deleted:,} are not in it" if deleted < len(wanted) else ""
+    say(f"{deleted:,} of {len(wanted):,} ids deleted from {index}{missing}")
 
 
 @command.command("compact")
@@ -169,16 +169,16 @@ def info(index: str, verify: bool, as_json: bool) -> None:
     from ..index import HybridIndex
 
     opened = HybridIndex(index)
-    found = opened.info()
+    facts = opened.info()
     if verify:
-        with bar(total=found["size"], desc="hashes", unit="B", unit_scale=True) as progress:
-            found["faults"] = opened.verify(progress.update)
+        with bar(total=facts["size"], desc="hashes", unit="B", unit_scale=True) as progress:
+            facts["faults"] = opened.verify(progress.update)
     if as_json:
-        emit_json(found, indent=2)
+        emit_json(facts, indent=2)
     else:
-        emit_text(*(f"{label:<11}{value}" for label, value in _rows(found)))
-    if found.get("faults"):
-        say(f"error: {len(found['faults'])} files differ: {found['faults'][0]}; build the index again or restore them")
+        emit_text(*(f"{label:<11}{value}" for label, value in _rows(facts)))
+    if facts.get("faults"):
+        say(f"error: {len(facts['faults'])} files differ: {facts['faults'][0]}; build the index again or restore them")
         raise click.exceptions.Exit(1)
 
 
@@ -205,15 +205,15 @@ def _summary(added: Added, kept: int, index: HybridIndex, seconds: float) -> str
     return ", ".join([*facts, cut, f"{len(index):,} in the index", speed])
 
 
-def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from ..index.feed import is_unfinished
 
-    settings, model = found["settings"], found["model"]
-    yield "index", found["path"]
-    yield "documents", f"{found['documents']:,} in {found['rows']:,} rows, {found['deleted_rows']:,} rows deleted"
-    if is_unfinished(found["note"]):
-        yield "incomplete", f"{found['documents']:,} documents so far: the same m3rt index build goes on"
-    yield "size", f"{size(found['size'])} in {found['segments']} segments, commit {found['commit']}"
+    settings, model = facts["settings"], facts["model"]
+    yield "index", facts["path"]
+    yield "documents", f"{facts['documents']:,} in {facts['rows']:,} rows, {facts['deleted_rows']:,} rows deleted"
+    if is_unfinished(facts["note"]):
+        yield "incomplete", f"{facts['documents']:,} documents so far: the same m3rt index build goes on"
+    yield "size", f"{size(facts['size'])} in {facts['segments']} segments, commit {facts['commit']}"
     yield "model", f"{model['id']} {model['precision']}, {model['path']}" if model else "none: made from embeddings"
     yield "dense", f"{settings['dense_dim']} dimensions, {settings['dense']}" if settings["dense"] else "not stored"
     yield "sparse", "lexical weights" if settings["sparse"] else "not stored"
@@ -221,8 +221,8 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "colbert", colbert if settings["colbert"] else "not stored"
     chunks = f"of {settings['chunk_tokens']} tokens, {settings['chunk_overlap']} shared"
     yield "chunks", chunks if settings["chunk_tokens"] else "none: a text is a row"
-    for name, fault in found["damaged"].items():
+    for name, fault in facts["damaged"].items():
         yield "damaged", f"segment {name}: {fault}"
-    if "faults" in found:
-        yield "hashes", "all match" if not found["faults"] else f"{len(found['faults'])} files differ"
-    yield "written by", f"m3rt {found['m3rt_version']}, format {found['format_version']}"
+    if "faults" in facts:
+        yield "hashes", "all match" if not facts["faults"] else f"{len(facts['faults'])} files differ"
+    yield "written by", f"m3rt {facts['m3rt_version']}, format {facts['format_version']}"

@@ -54,8 +54,8 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield f"{role}", repr(m.prompts[role]) + " goes before each" if m.prompts.get(role) else "no prompt"
     for label, ports in (("input", m.graph.inputs), ("output", m.graph.outputs)):
         yield from ((label, _port(port)) for port in ports)
-    for engine, found in (m.fidelity or {"not measured": {}}).items():
-        yield "fidelity", engine + "".join(f", {name} {value}" for name, value in _numbers(found))
+    for engine, measured in (m.fidelity or {"not measured": {}}).items():
+        yield "fidelity", engine + "".join(f", {name} {value}" for name, value in _numbers(measured))
     yield "written by", f"m3rt {m.m3rt_version}, format {m.format_version}"
 
 
@@ -64,10 +64,10 @@ def _classifier(c: Classifier) -> Iterator[tuple[str, str]]:
     yield "scores", "0 to 1, the logit's sigmoid" if c.activation == "sigmoid" else "the logits, any numbers"
 
 
-def _numbers(found: Any) -> list[tuple[str, Any]]:
-    """What `m3rt verify` kept for people; the intervals and limits are in the JSON."""
+def _numbers(measured: Any) -> list[tuple[str, Any]]:
+    """The numbers that `m3rt verify` kept; its intervals and limits are shown by --json only."""
     kinds = str | float | int
-    return [(name, v) for name, v in found.items() if isinstance(v, kinds)] if isinstance(found, dict) else []
+    return [(name, v) for name, v in measured.items() if isinstance(v, kinds)] if isinstance(measured, dict) else []
 
 
 def _port(port: Port) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..index import Hit, SearchResult
     from ..reranker import M3Reranker
 
-_ID = 120  # characters of an id that people are shown; --json has all
+_ID_CHARACTERS = 120  # characters of an id that a person sees; --json prints the whole id
 
 
 @click.command("search")
@@ -64,22 +64,22 @@ def command(
     """
     if rrf and weights:
         raise click.UsageError("Expected --rrf or --weights, not both.")
-    found = opened_index(index, model, runtime)
+    searched = opened_index(index, model, runtime)
     options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
     options["filter"] = _filters(filters)
     if reranker:
         options |= {"rerank": _reranker(reranker, no_rerank, runtime), "rerank_candidates": rerank_candidates}
     if rrf or weights:
         options["fusion"] = "rrf" if rrf else _weights(str(weights))
-    result = found.search(query, k, **options)
+    result = searched.search(query, k, **options)
     if result.truncated:
-        say(f"the query was cut to {found.encoder.manifest.max_tokens} tokens")
+        say(f"the query was cut to {searched.encoder.manifest.max_tokens} tokens")
     if result.cut_pairs:
         say(f"{result.cut_pairs} pairs of query and document were cut to what the reranker takes")
     if as_json:
-        emit_json(_values(query, result, found.encoder))
+        emit_json(_values(query, result, searched.encoder))
     else:
-        emit_styled(_lines(result, found.encoder, explain))
+        emit_styled(_lines(result, searched.encoder, explain))
 
 
 def _reranker(bundle: str, no_rerank: bool, runtime: dict[str, Any]) -> M3Reranker:
@@ -91,7 +91,7 @@ def _reranker(bundle: str, no_rerank: bool, runtime: dict[str, Any]) -> M3Rerank
 
 
 def _filters(texts: Iterable[str]) -> dict[str, list[str]]:
-    """The values of each field: of a field that is given more than once any value will do."""
+    """The values of each field; a document needs any one of them."""
     found: dict[str, list[str]] = {}
     for text in texts:
         field, equals, value = text.partition("=")
@@ -144,7 +144,7 @@ def _lines(result: SearchResult, encoder: M3Encoder, explain: bool) -> Iterator[
 
 
 def _short(name: str) -> str:
-    return plain(name if len(name) <= _ID else f"{name[: _ID - 1]}…")
+    return plain(name if len(name) <= _ID_CHARACTERS else f"{name[: _ID_CHARACTERS - 1]}…")
 
 
 def _tokens(encoder: M3Encoder, terms: Mapping[int, float]) -> dict[str, float]:
@@ -157,14 +157,14 @@ def _shower(encoder: M3Encoder, mark: Callable[[str], str]) -> Callable[[Hit], s
     tokenizer = encoder.tokenizer
 
     def tokens(words: Sequence[str]) -> list[list[int]]:
-        found = tokenizer.encode(words, encoder.manifest.max_tokens)
-        return [found.ids[a:b].tolist() for a, b in zip(found.offsets, found.offsets[1:], strict=False)]
+        out = tokenizer.encode(words, encoder.manifest.max_tokens)
+        return [out.ids[a:b].tolist() for a, b in zip(out.offsets, out.offsets[1:], strict=False)]
 
     return lambda hit: snippet(hit.text or "", hit.terms or {}, tokens, tokenizer.decode, mark)
 
 
 def _style() -> Callable[[str, str], str]:
-    """Marks a text by an escape code where a terminal shows it."""
+    """A function that marks a text by an escape code, or returns it unchanged where no terminal shows it."""
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         return lambda code, text: f"\x1b[{code}m{text}\x1b[0m" if text else ""
     return lambda code, text: text

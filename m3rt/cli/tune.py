@@ -14,7 +14,7 @@ from .parts.options import model_argument
 @click.command("tune")
 @model_argument
 @click.option("--seconds", type=click.IntRange(1, 600), default=60, help="How long to measure, about.")
-@click.option("--save-session/--no-save-session", default=True, help="Save what the fastest engine makes at its start.")
+@click.option("--save-session/--no-save-session", default=True, help="Save the session of the fastest engine.")
 def command(model: str, seconds: int, save_session: bool) -> None:
     """Find the fastest engine, threads and batches for this machine, and keep them.
 
@@ -22,8 +22,8 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     uses for what is not given explicitly. Another machine, m3rt, engine or bundle makes it stale: it is then ignored
     with a warning until tune runs again. M3RT_TUNE=0 ignores it. The profile's path is printed on stdout.
 
-    With --save-session what the fastest engine makes of the weights at its start is saved too (onnxruntime: 1.5 times
-    the bundle, mapped and shared by processes; openvino: once), so that later processes start faster.
+    With --save-session the session of the fastest engine is saved too (onnxruntime: 1.5 times the size of the bundle,
+    mapped and shared by processes; openvino: once), so that later processes start faster.
 
     MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """
@@ -35,7 +35,7 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     from ..tuning.tuner import tune
 
     bundle = open_bundle(model)
-    tuning.make_folder(bundle)  # an unusable cache is told before a minute of work
+    tuning.make_folder(bundle)  # fail on an unusable cache before a minute of work
     tuning.forget_stale(bundle)
     with bar(total=100, bar_format="{desc:<36.36} {percentage:3.0f}% |{bar}| {elapsed}") as progress:
 
@@ -50,8 +50,8 @@ def command(model: str, seconds: int, save_session: bool) -> None:
         files = saved.save(bundle, profile.engine, directory, best.threads)
         profile = replace(profile, settings={**profile.settings, profile.engine: replace(best, saved_session=files)})
         total = size(sum(file.size for file in files.values()))
-        told = f"{total} of {profile.engine}'s session saved; --no-save-session does without"
-        say(told if files else "this bundle's session cannot be saved (alignment); loading is as before")
+        message = f"{total} of {profile.engine}'s session saved; --no-save-session does without"
+        say(message if files else "this bundle's session cannot be saved (alignment); loading is as before")
     path = tuning.save(bundle, profile)
     saved.remove_others(directory)
     emit_text(*_table(profile.measured))

@@ -37,9 +37,9 @@ def command(
 ) -> None:
     """Check a bundle's files, and that it computes here what it should.
 
-    Every file's SHA-256 is compared with the manifest, and that of what m3rt tune saved of them here; then the golden
-    texts are encoded and compared with what the export gave. Exit status 1: the files are right and the results are
-    not.
+    The SHA-256 of every file is compared with the manifest, and that of every file that m3rt tune saved here with its
+    profile; then the golden texts are encoded and compared with the results of the export. Exit status 1: the files
+    are right and the results are not.
 
     With --against, outputs are compared with those of a bundle in fp32, on the texts of --data or without any on
     300 built-in sentences in 30 languages. Checks and their limits: cosine_mean 0.9995 and cosine_min 0.998 of the
@@ -62,7 +62,7 @@ def command(
         check_saved(bundle, progress.update)
     report = _golden(bundle, model, runtime)
     passed = report.passed
-    found = _gate(bundle, against, data, split, max_queries, limits, runtime) if against and passed else None
+    gate = _gate(bundle, against, data, split, max_queries, limits, runtime) if against and passed else None
     if as_json:
         result: dict[str, Any] = {"path": model, "files": len(bundle.manifest.files), "bytes": bundle.size()}
         result |= {
@@ -71,7 +71,7 @@ def command(
             "tolerance": report.tolerance,
             "passed": passed,
         }
-        emit_json(result | ({"fidelity": {found.engine: found.to_json()}} if found else {}), indent=2)
+        emit_json(result | ({"fidelity": {gate.engine: gate.to_json()}} if gate else {}), indent=2)
     else:
         emit_text(f"{len(bundle.manifest.files)} files, {size(bundle.size())}: hashes match")
         what = "pairs" if bundle.manifest.kind == "reranker" else "texts"
@@ -82,12 +82,12 @@ def command(
         wrong = [name for name, d in report.differences.items() if not d <= report.tolerance]
         say(f"error: {', '.join(wrong)} differ from what {model} gave when it was exported; export it again here")
         raise click.exceptions.Exit(1)
-    if found:
+    if gate:
         from .parts.gate import refuse, table
 
         if not as_json:
-            emit_text(*table(found).splitlines())
-        refuse(bundle, [found])
+            emit_text(*table(gate).splitlines())
+        refuse(bundle, [gate])
 
 
 def _golden(bundle: Bundle, model: str, runtime: dict[str, Any]) -> GoldenReport:

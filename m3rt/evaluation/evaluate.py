@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..embeddings import WEIGHTS
 from ..encoder import M3Encoder, Progress
 from .bm25 import bm25
 from .measures import MAIN, MEASURES, measure
-from .modes import MODES, WEIGHTS
+from .modes import MODES
 from .pools import Task
 from .views import CANDIDATES, EmbeddedTask, embed
 

@@ -10,10 +10,10 @@ import numpy as np
 from m3rt_kernels import rrf, top_k
 from numpy.typing import NDArray
 
-from ..embeddings import FUSION_WEIGHTS, VIEWS
+from ..embeddings import VIEWS, WEIGHTS
 
-WEIGHTS: Mapping[str, float] = dict(zip(VIEWS, FUSION_WEIGHTS, strict=True))
 DEPTH = 100  # documents of a ranking that are measured
+
 _FUSED_DOCUMENTS = 1000  # of each view that reciprocal rank fusion takes, as the paper does
 
 Scores = Mapping[str, NDArray[np.float32]]  # by view, (documents,); -inf where a score was not computed

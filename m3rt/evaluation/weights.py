@@ -7,10 +7,10 @@ from itertools import product
 
 import numpy as np
 
-from ..embeddings import VIEWS
+from ..embeddings import VIEWS, WEIGHTS
 from ..errors import InputError
 from .measures import MAIN, measure
-from .modes import MODES, WEIGHTS
+from .modes import MODES
 from .pools import Task
 from .views import EmbeddedTask
 

@@ -1,4 +1,4 @@
-"""What is given to an index: embeddings that are what it stores, a note that its manifest can hold."""
+"""Check arguments of an index: embeddings must fit what it stores, and its manifest must be able to hold a note."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..values.shown import kind, shown
 from .store.manifest import Settings
 
-_ROWS = 1024  # checked at a time
+_ROWS_AT_A_TIME = 1024  # rows checked for finite numbers at a time
 
 
 def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
@@ -37,11 +37,11 @@ def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
 
 
 def check_note(note: object) -> None:
-    """Raise InputError unless `note` is None or an object that JSON gives back as it was."""
+    """Raise InputError unless `note` is None or an object that is the same after a round trip through JSON."""
     try:
         if note is None or (isinstance(note, Mapping) and json.loads(_line(note)) == note):
             return
-    except Exception:  # a foreign mapping's own, too
+    except Exception:  # a mapping of another package may raise anything
         pass
     raise InputError(f"note is {shown(note)}, expected an object that JSON can hold, such as {{'done': 7}}")
 
@@ -64,9 +64,11 @@ def _check_sparse(sparse: SparseVectors, n: int) -> None:
 def _check_vectors(name: str, vectors: NDArray[Any], rows: int, dim: int) -> None:
     if vectors.shape != (rows, dim):
         raise InputError(f"{name} vectors have shape {vectors.shape}, expected {(rows, dim)}")
-    for i in range(0, rows, _ROWS):
-        if not np.isfinite(vectors[i : i + _ROWS]).all():
-            raise InputError(f"{name} vectors {i} to {min(i + _ROWS, rows) - 1} are not all finite; nothing was added")
+    for i in range(0, rows, _ROWS_AT_A_TIME):
+        if not np.isfinite(vectors[i : i + _ROWS_AT_A_TIME]).all():
+            raise InputError(
+                f"{name} vectors {i} to {min(i + _ROWS_AT_A_TIME, rows) - 1} are not all finite; nothing was added"
+            )
 
 
 def _check_offsets(name: str, offsets: NDArray[Any], n: int, total: int) -> None:

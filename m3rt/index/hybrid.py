@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..bundle import DEFAULT, portable
-from ..bundle.heads import HEAD_NAMES, Heads
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host import forks
@@ -20,30 +18,23 @@ from ..values.listing import listed
 from ..values.shown import shown
 from ..values.texts import check_texts
 from . import models
+from .answer import answer
 from .checks import check_embeddings, check_note
 from .choices import SearchMode
 from .incoming import Added, Incoming
-from .reranking import reranked
-from .search.lexical import SparseQuery
-from .search.options import RERANKED, WEIGHTS, Options
-from .search.query import Query, query_of
-from .search.ranking import Clock, Ranking, rank
-from .search.result import Hit, SearchResult
+from .search.options import FUSION, RERANKED, Options
+from .search.result import SearchResult
 from .store import directory
-from .store.documents import read_row
 from .store.facets import Filter
 from .store.info import info, segment_faults
 from .store.keys import check_ids
 from .store.manifest import Manifest, Settings
-from .store.snapshot import Snapshot, open_snapshot
+from .store.snapshot import open_snapshot
 from .store.writer import Writer
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
     from ..reranker import M3Reranker
-
-
-_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol of Unicode that have no ink
 
 
 class HybridIndex:
@@ -52,8 +43,8 @@ class HybridIndex:
     path: its directory, see create(). model: the bundle, or the M3Encoder, that embeds texts; by default the bundle
     that the index records, loaded at the first text. Every add, delete and compact is one commit: readers see all of
     it or nothing, and a process that is killed loses only the call that it was in. An instance sees its own commits,
-    and those of others that were there when it was opened or refreshed. threads: CPU threads of a search, and of a
-    model that is loaded; default what affinity and cgroup allow.
+    and those of other writers that were there when it was opened or refreshed. threads: CPU threads of a search, and
+    of a model that the index loads; by default as many as affinity and cgroup allow.
     Raises HybridIndexError when there is no index or another model made it. Segments with damaged files are left out of
     searches, with a warning that names them, and stop writers until they are restored or given up, see compact().
 
@@ -94,7 +85,7 @@ class HybridIndex:
         dense: "float32", "int8" (a scale for each vector), "binary" (signs; small and coarse), "binary+int8" (signs
         choose, codes rank) or None. sparse: store lexical weights. colbert: "int8", "binary", "binary+int8" or None: a
         vector for each token, most of an index that has them. chunk_tokens: cut texts into chunks of at most so many
-        tokens, neighbours sharing chunk_overlap; by default a text is one row, cut off where the model's limit is.
+        tokens, neighbours sharing chunk_overlap; by default a text is one row, cut off at the model's limit.
         model: the bundle that makes the vectors, by default m3-tiny. With dim and no model an index knows none: dim and
         colbert_dim (by default dim) are the widths of its vectors, and only embeddings can be added and searched.
         Raises InputError, BundleError, or OutputError when the directory cannot be made or is in use.
@@ -117,9 +108,9 @@ class HybridIndex:
         return cls(directory_path, model)
 
     def forked(self) -> None:
-        """Make locks that no thread holds; in a forked child those that others held would stay so."""
+        """Make new locks: in a forked child, a lock that another thread of the parent held would never be released."""
         self._lock = threading.RLock()
-        self._loading = threading.Lock()  # not the writers': a search must not wait for an add
+        self._loading = threading.Lock()  # a lock of its own, since a search must not wait for an add
 
     def __reduce__(self) -> tuple[Any, ...]:
         """An index pickles as its arguments, and is opened again."""
@@ -130,17 +121,17 @@ class HybridIndex:
         return f"HybridIndex({str(self.path)!r}: {len(self)} documents, {self._snapshot.manifest.model or 'no model'})"
 
     def __len__(self) -> int:
-        """Documents that can be found."""
+        """The number of documents that a search can return."""
         return sum(segment.record.documents for segment in self._snapshot.segments)
 
     @property
     def settings(self) -> Settings:
-        """What the index stores."""
+        """The views, precisions and widths that the index stores."""
         return self._snapshot.manifest.settings
 
     @property
     def note(self) -> Mapping[str, Any] | None:
-        """What the last commit that carried a note left."""
+        """The note of the last commit that carried one."""
         return self._snapshot.manifest.note
 
     @property
@@ -165,7 +156,7 @@ class HybridIndex:
 
         ids: distinct, not empty. texts: stored, and embedded unless embeddings hold a row for each of them; texts may
         be left out then. metadata: a JSON object for each document, to show and to filter by. note: any JSON object,
-        kept with the commit: whoever feeds an index can tell how far they got. show_progress: as M3Encoder.encode's.
+        kept with the commit, in which a program can record how far it got. show_progress: as M3Encoder.encode's.
         Raises InputError, EngineError, HybridIndexError when a segment is damaged, or OutputError when another process
         writes or the disk is full: then the index is as before.
         """
@@ -177,31 +168,31 @@ class HybridIndex:
             check_texts(texts)
         if embeddings is not None:
             check_embeddings(embeddings, len(ids), self.settings)
-            sources = incoming.given(embeddings)
+            blocks = incoming.from_embeddings(embeddings)
         elif texts is not None:
-            sources = incoming.embedded(self.encoder, show_progress)
+            blocks = incoming.from_texts(self.encoder, show_progress)
         else:
             raise InputError("nothing to embed: give texts or embeddings")
         with self._writing() as writer:
             replaced = writer.delete(ids)
-            for source in sources:
-                writer.add(source)
+            for block in blocks:
+                writer.add(block)
             writer.commit(note)
         return incoming.added(replaced)
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Delete documents in one commit; returns how many of the ids there were. Raises as add()."""
+        """Delete documents in one commit; returns how many of the ids the index had. Raises as add()."""
         ids = check_ids(ids)
         with self._writing() as writer:
-            found = writer.delete(ids)
-            if found:
+            count = writer.delete(ids)
+            if count:
                 writer.commit(None)
-        return found
+        return count
 
     def compact(self, *, drop_damaged: bool = False) -> None:
-        """Rewrite the index as one segment, without what was deleted: smaller and a little faster.
+        """Rewrite the index as one segment, without deleted rows: smaller and a little faster.
 
-        drop_damaged: give up segments with files that are not what they were. Raises as add().
+        drop_damaged: give up segments whose files are missing or changed. Raises as add().
         """
         with self._writing(drop_damaged=flag("drop_damaged", drop_damaged)) as writer:
             if writer.compact():
@@ -211,7 +202,7 @@ class HybridIndex:
         """See the last commit, also of other processes; returns whether there was a new one."""
         with self._lock:
             before = self._snapshot
-            # What was damaged may be restored by now.
+            # A damaged segment may have been restored meanwhile.
             if before.damaged or directory.read(self.path) != before.manifest:
                 self._snapshot = open_snapshot(self.path, before.damaged)
             return self._snapshot.manifest != before.manifest
@@ -222,7 +213,7 @@ class HybridIndex:
         k: int = 10,
         *,
         mode: SearchMode = "hybrid",
-        fusion: Literal["rrf"] | Sequence[float] = WEIGHTS,
+        fusion: Literal["rrf"] | Sequence[float] = FUSION,
         candidates: int = 100,
         rerank: bool | M3Reranker = True,
         filter: Filter | None = None,
@@ -234,14 +225,14 @@ class HybridIndex:
         mode: "dense", "sparse" and "colbert" rank by that view alone, every document considered. "hybrid" takes the
         `candidates` best documents of dense and of sparse search, keeps as many by the fusion of both scores, and ranks
         these by the fusion of all that is stored: ColBERT too, unless rerank is False.
-        fusion: weights of dense, sparse and ColBERT scores, whose weighted mean is then the score, as compute_score's
-        colbert+sparse+dense; the default is BGE-M3's (1, 0.3, 1). Weights (0, 0, 1) rank candidates by MaxSim alone.
-        "rrf" adds 1 / (60 + rank) over the views instead.
-        filter: metadata that a document must have; of a list of values, any. Numbers are compared by value, all else as
-        text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
-        Of a document in chunks the best chunk counts, and is what the hit shows.
-        rerank: also an M3Reranker, which reads the query with each of the rerank_candidates best documents (k of them
-        at least) that all of the above found, and whose logit is then the score.
+        fusion: weights of dense, sparse and ColBERT scores. The score is their weighted mean, as in
+        compute_score()'s colbert+sparse+dense. The default is BGE-M3's (1, 0.3, 1); weights (0, 0, 1) rank candidates
+        by MaxSim alone. "rrf" adds 1 / (60 + rank) over the views instead.
+        filter: metadata that a document must have; a list of values means any of them. Numbers are compared by value,
+        everything else as text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
+        A document in chunks counts by its best chunk, which is the one that the hit shows.
+        rerank: also an M3Reranker. It reads the query with each of the rerank_candidates best documents (k of them at
+        least), and its logit is then the score.
         Raises InputError for an option or query that does not fit, EngineError when the text cannot be embedded.
         """
         if isinstance(query, Embeddings) and len(query) != 1:
@@ -251,59 +242,27 @@ class HybridIndex:
         return self._search(queries, options, flag("explain", explain))[0]
 
     def search_batch(self, queries: Iterable[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:
-        """search() for each of n queries, which are embedded together; the first result's seconds hold that time."""
+        """search() for each of n queries. They are embedded together, and the first result's seconds have that time."""
         explain = flag("explain", options.pop("explain", False))
         return self._search(queries, Options(k, **options), explain)
 
     def info(self) -> dict[str, Any]:
-        """What the index is and holds, as plain values."""
+        """Counts, sizes, settings and model of the index, as plain values."""
         return info(self.path, self._snapshot)
 
     def verify(self, progress: Callable[[int], object] = lambda n: None) -> list[str]:
-        """Compare every file with its hash; returns a line for each that differs. progress is given the bytes read."""
+        """Compare every file with its hash; returns a line for each that differs. progress: called with bytes read."""
         if not callable(progress):
             raise InputError(f"progress is {shown(progress)}, expected a function of the bytes read")
         segments = self._snapshot.manifest.segments
         return [fault for segment in segments for fault in segment_faults(self.path, segment, progress)]
 
     def _search(self, queries: Iterable[str] | Embeddings, options: Options, explain: bool) -> list[SearchResult]:
-        clock, snapshot = Clock(), self._snapshot
-        settings = snapshot.manifest.settings
-        views = options.views(settings)
-        texts: list[str] = []
-        if isinstance(queries, Embeddings):
-            if options.reranker:
-                raise InputError("embeddings hold no text, which a reranker reads; give the query itself")
-        else:
-            texts = _checked_queries(queries)
-            self._check_tokens(texts)
-            queries = self.encoder.encode_queries(texts, **Heads(*(head in views for head in HEAD_NAMES)).keywords())
-            clock.lap("encode")
-        found = []
-        for i in range(len(queries)):
-            query = query_of(queries, i, views, settings, self._threads)
-            ranking = rank(snapshot, query, options.before_reranking, clock)
-            hits, cut = tuple(_hits(snapshot, query, ranking, explain)), 0
-            clock.lap("read")
-            if options.reranker:
-                hits, cut = reranked(options.reranker, texts[i], hits, options.k)
-                clock.lap("rerank")
-            found.append(SearchResult(hits, clock.seconds(), bool(queries.truncated[i]), cut))
-            clock = Clock()
-        return found
-
-    def _check_tokens(self, queries: Sequence[str]) -> None:
-        """Raise InputError for a query of which the model knows no token that has a text."""
-        unused = set(self.encoder.manifest.special_tokens.unused)
-        for i, query in enumerate(queries):
-            known = dict.fromkeys({*self.encoder.tokenize(query)} - unused, 1.0)
-            # A word's first token may be a space.
-            if not any(text.strip() for text in self.encoder.convert_id_to_token(known) if isinstance(text, str)):
-                raise InputError(f"query {i} is {shown(query)}, of which the model knows no token; expected words")
+        return answer(self._snapshot, queries, options, explain, lambda: self.encoder, self._threads)
 
     @contextmanager
     def _writing(self, *, drop_damaged: bool = False) -> Iterator[Writer]:
-        """A writer on top of the last commit, whoever made it; afterwards this instance sees what it committed."""
+        """A writer on top of the last commit, whoever made it; afterwards this instance sees the new commit."""
         with self._lock, directory.writing(self.path):
             self.refresh()
             directory.collect(self.path, self._snapshot.manifest)
@@ -313,30 +272,3 @@ class HybridIndex:
             finally:
                 writer.close()
             self.refresh()
-
-
-def _checked_queries(queries: Iterable[str]) -> list[str]:
-    if isinstance(queries, str):
-        raise InputError("queries is a str, expected a list of str; search takes one")
-    texts: list[str] = listed("queries", queries)
-    check_texts(texts)
-    for i, query in enumerate(texts):
-        if all(map(_is_blank, query)):
-            raise InputError(f"query {i} is empty, expected words to search for")
-    return texts
-
-
-def _is_blank(character: str) -> bool:
-    """Whether nothing is seen where the character stands alone: spaces, controls, formats, lone marks, fillers."""
-    category = unicodedata.category(character)
-    return category in ("Cc", "Cf") or category[0] in "ZM" or character in _FILLERS
-
-
-def _hits(snapshot: Snapshot, query: Query, ranking: Ranking, explain: bool) -> Iterator[Hit]:
-    for i, row in enumerate(ranking.rows.tolist()):
-        segment, place = snapshot.place(row)
-        found = read_row(segment.arrays, place)
-        lexical = query.get("sparse") if explain else None
-        terms = lexical.shared(segment, place) if isinstance(lexical, SparseQuery) else None
-        scores = {view: float(values[i]) for view, values in ranking.by_view.items()}
-        yield Hit(found.id, float(ranking.scores[i]), scores, found.text, found.metadata or {}, found.span, terms)

@@ -16,7 +16,7 @@ from ..text.chunking import Chunker
 from ..values.arguments import mapping_of
 from ..values.listing import listed
 from ..values.shown import shown
-from .store.columns import Source
+from .store.columns import RowBlock
 from .store.documents import Row, document_arrays
 from .store.facets import simple
 from .store.manifest import Settings
@@ -25,14 +25,14 @@ from .store.precisions import COLBERT, DENSE, Precision
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
 
-_ROWS = 1024  # quantized at a time
-# Characters embedded at a time, with ColBERT vectors (4 kB a token before they are quantized) and without.
-_CHARACTERS = {True: 1 << 17, False: 1 << 20}
+_ROWS_AT_A_TIME = 1024  # rows quantized at a time
+# Characters embedded at a time, by whether there are ColBERT vectors: those take 4 kB a token until they are quantized.
+_CHARACTERS_AT_A_TIME = {True: 1 << 17, False: 1 << 20}
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What add() did: documents, the rows (chunks) they became, texts the model cut off, ids that were replaced."""
+    """Counts of one add(): documents, the rows (chunks) they became, texts that the model cut off, and ids replaced."""
 
     documents: int
     rows: int
@@ -41,7 +41,7 @@ class Added:
 
 
 class Incoming:
-    """Rows that become sources for a writer, one slice after the other; counts what it has seen.
+    """Turns rows into blocks for a writer, one slice after the other, and counts them.
 
     Raises InputError when texts, metadata or embeddings do not fit the ids or the settings.
     """
@@ -58,30 +58,30 @@ class Incoming:
         self._documents, self._count, self._truncated = len(ids), 0, 0
 
     def added(self, replaced: int) -> Added:
-        """The counts, once all sources were taken."""
+        """The counts, after the writer has taken all blocks."""
         return Added(self._documents, self._count, self._truncated, replaced)
 
-    def given(self, out: Embeddings) -> Iterator[Source]:
-        """Sources of rows whose embeddings are known."""
-        for first in range(0, len(self._rows), _ROWS):
-            yield self._source(self._rows[first : first + _ROWS], out, first)
+    def from_embeddings(self, out: Embeddings) -> Iterator[RowBlock]:
+        """Blocks of rows whose embeddings the caller has."""
+        for first in range(0, len(self._rows), _ROWS_AT_A_TIME):
+            yield self._block(self._rows[first : first + _ROWS_AT_A_TIME], out, first)
 
-    def embedded(self, encoder: M3Encoder, show_progress: Progress | Literal[False]) -> Iterator[Source]:
-        """Sources of rows whose texts are embedded now, in chunks if the index has them."""
+    def from_texts(self, encoder: M3Encoder, show_progress: Progress | Literal[False]) -> Iterator[RowBlock]:
+        """Embed the texts, in chunks if the index has chunks; gives their blocks."""
         s = self._settings
         rows: Iterable[Row] = self._rows
         if s.chunk_tokens is not None:
             chunker = Chunker.of(encoder.tokenizer, encoder.manifest.max_tokens, s.chunk_tokens, s.chunk_overlap)
             rows = (chunk for row in self._rows for chunk in _chunks(row, chunker))
         heads = Heads(bool(s.dense), s.sparse, bool(s.colbert)).keywords()
-        for part in _slices(rows, _CHARACTERS[bool(s.colbert)]):
+        for part in _slices(rows, _CHARACTERS_AT_A_TIME[bool(s.colbert)]):
             out = encoder.encode_corpus([row.text or "" for row in part], show_progress=show_progress, **heads)
             self._truncated += int(out.truncated.sum())
-            yield self._source(part, out, 0)
+            yield self._block(part, out, 0)
 
-    def _source(self, rows: Sequence[Row], out: Embeddings, first: int) -> Source:
+    def _block(self, rows: Sequence[Row], out: Embeddings, first: int) -> RowBlock:
         self._count += len(rows)
-        return Source({**document_arrays(rows), **_view_arrays(out, slice(first, first + len(rows)), self._settings)})
+        return RowBlock({**document_arrays(rows), **_view_arrays(out, slice(first, first + len(rows)), self._settings)})
 
 
 def _rows(
@@ -122,7 +122,7 @@ def _slices(rows: Iterable[Row], characters: int) -> Iterator[list[Row]]:
     for row in rows:
         taken.append(row)
         length += len(row.text or "")
-        if length >= characters or len(taken) == _ROWS:
+        if length >= characters or len(taken) == _ROWS_AT_A_TIME:
             yield taken
             taken, length = [], 0
     if taken:

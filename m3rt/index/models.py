@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..encoder import M3Encoder
 
 
-_PATH = 200  # characters of a path in a message
+_PATH_CHARACTERS = 200  # characters of a path that a message shows
 
 
 def bundle_of(model: str | Path | M3Encoder) -> Bundle:
@@ -30,7 +30,7 @@ def bundle_of(model: str | Path | M3Encoder) -> Bundle:
 
 
 def identity(bundle: Bundle) -> Model:
-    """What an index records of its model."""
+    """The record of a model that an index keeps."""
     m = bundle.manifest
     space = {
         "weights": sorted((name, file.sha256) for name, file in m.source.files.items()),
@@ -47,11 +47,11 @@ def identity(bundle: Bundle) -> Model:
     )
 
 
-def check_same(path: Path, made_by: Model | None, given: Bundle) -> None:
-    """Raise HybridIndexError when `given` is not the model that made the index at `path`."""
+def check_same(path: Path, made_by: Model | None, bundle: Bundle) -> None:
+    """Raise HybridIndexError when `bundle` is not the model that made the index at `path`."""
     if made_by is None:
-        raise HybridIndexError(f"{path} was made from embeddings, of no model that it knows; open it without a model")
-    model = identity(given)
+        raise HybridIndexError(f"{path} was built from embeddings, so it has no model; open it without one")
+    model = identity(bundle)
     if model.space != made_by.space:
         raise HybridIndexError(
             f"{path} was made by {made_by}, not by {model}; give that model or build the index again"
@@ -73,17 +73,17 @@ def load(path: Path, made_by: Model | None, given: str | Path | M3Encoder | None
 
 
 def located(path: Path, made_by: Model | None) -> str:
-    """Where the bundle is that made an index: where it was, else m3-tiny or $M3RT_MODEL if one of them is the same.
+    """The path of an index's bundle: the recorded one, else m3-tiny or $M3RT_MODEL if that is the same model.
 
-    Raises InputError when it is in none of these places, or when the index knows no model.
+    Raises InputError when it is at none of these places, or when the index has no model.
     """
     if made_by is None:
-        raise InputError(f"{path} was made from embeddings: give embeddings, it knows no model to embed a text with")
+        raise InputError(f"{path} was built from embeddings, so no model can embed a text for it; give embeddings")
     for place in filter(None, (made_by.path, DEFAULT, os.environ.get("M3RT_MODEL"))):
         with suppress(BundleError, OSError):
             if identity(open_bundle(place)).space == made_by.space:
                 return place
     raise InputError(
-        f"{path} was made by {made_by}, which is not at {shown(made_by.path, _PATH)} any more, nor is it m3-tiny or "
-        "what M3RT_MODEL names; say where it is with model= or -m"
+        f"{path} was made by {made_by}, which is not at {shown(made_by.path, _PATH_CHARACTERS)} any more, "
+        "nor is it m3-tiny or what M3RT_MODEL names; give its path with model= or -m"
     )

@@ -1,4 +1,4 @@
-"""Texts from files and streams: read one at a time, checked, with the ids that they carry."""
+"""Texts from files and streams: read one at a time, checked, with their ids."""
 
 from .file import TextFile, arguments
 from .readers import READERS

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes: text, gzip, or something else that a command turns into text."""
+"""Recognize a file by its first bytes: text, gzip, or a format that some command converts to text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import IO
 from .record import Unreadable
 
 GZIP, PARQUET = b"\x1f\x8b\x08", b"PAR1"
-_HEAD = 512  # bytes that are looked at
+_HEAD_BYTES = 512  # first bytes of a file that are looked at
 
-# What the first bytes look like, what such a file is, and how it becomes one that can be read. Where text could begin
-# with the same letters, a byte that no text holds comes with them.
+# Pattern of the first bytes, name of the format, command that converts it. Where a text could begin with the same
+# letters, the pattern also asks for a byte that no text holds.
 _KINDS = tuple(
     (re.compile(pattern, re.DOTALL), kind, advice)
     for pattern, kind, advice in (
@@ -47,16 +47,16 @@ _KINDS = tuple(
 
 
 def head(file: IO[bytes]) -> bytes:
-    """The first bytes of a buffered file, which stay to be read."""
+    """The first bytes of a buffered file, without moving its position."""
     if peek := getattr(file, "peek", None):
-        return bytes(peek(_HEAD)[:_HEAD])
-    start = file.read(_HEAD)  # of a stream in memory
+        return bytes(peek(_HEAD_BYTES)[:_HEAD_BYTES])
+    start = file.read(_HEAD_BYTES)  # a stream in memory has no peek
     file.seek(-len(start), os.SEEK_CUR)
     return start
 
 
 def refuse_containers(start: bytes) -> None:
-    """Raise Unreadable for bytes that begin anything but text."""
+    """Raise Unreadable for the first bytes of a file that is no text."""
     for pattern, kind, advice in _KINDS:
         if pattern.match(start):
             raise Unreadable(0, f"is {kind}, expected UTF-8 text; convert it, as by: {advice}")

@@ -13,7 +13,7 @@ from typing import IO, Any, TypeVar, cast
 from ..errors import InputError
 from .containers import GZIP, PARQUET, head, refuse_containers
 from .readers import READERS, SUFFIXES
-from .record import Record, Rows, Unreadable, check_unicode
+from .record import PlacedRows, Record, Unreadable, check_unicode
 
 TEXT, TITLE = "text", "title"
 IDS = ("_id", "id")  # BEIR's comes first (arXiv:2104.08663)
@@ -26,10 +26,10 @@ T = TypeVar("T")
 class TextFile:
     """The texts of a file, or of stdin where `path` is "-"; each iteration reads it from the start.
 
-    format: a key of READERS; None goes by the file's name. field: the column or key that holds the text, by default
-    "text". id_field: what holds the id, by default "_id", or "id" where a row has no "_id". metadata: whether all
-    that stands beside them is kept. titles: whether a "title" goes before the text, as BEIR has it, unless `field`
-    is given. What is compressed by gzip is read, whatever its name. Iterating raises InputError, with the line.
+    format: a key of READERS; None means that the file's name decides. field: the column or key of the text, by default
+    "text". id_field: the column or key of the id, by default "_id", or "id" where a row has no "_id". metadata:
+    whether to keep all other fields. titles: whether a "title" goes before the text, as in BEIR, unless `field` is
+    given. A file that gzip compressed is unpacked, whatever its name. Iterating raises InputError with the line.
     """
 
     path: str
@@ -50,7 +50,7 @@ class TextFile:
 
     @property
     def id_names(self) -> str:
-        """The same for messages."""
+        """The fields that may hold an id, as text for messages."""
         return " or ".join(map(repr, reversed(self.id_fields)))
 
     @property
@@ -77,16 +77,16 @@ class TextFile:
             raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
 
     def _format(self) -> str | None:
-        """The format that was said, or that the name says; None for a suffix that says none."""
+        """`format`, or else the format of the name's suffix; None for an unknown suffix."""
         path = Path("" if self.path == "-" else self.path.lower())
         return self.format or SUFFIXES.get((path.with_suffix("") if path.suffix == _GZ else path).suffix)
 
     def _open(self, stack: ExitStack) -> IO[bytes]:
         return sys.stdin.buffer if self.path == "-" else stack.enter_context(Path(self.path).open("rb"))
 
-    def _rows(self, stack: ExitStack) -> Rows:
-        given = self._open(stack)
-        file, format = _unpacked(given), self._format()
+    def _rows(self, stack: ExitStack) -> PlacedRows:
+        raw = self._open(stack)
+        file, format = _unpacked(raw), self._format()
         start = head(file)
         if format != "parquet" or not start.startswith(PARQUET):
             refuse_containers(start)
@@ -99,12 +99,12 @@ class TextFile:
             return read(file, self._text)
         from .parquet import parquet_rows
 
-        seekable = file if file is given and given.seekable() else _copied(file, stack)
+        seekable = file if file is raw and raw.seekable() else _copied(file, stack)
         return parquet_rows(seekable, self._text, None if self.metadata else self.id_fields)
 
 
 def arguments(texts: Sequence[str]) -> Iterator[Record]:
-    """Records of texts given one by one. Raises InputError."""
+    """Records of the texts in a list. Raises InputError."""
     for i, text in enumerate(texts):
         try:
             check_unicode(text, i)
@@ -114,7 +114,7 @@ def arguments(texts: Sequence[str]) -> Iterator[Record]:
 
 
 def _unpacked(file: IO[bytes]) -> IO[bytes]:
-    """The file itself, or what gzip made of it."""
+    """The file, unpacked if gzip compressed it."""
     if not head(file).startswith(GZIP):
         return file
     from gzip import GzipFile
@@ -124,7 +124,7 @@ def _unpacked(file: IO[bytes]) -> IO[bytes]:
 
 
 def _copied(file: IO[bytes], stack: ExitStack) -> IO[bytes]:
-    """A file on disk with the bytes of a stream, for readers that jump."""
+    """A file on disk with the bytes of a stream, for readers that seek."""
     import shutil
     import tempfile
 

@@ -1,4 +1,4 @@
-"""Objects of JSON: one a line, or in a file of their own, listed or one after another."""
+"""Objects of JSON: one on each line, or in a file as a list or one after another."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any, NoReturn
 
 from .lines import LINE_BYTES, lines
-from .record import Rows, Unreadable
+from .record import PlacedRows, Unreadable
 
-_DEPTH = 100  # of lists and objects in one another
+_MOST_LEVELS = 100  # of lists and objects inside one another
 _SPACE = " \t\r\n"
 _HOLDERS = (dict, list)
 
 
-def json_lines(file: IO[bytes], field: str) -> Rows:
+def json_lines(file: IO[bytes], field: str) -> PlacedRows:
     """An object on each line that is not blank."""
     for place, line in enumerate(lines(file), 1):
         if line.strip():
@@ -24,7 +24,7 @@ def json_lines(file: IO[bytes], field: str) -> Rows:
                 raise _not_json(error, place) from None
 
 
-def json_values(file: IO[bytes], field: str) -> Rows:
+def json_values(file: IO[bytes], field: str) -> PlacedRows:
     """The objects of a list, or objects one after another, whatever the line ends."""
     values = _Values(lines(file))
     listed = values.skip("[")
@@ -42,7 +42,7 @@ def json_values(file: IO[bytes], field: str) -> Rows:
 
 
 class _Values:
-    """JSON values in a stream of lines, of which only one value is held."""
+    """JSON values in a stream of lines; only one value is held in memory."""
 
     def __init__(self, source: Iterator[str]) -> None:
         self._source = source
@@ -50,7 +50,7 @@ class _Values:
         self.place = 1  # the line
 
     def ended(self) -> bool:
-        """Whether nothing but space is left."""
+        """Whether only white space is left."""
         while True:
             start = self._at
             while self._at < len(self._text) and self._text[self._at] in _SPACE:
@@ -65,13 +65,13 @@ class _Values:
         return not self.ended() and self._text[self._at] == sign
 
     def skip(self, sign: str) -> bool:
-        """Whether `sign` came next; it is passed."""
+        """Whether `sign` comes next; if so, move past it."""
         found = self.at(sign)
         self._at += found
         return found
 
     def take(self) -> Any:
-        """The next value. Text is added by doubling, so that a long value costs its length and not its square."""
+        """The next value. The held text doubles until it is complete, so that the time is linear in its length."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
@@ -84,7 +84,7 @@ class _Values:
             return value
 
     def _more(self, characters: int) -> bool:
-        """Drop what is read and hold so many characters more; whether there were any."""
+        """Drop the text that was read and hold so many characters more; returns whether there were any."""
         if characters > LINE_BYTES:
             raise Unreadable(self.place, f"a value of more than {LINE_BYTES:,} characters; put each text in its own")
         parts, length = [self._text[self._at :]], 0
@@ -101,8 +101,8 @@ def _object(value: Any, field: str, place: int) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         listed = "; --input-format json reads a list of them" * isinstance(value, list)
         raise Unreadable(place, f"a JSON {type(value).__name__}, expected an object with {field!r}{listed}")
-    if _deeper(value, _DEPTH):
-        raise Unreadable(place, f"lists and objects in one another more than {_DEPTH} deep; flatten them")
+    if _deeper(value, _MOST_LEVELS):
+        raise Unreadable(place, f"lists and objects in one another more than {_MOST_LEVELS} deep; flatten them")
     return value
 
 

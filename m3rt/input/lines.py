@@ -7,11 +7,11 @@ from typing import IO
 
 from .record import Unreadable
 
-LINE_BYTES = 1 << 24  # the most that one line may have: what has no line ends must not fill the memory
+LINE_BYTES = 1 << 24  # the most that one line may have: a file without line ends must not fill the memory
 
 
 def lines(file: IO[bytes]) -> Iterator[str]:
-    """Each line with its end, which is a line feed; in a file that has none, as old Macs wrote them, a carriage return.
+    """Each line with its end: a line feed, or a carriage return in a file without line feeds, as old Macs wrote them.
 
     No other character ends a line: a text may hold form feeds and U+2028. A byte order mark at the start is left out.
     """

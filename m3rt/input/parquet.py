@@ -7,11 +7,11 @@ from typing import IO
 
 from ..errors import InputError
 from ..host.extras import missing
-from .record import Rows, Unreadable
+from .record import PlacedRows, Unreadable
 
 
-def parquet_rows(file: IO[bytes], field: str, others: Sequence[str] | None) -> Rows:
-    """Each row as a dict of the column `field` and those of `others` that there are, or of all columns."""
+def parquet_rows(file: IO[bytes], field: str, others: Sequence[str] | None) -> PlacedRows:
+    """Each row as a dict of the columns `field` and `others` (None: all columns); missing ones are left out."""
     try:
         import pyarrow as pa
         from pyarrow.parquet import ParquetFile

@@ -1,4 +1,4 @@
-"""A record: a text with what stands beside it, checked."""
+"""A record: a checked text with its id and metadata."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Rows = Iterator[tuple[int, Mapping[str, Any]]]  # place in the file, fields
+PlacedRows = Iterator[tuple[int, Mapping[str, Any]]]  # for each row its line or row number in the file, and its fields
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A text of valid Unicode, its id where the input gives one, and what else stands beside it, if that is kept."""
+    """A text of valid Unicode, its id if the input has one, and the other fields of its row if they are kept."""
 
     text: str
     id: str | int | None = None
@@ -19,7 +19,7 @@ class Record:
 
 
 class Unreadable(Exception):
-    """What is wrong at which place; 0 is the file as a whole."""
+    """A fault and the line or row where it is; 0 means the file as a whole."""
 
     def __init__(self, place: int, message: str) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ def check_unicode(value: str, place: int) -> None:
 
 
 def chunks(records: Iterable[Record], texts: int, characters: int) -> Iterator[list[Record]]:
-    """Consecutive records, cut after `texts` of them or `characters`; where there are none, one empty chunk."""
+    """Consecutive records in chunks that end after `texts` records or `characters`; no records are one empty chunk."""
     chunk: list[Record] = []
     length, empty = 0, True
     for record in records:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 from .lines import LINE_BYTES, lines
-from .record import Rows, Unreadable
+from .record import PlacedRows, Unreadable
 
-_LINES_OF_A_FIELD = 1000  # after which a quote that opens a field of TSV is taken for text
+_FIELD_LINES = 1000  # a quote that opens a field of TSV and does not close within so many lines is text
 
 _ADVICE = {
     ";": "';' stands between its columns, expected ','; save it as CSV with commas",
@@ -19,8 +19,8 @@ _ADVICE = {
 }
 
 
-def comma_separated(file: IO[bytes], field: str) -> Rows:
-    """CSV as RFC 4180 has it. Strict: a quote that never closes would swallow the rest of the file as one text."""
+def comma_separated(file: IO[bytes], field: str) -> PlacedRows:
+    """CSV by RFC 4180, strictly: otherwise a quote that never closes would take the rest of the file as one text."""
     csv.field_size_limit(LINE_BYTES)
     reader = csv.reader(lines(file), strict=True)
     try:
@@ -29,7 +29,7 @@ def comma_separated(file: IO[bytes], field: str) -> Rows:
         raise Unreadable(reader.line_num, f"{error}; quote fields as CSV does") from None
 
 
-def tab_separated(file: IO[bytes], field: str) -> Rows:
+def tab_separated(file: IO[bytes], field: str) -> PlacedRows:
     """A row is a line. A quote is text, unless the line reads as CSV: Excel and pandas quote fields that hold quotes.
 
     A field that opens a quote on one line and closes it on a later one may be one text or several: that is refused.
@@ -38,7 +38,7 @@ def tab_separated(file: IO[bytes], field: str) -> Rows:
     yield from _rows(_tab_rows(lines(file)), field, "\t")
 
 
-def raw_tab_separated(file: IO[bytes], field: str) -> Rows:
+def raw_tab_separated(file: IO[bytes], field: str) -> PlacedRows:
     """A row is a line, and a quote is text (IANA's text/tab-separated-values)."""
     split = ((place, _ended(line).split("\t")) for place, line in enumerate(lines(file), 1))
     yield from _rows(((place, row) for place, row in split if row != [""]), field, "\t")
@@ -57,7 +57,7 @@ def _tab_rows(source: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
                     f"a quote opens a field that line {place} closes, which may be one text or several; say "
                     "--input-format tsv-raw if a row is a line and quotes are text, else save it as CSV",
                 )
-            if whole != [] or len(opened) > _LINES_OF_A_FIELD:
+            if whole != [] or len(opened) > _FIELD_LINES:
                 opened = []
         text = _ended(line)
         if not text:
@@ -75,7 +75,7 @@ def _ended(line: str) -> str:
 
 
 def _quoted(parts: Sequence[str]) -> list[str] | None:
-    """The one row that lines are as CSV with tabs; an empty list while a quote is open, None if they are none."""
+    """Read lines as one row of CSV with tabs: an empty list while a quote is open, None if they are no CSV."""
     reader = csv.reader(parts, delimiter="\t", strict=True)
     try:
         return next(reader, None)
@@ -83,8 +83,8 @@ def _quoted(parts: Sequence[str]) -> list[str] | None:
         return [] if "end of data" in str(error) else None
 
 
-def _rows(rows: Iterable[tuple[int, list[str]]], field: str, delimiter: str) -> Rows:
-    """Each row as a dict by the header, which is the first."""
+def _rows(rows: Iterable[tuple[int, list[str]]], field: str, delimiter: str) -> PlacedRows:
+    """Each row after the header as a dict of its columns."""
     header: list[str] = []
     for place, row in rows:
         if not row:

@@ -1,4 +1,4 @@
-"""Files that hold embeddings: a table of formats, each of which writes parts and joins them."""
+"""Files of embeddings: a table of formats, each of which writes parts and joins them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS = {".jsonl": ".jsonl", ".npz": ".npz", ".parquet": ".parquet"}  # suffix
 
 
 class Format(Protocol):
-    """One file format; every file it writes is whole, whether part or join."""
+    """One file format. Every file that it writes is a complete file of the format, also that of a part."""
 
     def write(self, part: Part, path: Path) -> None:
         """Write one part as a file. Raises OSError."""
@@ -30,7 +30,7 @@ class Format(Protocol):
 
 
 def check_link(path: Path) -> None:
-    """Raise OutputError for a link to what is not there: a file and folders would appear where nobody looks."""
+    """Raise OutputError for a link without a target: the file would appear where nobody looks for it."""
     if path.is_symlink() and not path.exists():
         raise OutputError(f"{path} links to {os.readlink(path)}, which is not there; remove the link or name a file")
 

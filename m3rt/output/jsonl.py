@@ -14,11 +14,11 @@ from ..values.printable import to_json
 from .part import Part
 
 _DIGITS = 7
-_DECIMALS = 22  # powers of ten are exact in float64 up to here
+_EXACT_DECIMALS = 22  # 10**22 is the largest power of ten that is exact in float64
 
 
 def lines(part: Part) -> Iterator[bytes]:
-    """Each text's line: index, id if it has one, the views that were asked for, n_tokens, truncated."""
+    """Each text's line: index, id if it has one, the computed views, n_tokens, truncated."""
     for i in range(len(part.embeddings)):
         yield to_json(_row(part, i), separators=(",", ":")).encode() + b"\n"
 
@@ -51,10 +51,10 @@ def _row(part: Part, i: int) -> dict[str, Any]:
 
 
 def _rounded(array: NDArray[np.float32]) -> Any:
-    """Nested lists of the float64 numbers that print as the float32 ones do in _DIGITS digits."""
+    """Nested lists of the float64 numbers that print as the float32 numbers do with _DIGITS digits."""
     wide = array.astype(np.float64)
     with np.errstate(divide="ignore"):
         decimals = _DIGITS - 1 - np.floor(np.log10(np.abs(wide)))
-    # An integer divided by a power of ten is the float64 nearest to that decimal, which prints no digit more.
-    scale = 10.0 ** np.clip(decimals, 0, _DECIMALS)
+    # An integer divided by a power of ten gives the float64 nearest to that decimal, which prints without extra digits.
+    scale = 10.0 ** np.clip(decimals, 0, _EXACT_DECIMALS)
     return (np.rint(wide * scale) / scale).tolist()

@@ -1,4 +1,4 @@
-"""numpy's .npz: flat arrays, ragged ones with their pointers."""
+"""numpy's .npz: flat arrays; those of ragged rows come with their offsets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .part import Part
 Header = tuple[tuple[int, ...], np.dtype[Any]]  # shape, dtype
 
 _NO_ID = np.array([""])
-_POINTERS = ("sparse_indptr", "colbert_offsets")  # (n + 1,), counted from the file's first text
+_OFFSETS = ("sparse_indptr", "colbert_offsets")  # (n + 1,), counted from the file's first text
 
 
 def write(part: Part, path: Path) -> None:
@@ -28,7 +28,7 @@ def write(part: Part, path: Path) -> None:
 def join(parts: Sequence[Path], path: Path) -> None:
     with ZipFile(path, "w") as archive:
         for key in dict.fromkeys(key for part in parts for key in _headers(part)):
-            # A ZipInfo of one's own has a constant date: equal results make equal files.
+            # A ZipInfo made here has a constant date, so that equal results make equal files.
             with archive.open(ZipInfo(f"{key}.npy"), "w", force_zip64=True) as entry:
                 shape, dtype = _joined(parts, key)
                 header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -70,20 +70,20 @@ def _headers(part: Path) -> dict[str, Header]:
 
 
 def _joined(parts: Sequence[Path], key: str) -> Header:
-    """Shape and dtype of the joined array; ids are as wide as the widest."""
+    """Shape and dtype of the joined array; ids are as wide as the widest one."""
     headers = map(_headers, parts)
     shapes, dtypes = zip(*(h.get(key, (h["n_tokens"][0], _NO_ID.dtype)) for h in headers), strict=True)
-    overlaps = len(parts) - 1 if key in _POINTERS else 0
+    overlaps = len(parts) - 1 if key in _OFFSETS else 0
     return (sum(shape[0] for shape in shapes) - overlaps, *shapes[0][1:]), max(dtypes, key=lambda d: d.itemsize)
 
 
 def _pieces(parts: Sequence[Path], key: str) -> Iterator[NDArray[Any]]:
-    """The array of each part, pointers counted from the first text of all."""
+    """The array of each part; offsets count from the first text of the first part."""
     end: NDArray[Any] | None = None
     for part in parts:
         with np.load(part) as arrays:
             array = arrays[key] if key in arrays else np.repeat(_NO_ID, len(arrays["n_tokens"]))
-        if key in _POINTERS:
+        if key in _OFFSETS:
             array = array if end is None else array[1:] + end
             end = array[-1]
         yield array

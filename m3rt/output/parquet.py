@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from .part import Part
 
-_GROUP_BYTES = 1 << 24  # small parts share a row group, so that readers meet few of them
+_GROUP_BYTES = 1 << 24  # small parts share a row group up to this size, since readers are slow with many groups
 
 
 def write(part: Part, path: Path) -> None:
@@ -21,7 +21,7 @@ def write(part: Part, path: Path) -> None:
 
 
 def join(parts: Sequence[Path], path: Path) -> None:
-    # Numbers of a model do not repeat: dictionaries and statistics would only cost.
+    # Components of embeddings hardly repeat, so dictionaries and statistics would only cost space.
     options = {"use_dictionary": False, "write_statistics": False}
     with parquet.ParquetWriter(path, parquet.read_schema(parts[0]), **options) as writer:
         for group in _groups(parts):
@@ -60,5 +60,5 @@ def _vectors(array: NDArray[np.float32]) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
 
 
-def _lists(pointers: NDArray[np.int64], values: Any) -> Any:
-    return pa.ListArray.from_arrays(pa.array(pointers, pa.int32()), values)
+def _lists(offsets: NDArray[np.int64], values: Any) -> Any:
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

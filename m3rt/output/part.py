@@ -10,7 +10,7 @@ from ..embeddings import Embeddings
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Embeddings of texts first, first + 1, ...; `ids` has each text's own id or None."""
+    """Embeddings of texts first, first + 1, ...; `ids` has the id of each text, or None."""
 
     first: int
     ids: Sequence[str | int | None]

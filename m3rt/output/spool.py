@@ -24,13 +24,13 @@ from .part import Part
 
 _STATE = "state.json"
 _LOCK = ".lock"
-_MOST_BYTES = 1 << 20  # of the state or a note
+_RECORD_BYTES = 1 << 20  # the most that the state or a note may have
 _OURS = re.compile(r"state\.json|\d{8}\.(json|jsonl|npz|parquet)|\.lock|\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """What is known of a finished part: its counts, and the SHA-256 of the records it was made from."""
+class PartNote:
+    """The record of a finished part: its counts, and the SHA-256 of the records that it was made from."""
 
     texts: int
     tokens: int
@@ -46,8 +46,8 @@ class Note:
 class Spool:
     """Parts in the directory `OUT.partial`, joined into `out` at the end; a context manager.
 
-    out: its suffix is one of output.FORMATS. state: all that decides the result, as plain JSON values; finished
-    parts of another state are refused. force: replace `out` if it exists. restart: drop what an earlier run
+    out: its suffix is one of output.FORMATS. state: every option that decides the result, as plain JSON values;
+    finished parts of another state are refused. force: replace `out` if it exists. restart: drop what an earlier run
     left. Every file is renamed when it is complete: a process may be killed at any moment. The directory is locked
     while a process works in it. Raises InputError for a suffix, OutputError for everything else.
     """
@@ -58,7 +58,7 @@ class Spool:
         self._out = _target(out, force)
         self.directory = self._out.with_name(f"{self._out.name}.partial")
         self._parts: list[Path] = []
-        self._notes: dict[int, Note] = {}
+        self._notes: dict[int, PartNote] = {}
         self._ours = False  # whether the directory may be removed
         self._lock = ExitStack()
         with self._errors():
@@ -79,17 +79,17 @@ class Spool:
 
     @property
     def kept(self) -> int:
-        """Texts whose results are finished."""
+        """The number of texts whose results are finished."""
         return sum(note.texts for note in self._notes.values())
 
     @property
     def resume(self) -> str:
-        """What is kept after an interruption, and the way on."""
+        """The advice after an interruption: what is kept, and how to go on."""
         if not self._notes:
             return "nothing was kept"
         return f"{self.kept} texts are done in {self.directory}: the same command with the same input resumes there"
 
-    def find(self, number: int, chunk: Sequence[Record]) -> Note | None:
+    def find(self, number: int, chunk: Sequence[Record]) -> PartNote | None:
         """The note of part `number` if it is finished; OutputError if it was made from other records."""
         note = self._notes.get(number)
         if note and note.records != _digest(chunk):
@@ -101,23 +101,23 @@ class Spool:
             self._parts.append(self._part(number))
         return note
 
-    def add(self, number: int, note: Note, part: Part) -> None:
+    def add(self, number: int, note: PartNote, part: Part) -> None:
         """Keep `part` as part `number`."""
         with self._errors():
             self._write(self._part(number), partial(self._format.write, part))
-            # The note comes last: a part is finished when it has one.
+            # Write the note last: it marks the part as finished.
             self._write(self.directory / f"{number:08}.json", partial(_dump, asdict(note)))
         self._notes[number] = note
         self._parts.append(self._part(number))
 
     def finish(self) -> None:
-        """Join the parts found and added, in that order, into `out`, and remove the directory."""
+        """Join the parts of find() and add(), in the order of the calls, into `out`, and remove the directory."""
         with self._errors():
             self._write(self._out, partial(self._format.join, self._parts))
             shutil.rmtree(self.directory)
 
     def _take(self) -> None:
-        """Make the directory, and let this process be alone in it until the lock is closed or the process ends."""
+        """Make the directory and lock out other processes until the lock is closed or this process ends."""
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.enter_context(locked(self.directory / _LOCK))
@@ -152,14 +152,14 @@ class Spool:
         if strange := [path.name for path in self.directory.iterdir() if not _OURS.fullmatch(path.name)]:
             raise OutputError(f"{self.directory} holds {strange[0]!r}, not m3rt's; move it or choose another name")
 
-    def _stored(self) -> tuple[dict[str, Any], dict[int, Note]]:
+    def _stored(self) -> tuple[dict[str, Any], dict[int, PartNote]]:
         """State and notes that an earlier run left. Raises OutputError when they are damaged."""
         try:
             state = dict(_loaded(self.directory / _STATE))
             files = {int(file.stem): file for file in self.directory.glob("[0-9]*.json")}
-            # A part that has lost its data is made again.
-            notes = {n: build(Note, _loaded(file)) for n, file in files.items() if self._part(n).is_file()}
-            if not all(conforms(note, Note) for note in notes.values()):
+            # A part without its data file is computed again.
+            notes = {n: build(PartNote, _loaded(file)) for n, file in files.items() if self._part(n).is_file()}
+            if not all(conforms(note, PartNote) for note in notes.values()):
                 raise ValueError("a note holds other values than counts and a hash")
             return state, notes
         except FileNotFoundError:
@@ -185,7 +185,7 @@ class Spool:
 
 
 def _target(out: Path, force: bool) -> Path:
-    """The file to write, a link followed; OutputError for what is there and must stay."""
+    """The file to write, behind any link. Raises OutputError when a file is there that must stay."""
     try:
         check_link(out)
         target = out.resolve() if out.is_symlink() else out  # a link is written through, not replaced
@@ -199,7 +199,7 @@ def _target(out: Path, force: bool) -> Path:
 
 
 def _loaded(path: Path) -> Any:
-    return json.loads(read_bytes(path, _MOST_BYTES))
+    return json.loads(read_bytes(path, _RECORD_BYTES))
 
 
 def _dump(value: Any, path: Path) -> None:

@@ -173,7 +173,7 @@ def test_ids_are_carried_through(tmp_path: Path, capsys: Captured) -> None:
 
 
 def test_a_long_text_ends_a_chunk_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("m3rt.cli.encode._CHARACTERS", {True: 1, False: 1 << 20})
+    monkeypatch.setattr("m3rt.cli.encode._CHUNK_CHARACTERS", {True: 1, False: 1 << 20})
     made: list[int] = []
     monkeypatch.setattr("m3rt.output.spool.Spool.add", lambda self, number, note, part: made.append(note.texts))
     monkeypatch.setattr("m3rt.output.spool.Spool.finish", lambda self: None)
@@ -229,7 +229,7 @@ def test_a_bad_line_is_found_before_any_text_is_encoded(tmp_path: Path, capsys: 
 def test_where_no_terminal_is_progress_is_a_line_now_and_then(
     texts: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(m3rt.cli.parts.meter, "_SILENCE", 0.0)
+    monkeypatch.setattr(m3rt.cli.parts.meter, "_SECONDS_BETWEEN_LINES", 0.0)
     encode("-i", texts, "-o", tmp_path / "out.npz", "--chunk-size", 30)
     *progress, summary = capsys.readouterr().err.splitlines()
     done = [int(re.match(r"m3rt: (\d+) of 60 texts, ", line)[1]) for line in progress]  # type: ignore[index]

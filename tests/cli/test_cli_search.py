@@ -18,17 +18,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from checkpoints import sentences
-from hypothesis import given
-from hypothesis import strategies as st
 from pyarrow import parquet
 
 from m3rt import HybridIndex, M3Encoder, OutputError
 from m3rt.cli import main
-from m3rt.cli.parts.snippet import WIDTH, _matches, _start, snippet
 from m3rt.evaluation import read_dataset
 from m3rt.index.feed import Feed
 from m3rt.input import TextFile
-from m3rt.values.printable import plain
 
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 LANGUAGES = ["de", "en", "sw"]
@@ -343,40 +339,6 @@ def test_help_tells_options_without_loading_arrays(command: Sequence[str], names
     assert [name for name in names if name not in done.stdout] == []
 
 
-def tokens(words: Sequence[str]) -> list[list[int]]:
-    """A token for each word, by its first letter, and for each letter of a long one."""
-    return [[0, *({ord(c) for c in word} if len(word) > 24 else {ord(word[0])}), 2] for word in words]
-
-
-def shown(text: str, terms: dict[str, float]) -> str:
-    return snippet(text, {ord(c): w for c, w in terms.items()}, tokens, chr, lambda word: f"[{word}]")
-
-
-def test_a_snippet_marks_words_that_hold_a_term() -> None:
-    assert shown("apples and bread are cheap", {"a": 1, "c": 2}) == "[apples] [and] bread [are] [cheap]"
-    assert shown("nothing here", {"x": 1}) == "nothing here"
-    assert shown("nothing here", {}) == "nothing here"
-    assert shown("", {"x": 1}) == ""
-    assert shown("長" * 20 + "い" * 20, {"い": 1}).count("[い]") == 20
-
-
-def test_a_snippet_shows_where_most_of_the_score_is() -> None:
-    text = f"{'filler words ' * 40}the zebra and yaks {'more of them ' * 40}a zoo"
-    line = shown(text, {"z": 2, "y": 1})
-    assert "[zebra] and [yaks]" in line
-    assert line.startswith("… ")
-    assert line.endswith(" …")
-    assert len(line) <= WIDTH + 20
-    assert shown("x " * 400, {"y": 1}).endswith(" …")
-
-
-def test_a_text_cannot_move_the_cursor() -> None:
-    assert plain("a\x1b[2Jb\r\nc\u202ed\x9b2J") == "a [2Jb  c d 2J"
-    for joined in ("می\u200cخواهم", "👩\u200d👩\u200d👧"):
-        assert plain(joined) == joined
-    assert "\x1b" not in shown("evil \x1b[2J word", {"w": 1})
-
-
 def test_an_index_and_an_evaluation_read_beir_s_corpus_alike(fp32: M3Encoder, tmp_path: Path, capsys: Captured) -> None:
     rows = [{"_id": "b", "id": "other", "title": "A title", "text": "a text"}, {"_id": "c", "title": "", "text": "two"}]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -402,40 +364,6 @@ def test_blank_lines_delete_nothing_and_unknown_ids_are_counted(index: Path, tmp
     run("index", "delete", index, "-i", tmp_path / "ids.csv", "--id-field", "name")
     assert {f"s{i}" for i in range(1, 6)}.isdisjoint(hit.id for hit in HybridIndex(index).search("word", 60))
     assert len(HybridIndex(index)) == 55
-
-
-def test_a_snippet_of_a_long_text_takes_linear_time() -> None:
-    calls = 0
-
-    class Counted(dict[int, float]):
-        def __getitem__(self, term: int) -> float:
-            nonlocal calls
-            calls += 1
-            return super().__getitem__(term)
-
-    text = "zebra yak " * 100_000
-    snippet(text, Counted({ord("z"): 1.0, ord("y"): 2.0}), tokens, chr, str)
-    assert calls < 4 * 2 * len(text) / 10
-    looked = 0
-
-    def piece(term: int) -> str:
-        nonlocal looked
-        looked += 1
-        return chr(term)
-
-    word = "".join(map(chr, range(0x4E00, 0x9000)))
-    snippet(word, {ord(c): 1.0 for c in word}, tokens, piece, str)
-    assert looked <= 32
-
-
-@given(words=st.lists(st.sampled_from(["ant", "bee", "cow", "dog", "x", "yy"]), max_size=200))
-def test_a_snippet_starts_where_the_sum_of_distinct_terms_is_largest(words: list[str]) -> None:
-    terms = {ord("a"): 1.0, ord("b"): 2.0, ord("c"): 4.0}
-    matches = sorted(_matches(" ".join(words), terms, tokens, chr))
-    sums = [sum({m.term: terms[m.term] for m in matches[i:] if m.end - first.start <= WIDTH - 40}.values())
-            for i, first in enumerate(matches)]  # fmt: skip
-    expected = matches[sums.index(max(sums))].start if matches else 0
-    assert _start(matches, terms) == expected
 
 
 def test_a_field_that_is_filtered_twice_finds_either_value(index: Path, capsys: Captured) -> None:

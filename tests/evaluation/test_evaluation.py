@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3rt import InputError, M3Encoder
+from m3rt.embeddings import WEIGHTS
 from m3rt.evaluation import MODES, difference, evaluate, read_dataset, task
 from m3rt.evaluation import views as views_module
 from m3rt.evaluation.bm25 import bm25, words
 from m3rt.evaluation.dataset import Dataset, Texts
 from m3rt.evaluation.measures import measure
-from m3rt.evaluation.modes import WEIGHTS
 from m3rt.evaluation.pools import Task
 from m3rt.evaluation.views import EmbeddedTask, embed
 from m3rt.evaluation.weights import _GRID, tune

@@ -139,7 +139,7 @@ def test_options_that_do_not_fit_are_refused(options: Any, message: str, index: 
         (dataclasses.replace(QUERY, dense_vecs=None), "query 0 has no dense output, which this search needs"),
         (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs[:, :8]), "8 components, expected 16"),  # type: ignore[index]
         (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs * np.nan), "dense output of query 0 is not finite"),  # type: ignore[operator]
-        ("text", "made from embeddings: give embeddings"),
+        ("text", "was built from embeddings, .*; give embeddings"),
         ("", "query 0 is empty"),
         (7, "text 0 is a int, expected str"),
     ],
@@ -244,7 +244,7 @@ def test_an_index_of_another_model_is_refused_and_named(fp32: M3Encoder, bundle_
     (other / "m3rt.json").write_text(json.dumps(manifest), "utf-8")
     with pytest.raises(HybridIndexError, match=r"was made by tiny-m3 fp32 \(\w{12}\), not by tiny-m3 fp32"):
         HybridIndex(tmp_path / "index", other)
-    with pytest.raises(HybridIndexError, match="made from embeddings, of no model"):
+    with pytest.raises(HybridIndexError, match="was built from embeddings, so it has no model"):
         HybridIndex(HybridIndex.create(tmp_path / "none", dim=DIM).path, bundle_fp32)
 
 
@@ -253,7 +253,7 @@ def test_a_model_that_has_moved_is_asked_for(bundle_fp32: Path, tmp_path: Path) 
     HybridIndex.create(tmp_path / "index", moved).add(["a"], ["a text"])
     shutil.rmtree(moved)
     with pytest.raises(
-        InputError, match=r"which is not at .* any more, nor is it m3-tiny .*; say where it is with model="
+        InputError, match=r"which is not at .* any more, nor is it m3-tiny .*; give its path with model="
     ):
         HybridIndex(tmp_path / "index").search("text")
     assert HybridIndex(tmp_path / "index", bundle_fp32).search("text")[0].id == "a"
@@ -427,7 +427,7 @@ def test_a_model_is_looked_for_elsewhere_whatever_is_where_it_was(
     assert HybridIndex(index.path).search("text")[0].id == "a"
     manifest["model"]["space"] = "another"
     (index.path / "index.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"^[^\n]* which is not at [^\n]*; say where it is with model=[^\n]*$"):
+    with pytest.raises(InputError, match=r"^[^\n]* which is not at [^\n]*; give its path with model=[^\n]*$"):
         HybridIndex(index.path).search("text")
 
 

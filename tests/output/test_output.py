@@ -20,7 +20,7 @@ from m3rt import Embeddings, InputError, M3Encoder, OutputError
 from m3rt.input import Record, chunks
 from m3rt.output import FORMATS, Part, format_of
 from m3rt.output.jsonl import lines
-from m3rt.output.spool import Note, Spool
+from m3rt.output.spool import PartNote, Spool
 
 TEXTS = [*sentences()[:20], "", "word " * 200]
 IDS = [None, 7, "naïve 中文 🙂", *(f"d{i}" for i in range(3, len(TEXTS)))]
@@ -97,7 +97,7 @@ def fill(spool: Spool, model: M3Encoder, records: list[Record] = RECORDS, size: 
     for number, chunk in enumerate(chunks(records, size, 10**6)):
         if spool.find(number, chunk) is None:
             out = model.encode([record.text for record in chunk], **options)
-            spool.add(number, Note.of(chunk, out), Part(first, [record.id for record in chunk], out))
+            spool.add(number, PartNote.of(chunk, out), Part(first, [record.id for record in chunk], out))
         first += len(chunk)
 
 

@@ -1,1 +1,1 @@
-"""What several commands share; no command itself."""
+"""Parts that several commands share."""

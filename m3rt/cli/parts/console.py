@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, lines and bars for people on stderr."""
+"""Output of commands: data on stdout, lines and bars for people on stderr."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def emit_text(*lines: str) -> None:
 
 
 def emit_styled(lines: Iterable[str]) -> None:
-    """emit() lines that are plain() already, apart from codes of their own."""
+    """emit() lines that are plain() already, except for their escape codes."""
     emit([f"{line}\n".encode("utf-8", "backslashreplace") for line in lines])
 
 
 def emit_json(value: Any, *, indent: int | None = None) -> None:
-    """emit() a value for machines, which a terminal can show too."""
+    """emit() a value as JSON that a terminal can show too."""
     emit([f"{to_json(value, indent)}\n".encode()])
 
 
 def open_missing_streams() -> None:
-    """Give a process that was started with closed standard streams ones that lead nowhere."""
+    """Replace standard streams that were closed when the process started by streams that lead nowhere."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def close_stdout() -> None:
-    """Let what is still buffered for a stdout that failed go nowhere, or Python would complain when it exits."""
+    """Discard what a failed stdout still buffers; otherwise Python would complain when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""The quality gate, as `m3rt verify --against` and `m3rt export --verify` run it and show it."""
+"""The quality gate of `m3rt verify --against` and `m3rt export --verify`: run it, show it, refuse a bundle."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ def pass_through(
     with Meter(None, 0) as meter:
         options: dict[str, Any] = {"limits": limits, "progress": meter.ran}
         if bundle.manifest.kind == "reranker":
-            found = gate_pairs(lambda which: M3Reranker(which.path, **runtime), bundle, reference, **options)
+            result = gate_pairs(lambda which: M3Reranker(which.path, **runtime), bundle, reference, **options)
         else:
-            found = gate(lambda which: M3Encoder(which.path, **runtime), bundle, reference, tasks=tasks, **options)
-    kept = {**(bundle.manifest.fidelity or {}), found.engine: found.to_json()}
+            result = gate(lambda which: M3Encoder(which.path, **runtime), bundle, reference, tasks=tasks, **options)
+    kept = {**(bundle.manifest.fidelity or {}), result.engine: result.to_json()}
     try:
         replace_manifest(bundle, replace(bundle.manifest, fidelity=kept))
     except OutputError as error:
         say(f"warning: {error}; the result is not kept")
-    return found
+    return result
 
 
-def table(found: Gate) -> str:
+def table(gate: Gate) -> str:
     """The checks, one a line."""
-    of = plain(f", {', '.join(found.datasets)}") if found.datasets else ""
-    lines = [f"{found.engine} beside {found.reference}, {found.fidelity.sample}{of}:"]
-    for check in found.checks:
+    of = plain(f", {', '.join(gate.datasets)}") if gate.datasets else ""
+    lines = [f"{gate.engine} beside {gate.reference}, {gate.fidelity.sample}{of}:"]
+    for check in gate.checks:
         mode = check.name.partition(" ")[2]
-        interval = f"  {found.changes[mode]}" if mode else ""
+        interval = f"  {gate.changes[mode]}" if mode else ""
         verdict = "ok" if check.passed else "FAILED"
         limit = f"{'<=' if check.is_error else '>='} {check.limit:<8g}"
         lines.append(f"  {check.name:<28}{check.value:>9.5f}  {limit}{verdict}{interval}")
     return "\n".join(lines)
 
 
-def refuse(bundle: Bundle, found: Sequence[Gate]) -> None:
-    """End with status 1, and one line, if a check of any failed."""
-    failed = [f"{check.name} on {gate.engine}" for gate in found for check in gate.checks if not check.passed]
+def refuse(bundle: Bundle, gates: Sequence[Gate]) -> None:
+    """Exit with status 1 and one line if any check failed."""
+    failed = [f"{check.name} on {gate.engine}" for gate in gates for check in gate.checks if not check.passed]
     if failed:
         say(
             f"error: {', '.join(failed)}: {bundle.path} is too far from float32; use fp32, or allow more with "
@@ -76,11 +76,11 @@ def parsed(limits: Sequence[str], kind: Kind) -> dict[str, float]:
     from ...evaluation import LIMITS, PAIR_LIMITS
     from ...evaluation.gate import checked_limits
 
-    found = {}
+    numbers = {}
     for item in limits:
         name, _, value = item.partition("=")
         try:
-            found[name] = float(value)
+            numbers[name] = float(value)
         except ValueError:
             raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96") from None
-    return checked_limits(found, PAIR_LIMITS if kind == "reranker" else LIMITS)
+    return checked_limits(numbers, PAIR_LIMITS if kind == "reranker" else LIMITS)

@@ -1,20 +1,20 @@
-"""How far an encode run is, shown on stderr."""
+"""The progress of a run that embeds texts, shown on stderr."""
 
 from __future__ import annotations
 
 import time
 from typing import Self
 
-from ...output.spool import Note
+from ...output.spool import PartNote
 from .console import bar, say
 
-_SILENCE = 60.0  # seconds between lines where stderr is no terminal
+_SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal
 
 
 class Meter:
-    """Texts and tokens done: a bar on a terminal, elsewhere a line a minute. A context manager.
+    """A context manager that counts texts and tokens and shows them: a bar on a terminal, elsewhere a line a minute.
 
-    total: texts there are, if known. kept: texts that an earlier run has finished.
+    total: the number of texts, if known. kept: texts that an earlier run has finished.
     """
 
     def __init__(self, total: int | None, kept: int) -> None:
@@ -38,18 +38,18 @@ class Meter:
         now = time.perf_counter()
         self._bar.set_postfix_str(f"{self._ran_tokens / (now - self._start):,.0f} tokens/s", refresh=False)
         self._bar.update(texts)
-        if self._bar.disable and now - self._spoken >= _SILENCE:
+        if self._bar.disable and now - self._spoken >= _SECONDS_BETWEEN_LINES:
             self._spoken = now
             say(f"{self._kept + self._ran_texts:,}{self._goal} texts, {self._speed()}")
 
-    def finished(self, note: Note) -> None:
-        """Count one part that is written, now or by an earlier run."""
+    def finished(self, note: PartNote) -> None:
+        """Count one part that this run or an earlier one has written."""
         self.texts += note.texts
         self.tokens += note.tokens
         self.truncated += note.truncated
 
     def summary(self, limit: int) -> str:
-        """All that is finished, and the speed of what ran; `limit` is where texts are cut."""
+        """Counts of all finished texts, and the speed of this run. limit: tokens at which texts are cut."""
         kept = f" ({self._kept:,} by an earlier run)" if self._kept else ""
         cut = f"{self.truncated:,} truncated to {limit} tokens" if self.truncated else "none truncated"
         return f"{self.texts:,} texts{kept}, {self.tokens:,} tokens, {cut}, {self._speed()}"

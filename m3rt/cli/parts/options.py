@@ -37,19 +37,19 @@ _RUNTIME = (
 
 
 def runtime_options(command: Command) -> Command:
-    """--device, --engine, --threads and --batch-tokens, named as M3Encoder's arguments."""
+    """--device, --engine, --threads and --batch-tokens, with the names of M3Encoder's arguments."""
     for option in reversed(_RUNTIME):
         command = option(command)
     return command
 
 
 def model_argument(command: Command) -> Command:
-    """MODEL, which M3RT_MODEL may give instead."""
+    """MODEL, by default $M3RT_MODEL."""
     return click.argument("model", envvar=MODEL, default=DEFAULT)(command)
 
 
 def model_option(command: Command) -> Command:
-    """-m, which M3RT_MODEL may give instead."""
+    """-m, by default $M3RT_MODEL."""
     about = "The directory of a bundle; m3-tiny comes with m3rt."
     return click.option("-m", "--model", default=DEFAULT, envvar=MODEL, show_envvar=True, help=about)(command)
 
@@ -59,7 +59,7 @@ ID_FIELD = click.option("--id-field", help="The key or column that holds the id.
 
 
 def input_option(about: str, *, required: bool = False) -> Callable[[Command], Command]:
-    """-i FILE, as `source`, which click would let the last of several win."""
+    """-i FILE, passed as `source`. Several are refused, where click alone would take the last one."""
     return click.option(
         "-i",
         "--input",
@@ -67,13 +67,13 @@ def input_option(about: str, *, required: bool = False) -> Callable[[Command], C
         metavar="FILE",
         required=required,
         multiple=True,
-        callback=_one,
+        callback=_single,
         type=click.Path(exists=True, dir_okay=False, allow_dash=True),
         help=about,
     )
 
 
-def _one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+def _single(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
     if len(values) > 1:
         raise click.UsageError(f"Expected one -i, got {len(values)}; join the files, as by cat A B, and read -i -.")
     return values[0] if values else None

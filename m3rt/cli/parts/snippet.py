@@ -1,4 +1,4 @@
-"""The part of a text that shows best why it was found."""
+"""Snippets: the part of a text that best shows why the search returned it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 from ...values.printable import plain
 
-WIDTH = 240  # characters
+WIDTH = 240  # characters of a snippet
 _WORD = re.compile(r"\S+")
-_LONG = 24  # characters; in longer words, as of scripts without spaces, only the pieces are marked
-_AROUND = 40  # characters before the first match
-_READ = 1 << 16  # characters of a text that are looked at; models take fewer
-_PIECES = 32  # the heaviest terms that are looked for in a long word
+_WORD_CHARACTERS = 24  # in a longer word, as in scripts without spaces, only the matching pieces are marked
+_LEAD_CHARACTERS = 40  # characters shown before the first match
+_TEXT_CHARACTERS = 1 << 16  # characters of a text that are searched for matches; models take fewer
+_LONG_WORD_TERMS = 32  # the heaviest terms that are searched for in a long word
 
 Tokens = Callable[[Sequence[str]], list[list[int]]]
 
 
 class Match(NamedTuple):
-    """Where a term of the query stands in a text."""
+    """The place of a term of the query in a text."""
 
     start: int
     end: int
@@ -32,12 +32,13 @@ def snippet(
 ) -> str:
     """One line of about WIDTH characters around the words that add most to the sparse score, those words marked.
 
-    terms: what each token id adds. tokens: token ids of words; piece: a token as text; mark: makes a word stand out.
+    terms: the part of the score that each token id adds. tokens: gives the token ids of words. piece: gives a token's
+    text. mark: makes a word stand out.
     """
-    text = text[:_READ]
+    text = text[:_TEXT_CHARACTERS]
     matches = sorted(_matches(text, terms, tokens, piece))
     start = _start(matches, terms)
-    start = text.find(" ", max(0, start - _AROUND), start) + 1 or max(0, start - _AROUND)
+    start = text.find(" ", max(0, start - _LEAD_CHARACTERS), start) + 1 or max(0, start - _LEAD_CHARACTERS)
     end = start + WIDTH
     if end < len(text) and (space := text.rfind(" ", start + WIDTH // 2, end)) > 0:
         end = space
@@ -49,10 +50,10 @@ def _matches(text: str, terms: Mapping[int, float], tokens: Tokens, piece: Calla
     words = [] if not terms else list(_WORD.finditer(text))
     distinct = list(dict.fromkeys(word[0] for word in words))
     found = {word: [i for i in ids if i in terms] for word, ids in zip(distinct, tokens(distinct), strict=True)}
-    heaviest = {*sorted(terms, key=lambda term: -terms[term])[:_PIECES]}
+    heaviest = {*sorted(terms, key=lambda term: -terms[term])[:_LONG_WORD_TERMS]}
     for word in words:
         for term in dict.fromkeys(found[word[0]]):
-            if len(word[0]) <= _LONG:
+            if len(word[0]) <= _WORD_CHARACTERS:
                 yield Match(word.start(), word.end(), term)
             elif term in heaviest and (shown := piece(term).strip()):
                 for place in re.finditer(re.escape(shown), word[0], re.IGNORECASE):
@@ -60,11 +61,11 @@ def _matches(text: str, terms: Mapping[int, float], tokens: Tokens, piece: Calla
 
 
 def _start(matches: Sequence[Match], terms: Mapping[int, float]) -> int:
-    """Where the window with the largest sum of distinct terms begins."""
+    """The start of the window with the largest sum of distinct terms."""
     best, start, value, end = 0.0, 0, 0.0, 0
     inside: Counter[int] = Counter()  # matches of each term in the window, which moves over the sorted matches
     for first in matches:
-        while end < len(matches) and matches[end].end - first.start <= WIDTH - _AROUND:
+        while end < len(matches) and matches[end].end - first.start <= WIDTH - _LEAD_CHARACTERS:
             value += 0.0 if inside[matches[end].term] else terms[matches[end].term]
             inside[matches[end].term] += 1
             end += 1

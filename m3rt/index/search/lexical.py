@@ -1,4 +1,4 @@
-"""Lexical weights, as an index stores and scores them: rows for exact scores, an inverted index to search."""
+"""The sparse view of a query: an inverted index is searched, and rows of lexical weights give exact scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SparseQuery:
         return np.bincount(owners, products, len(rows)).astype(np.float32)
 
     def shared(self, segment: Segment, row: int) -> dict[int, float]:
-        """What each term that a row shares adds to its score, the largest first."""
+        """The part of a row's score that each shared term adds, the largest first."""
         places = np.arange(*segment.arrays["sparse.offsets"][row : row + 2])
         products = self._products(segment.arrays, places)
         order = np.argsort(-products, kind="stable")[: np.count_nonzero(products)]

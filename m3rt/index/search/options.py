@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
-from ...embeddings import FUSION_WEIGHTS, VIEWS
+from ...embeddings import VIEWS, WEIGHTS
 from ...errors import InputError
 from ...values.arguments import choice_of, flag, mapping_of, whole_number
 from ...values.shown import kind, shown
@@ -19,9 +19,9 @@ from ..store.manifest import Settings
 if TYPE_CHECKING:
     from ...reranker import M3Reranker
 
-WEIGHTS = FUSION_WEIGHTS
-MOST = 1 << 20  # hits and candidates
 RERANKED = 30  # documents that a reranker reads: its seconds grow with them
+FUSION = tuple(WEIGHTS.values())
+MOST_HITS = 1 << 20  # also the most candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class Options:
 
     k: int = 10
     mode: SearchMode = "hybrid"
-    fusion: Literal["rrf"] | Sequence[float] = WEIGHTS
+    fusion: Literal["rrf"] | Sequence[float] = FUSION
     candidates: int = 100
     rerank: bool | M3Reranker = True
     filter: Filter | None = None
     rerank_candidates: int = RERANKED
 
     def __post_init__(self) -> None:
-        whole_number("k", self.k, 1, MOST)
-        whole_number("candidates", self.candidates, 1, MOST)
+        whole_number("k", self.k, 1, MOST_HITS)
+        whole_number("candidates", self.candidates, 1, MOST_HITS)
         choice_of("mode", self.mode, MODES)
-        whole_number("rerank_candidates", self.rerank_candidates, 1, MOST)
+        whole_number("rerank_candidates", self.rerank_candidates, 1, MOST_HITS)
         if self.reranker is None:
             _check_rerank(self.rerank)
         if not self.is_rrf:
@@ -62,12 +62,12 @@ class Options:
 
     @property
     def is_rrf(self) -> bool:
-        """Whether ranks are fused; arrays of weights are not to be compared with a text."""
+        """Whether ranks are fused. `fusion` may be an array, which must not be compared with a text."""
         return isinstance(self.fusion, str) and self.fusion == "rrf"
 
     @property
     def weights(self) -> dict[str, float] | None:
-        """The weight of each view, the largest 1, None for RRF."""
+        """The weight of each view, scaled so that the largest is 1; None for RRF."""
         if self.is_rrf:
             return None
         weights = [float(weight) for weight in self.fusion]
@@ -76,7 +76,7 @@ class Options:
     def views(self, settings: Settings) -> list[str]:
         """The views that a search looks at, ColBERT last.
 
-        Raises InputError for a mode that is not stored, and for weights that leave nothing of what is stored.
+        Raises InputError for a mode that is not stored, and for weights that are 0 for all views of this search.
         """
         stored = [name for name in VIEWS if getattr(settings, name)]
         if self.mode != "hybrid":
@@ -121,7 +121,7 @@ def _check_weights(weights: object) -> None:
         good = (
             not isinstance(weights, str) and values.shape == (3,) and np.isfinite(values).all() and (values >= 0).all()
         )
-    except Exception:  # a foreign object's own, too
+    except Exception:  # an object of another package may raise anything
         good = False
     if not good or not values.any():
         raise InputError(

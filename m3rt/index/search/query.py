@@ -1,4 +1,4 @@
-"""A query: one text's embeddings, checked against what an index stores."""
+"""A query: the embeddings of one text, checked against the settings of an index."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from .lexical import SparseQuery
 from .vectors import ColbertQuery, DenseQuery
 
 
-class View(Protocol):
+class QueryView(Protocol):
     """One of the three views of a query, which can search a segment and score its rows."""
 
     def find(self, segment: Segment, k: int, mask: RowMask) -> ScoredRows: ...
     def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]: ...
 
 
-Query = Mapping[str, View]  # by "dense", "sparse", "colbert"
+QueryViews = Mapping[str, QueryView]  # by "dense", "sparse", "colbert"
 
 
-def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> Query:
+def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> QueryViews:
     """The views of text i that a search needs. Raises InputError for one that is missing, not finite or too wide."""
-    return {view: _MADE[view](out, i, settings, threads) for view in views}
+    return {view: _VIEW_OF[view](out, i, settings, threads) for view in views}
 
 
-def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     vector = _floats("dense", i, None if out.dense_vecs is None else out.dense_vecs[i], settings.dense_dim)
     return DenseQuery(vector, DENSE[str(settings.dense)], threads)
 
 
-def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     ids, weights = out.sparse.row(i) if out.sparse is not None else (np.zeros(0, np.int32), None)
     weights = _floats("sparse", i, weights)
     if (ids[1:] <= ids[:-1]).any() or (weights < 0).any():
@@ -47,12 +47,12 @@ def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) ->
     return SparseQuery(np.ascontiguousarray(ids, np.int32), weights, threads)
 
 
-def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -> View:
+def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     vectors = _floats("colbert", i, None if out.multi is None else out.multi.row(i), settings.colbert_dim)
     return ColbertQuery(vectors, COLBERT[str(settings.colbert)], threads)
 
 
-_MADE = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}
+_VIEW_OF = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}
 
 
 def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = None) -> NDArray[np.float32]:
@@ -60,7 +60,7 @@ def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = 
         raise InputError(f"query {i} has no {view} output, which this search needs; encode it with {HEAD_NAMES[view]}")
     if width is not None and values.shape[-1] != width:
         raise InputError(f"the {view} vectors of query {i} have {values.shape[-1]} components, expected {width}")
-    found = np.ascontiguousarray(values, np.float32)
-    if not np.isfinite(found).all():
+    floats = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(floats).all():
         raise InputError(f"the {view} output of query {i} is not finite")
-    return found
+    return floats

@@ -1,4 +1,4 @@
-"""What a search returns: hits, each with the score of every stage, and the seconds of each stage."""
+"""The result of a search: hits, each with its score by every view, and the seconds of each stage."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A document that was found.
+    """A document that a search returned.
 
-    score: what the hits are ranked by. scores: of each view that looked at the document, by the names "dense",
-    "sparse", "colbert"; where a reranker had the last word, its own as "reranker", and as "fused" what the views gave
-    together. text: the document's, or of the chunk that matched best, which `span` cuts out of it (characters from,
-    to). terms: what each token id that query and text share adds to the sparse score, if asked for.
+    score: the hits are ranked by it. scores: one for each view that scored the document, by the names "dense",
+    "sparse", "colbert"; where a reranker had the last word, its score as "reranker", and as "fused" that of the views
+    together. text: the document's text, or that of its best chunk, which `span` (characters from, to) cuts
+    out of it. terms: for each token id that query and text share, its part of the sparse score, with explain=True.
     """
 
     id: str

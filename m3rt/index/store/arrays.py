@@ -21,15 +21,15 @@ from ...errors import HybridIndexError
 from ...host.files import FileRecord
 from .mapping import map_bytes
 
-BLOCK = 1 << 24  # bytes copied at a time
-_HEADER = 1 << 10  # bytes in which the header of a .npy file ends: m3rt's have 128
+COPIED_BYTES = 1 << 24  # bytes of a column that are copied at a time
+_HEADER_BYTES = 1 << 10  # a header of a .npy file ends within so many bytes; those that m3rt writes have 128
 
 
 def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> FileRecord:
     """Write consecutive `blocks` of one array to a .npy file and on to the disk; returns its size and hash."""
     dtype = np.dtype(dtype)
     digest = sha256()
-    with path.open("xb") as file:  # never over what another host has committed
+    with path.open("xb") as file:  # never overwrite a file that another host has committed
         npy.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
         file.flush()
         digest.update(path.read_bytes())
@@ -55,8 +55,8 @@ _WAYS_OUT = {
 }
 
 
-def unopened(path: Path, error: OSError) -> HybridIndexError:
-    """What a file that is there cannot be read for, which says nothing about damage."""
+def unreadable(path: Path, error: OSError) -> HybridIndexError:
+    """The error for a file that exists and cannot be read, which does not mean that it is damaged."""
     way = _WAYS_OUT.get(error.errno or 0, "try again; nothing was changed")
     return HybridIndexError(f"{path} cannot be read just now ({error.strerror or error}); {way}")
 
@@ -69,11 +69,11 @@ def opening(path: Path) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise Damage(f"{path} is missing") from None
     except OSError as error:
-        raise unopened(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def check_size(path: Path, expected: FileRecord) -> None:
-    """Raise Damage unless `path` is a file of the recorded size: a FIFO would be waited for. Raises OSError."""
+    """Raise Damage unless `path` is a regular file of the recorded size; opening a FIFO would wait. Raises OSError."""
     found = path.stat()
     if not S_ISREG(found.st_mode) or found.st_size != expected.size:
         raise Damage(f"{path} has {found.st_size} bytes, expected a file of {expected.size}")
@@ -89,12 +89,12 @@ def map_array(path: Path, expected: FileRecord) -> NDArray[Any]:
         data = map_bytes(path, expected.size)
     try:
         return _array(data)
-    except Exception as error:  # damaged headers raise whatever their Python text does
+    except Exception as error:  # numpy evaluates a header's text, so that a damaged one may raise anything
         raise Damage(f"{path} is not an array: {' '.join(str(error).split()):.200}") from None
 
 
 def _array(data: NDArray[np.uint8]) -> NDArray[Any]:
-    header = io.BytesIO(data[:_HEADER].tobytes())
+    header = io.BytesIO(data[:_HEADER_BYTES].tobytes())
     if npy.read_magic(header) != (1, 0):
         raise ValueError("another version of .npy than 1.0")
     shape, fortran_order, dtype = npy.read_array_header_1_0(header)

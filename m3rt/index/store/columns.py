@@ -1,4 +1,4 @@
-"""The arrays of a segment, and how rows of several segments become one."""
+"""The arrays of a segment, and the joining of rows from several segments into one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...host.files import FileRecord
 from ...values.ragged import offsets_of
-from .arrays import BLOCK, write_array
+from .arrays import COPIED_BYTES, write_array
 from .manifest import Settings
 from .precisions import COLBERT, DENSE, StoredArray
 
@@ -30,8 +30,8 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Arrays of rows, and which of the rows to take: keep (rows,) bool, None for all."""
+class RowBlock:
+    """Arrays of rows, and a mask of the rows to take: keep (rows,) bool, None for all."""
 
     arrays: Arrays
     keep: NDArray[np.bool_] | None = None
@@ -47,38 +47,38 @@ class Source:
 
 
 def columns(settings: Settings) -> tuple[Column, ...]:
-    """The columns that every segment of an index has; what is derived from them is not among them."""
-    found = [
+    """The columns of every segment of an index, without the arrays that are derived from them."""
+    layout = [
         Column("documents.bytes", "u1", group="documents"),
         Column("keys", "u8"),
         Column("facets.keys", "u8", group="facets"),
     ]
     if settings.dense:
-        found += _vectors("dense", DENSE[settings.dense].arrays, settings.dense_dim, None)
+        layout += _vectors("dense", DENSE[settings.dense].arrays, settings.dense_dim, None)
     if settings.sparse:
-        found += [Column("sparse.indices", "i4", group="sparse"), Column("sparse.values", "f4", group="sparse")]
+        layout += [Column("sparse.indices", "i4", group="sparse"), Column("sparse.values", "f4", group="sparse")]
     if settings.colbert:
-        found += _vectors("colbert", COLBERT[settings.colbert].arrays, settings.colbert_dim, "colbert")
-    return tuple(found)
+        layout += _vectors("colbert", COLBERT[settings.colbert].arrays, settings.colbert_dim, "colbert")
+    return tuple(layout)
 
 
-def write_columns(directory: Path, layout: Sequence[Column], sources: Sequence[Source]) -> dict[str, FileRecord]:
-    """Write the kept rows of all sources, one after the other; a file for each column and each group's offsets."""
-    kept = [source.rows() for source in sources]
+def write_columns(directory: Path, layout: Sequence[Column], blocks: Sequence[RowBlock]) -> dict[str, FileRecord]:
+    """Write the kept rows of all blocks, one after the other; one file for each column and for each group's offsets."""
+    kept = [block.rows() for block in blocks]
     count = sum(map(len, kept))
     files: dict[str, FileRecord] = {}
     totals: dict[str | None, int] = {None: count}
     for group in dict.fromkeys(column.group for column in layout if column.group):
         name = f"{group}.offsets"
-        pairs = zip(sources, kept, strict=True)
-        lengths = np.concatenate([np.diff(source.arrays[name])[rows] for source, rows in pairs])
+        pairs = zip(blocks, kept, strict=True)
+        lengths = np.concatenate([np.diff(block.arrays[name])[rows] for block, rows in pairs])
         offsets = offsets_of(lengths)
         totals[group] = int(offsets[-1])
         files[f"{name}.npy"] = write_array(directory / f"{name}.npy", "<i8", offsets.shape, [offsets])
     for column in layout:
         shape = (totals[column.group], *([column.width] if column.width else []))
         file = f"{column.name}.npy"
-        files[file] = write_array(directory / file, f"<{column.dtype}", shape, _blocks(column, sources, kept))
+        files[file] = write_array(directory / file, f"<{column.dtype}", shape, _blocks(column, blocks, kept))
     return files
 
 
@@ -94,11 +94,11 @@ def ragged(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.in
     return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
 
-def _blocks(column: Column, sources: Sequence[Source], kept: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[Any]]:
-    for source, rows in zip(sources, kept, strict=True):
-        array = source.arrays[column.name]
-        places = rows if column.group is None else ragged(source.arrays[f"{column.group}.offsets"], rows)
-        size = max(1, BLOCK // max(1, array.dtype.itemsize * max(column.width, 1)))
+def _blocks(column: Column, blocks: Sequence[RowBlock], kept: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[Any]]:
+    for block, rows in zip(blocks, kept, strict=True):
+        array = block.arrays[column.name]
+        places = rows if column.group is None else ragged(block.arrays[f"{column.group}.offsets"], rows)
+        size = max(1, COPIED_BYTES // max(1, array.dtype.itemsize * max(column.width, 1)))
         yield from (array[places[i : i + size]] for i in range(0, len(places), size))
 
 

@@ -1,11 +1,12 @@
-"""An index's directory: one writer at a time, commits that are whole or not there at all.
+"""The directory of an index: one writer at a time, and commits that are complete or do not exist.
 
-    index.json            the last commit: written aside, then renamed over the one before
+    index.json            the last commit: written aside, then renamed over the commit before
     .lock                 held by the writer
     segments/00000001/    arrays, never changed; a deletion adds a file alive-COMMIT.npy
 
-A segment is written to a name that starts with a dot, synced, and renamed. What no manifest names is left by a writer
-that was killed, or belongs to an earlier commit: the next writer removes it. Readers that have it mapped keep it.
+A segment is written under a name that starts with a dot, synced, and renamed. Files that no manifest names are
+leftovers of a killed writer, or belong to an earlier commit: the next writer removes them. A reader that has mapped
+such a file keeps its bytes.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from pathlib import Path
 
 from ...errors import HybridIndexError, OutputError
 from ...host.files import Busy, FileRecord, locked, read_bytes, replacing, replacing_folder
-from .arrays import unopened
+from .arrays import unreadable
 from .manifest import INDEX, Manifest
 
 SEGMENTS = "segments"
 _ASIDE = f".{INDEX}"
 _LOCK = ".lock"
-_MOST_BYTES = 1 << 26  # of index.json: a segment's record has 4 kB
-_MADE = re.compile(r"\.?\d{8}")  # names of segments, and of those that are being written
+_MANIFEST_BYTES = 1 << 26  # the most that index.json may have; the record of a segment takes 4 kB
+_SEGMENT_NAME = re.compile(r"\.?\d{8}")  # with the dot of a segment that is being written
 
 
 def create(path: Path, manifest: Manifest) -> None:
     """Make the directory of an empty index. Raises OutputError when something is there already."""
     with errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        _check_free(path)  # before a lock file is left in somebody's directory
+        _check_free(path)  # before a lock file is left in a directory that is no index
     with writing(path):
         _check_free(path)  # another process may have made an index meanwhile
         (path / SEGMENTS).mkdir(exist_ok=True)
@@ -52,7 +53,7 @@ def _check_free(path: Path) -> None:
 def read(path: Path) -> Manifest:
     """The last commit. Raises HybridIndexError when there is no index."""
     try:
-        return Manifest.from_json(read_bytes(path / INDEX, _MOST_BYTES).decode())
+        return Manifest.from_json(read_bytes(path / INDEX, _MANIFEST_BYTES).decode())
     except FileNotFoundError:
         what = f"has no {INDEX}" if path.is_dir() else "does not exist"
         raise HybridIndexError(f"{path} {what}; make an index with: m3rt index build {path}") from None
@@ -63,14 +64,14 @@ def read(path: Path) -> Manifest:
             f"{path / INDEX} is damaged ({error.reason}, expected UTF-8); build the index again"
         ) from None
     except OSError as error:
-        raise unopened(path / INDEX, error) from None
+        raise unreadable(path / INDEX, error) from None
 
 
 def publish(path: Path, manifest: Manifest, before: Manifest | None = None) -> None:
     """Make `manifest` the last commit: the moment at which everything that it names exists.
 
-    Raises OutputError when the last commit is not `before` any more: a writer on another host, whose lock is not seen
-    here, was faster, or made the index anew.
+    Raises OutputError when the last commit is not `before` any more: a writer on another host, whose lock this host
+    does not see, was faster or made the index anew.
     """
     if before is not None and (last := read(path)) != before:
         anew = last.commit == before.commit
@@ -81,16 +82,16 @@ def publish(path: Path, manifest: Manifest, before: Manifest | None = None) -> N
 
 
 def add_segment(path: Path, name: str, write: Callable[[Path], dict[str, FileRecord]]) -> dict[str, FileRecord]:
-    """Let `write` fill a directory, and give it its name; returns what `write` did."""
+    """Let `write` fill a directory, then give it its name; returns the result of `write`."""
     with replacing_folder(path / SEGMENTS / name, path / SEGMENTS / f".{name}") as aside:
         return write(aside)
 
 
 def collect(path: Path, manifest: Manifest) -> None:
-    """Remove what writers made and the manifest does not name. Raises OutputError for links: they lead elsewhere."""
+    """Remove files of writers that the manifest does not name. Raises OutputError for links, which lead elsewhere."""
     (path / _ASIDE).unlink(missing_ok=True)
     kept = {segment.name: segment.files for segment in manifest.segments}
-    made = [found for found in (path / SEGMENTS).iterdir() if _MADE.fullmatch(found.name)]
+    made = [found for found in (path / SEGMENTS).iterdir() if _SEGMENT_NAME.fullmatch(found.name)]
     for directory in (path / SEGMENTS, *made):
         if directory.is_symlink() or not directory.is_dir():
             raise OutputError(f"{directory} is no directory of the index's own; copy what it leads to in its place")
@@ -105,7 +106,7 @@ def collect(path: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Be the only writer, of all processes of this host, until the end or death. Raises OutputError when another is."""
+    """Be the only writer among the processes of this host. Raises OutputError when another process is."""
     with errors(path):
         try:
             with locked(path / _LOCK):
@@ -116,7 +117,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def errors(path: Path) -> Iterator[None]:
-    """Turn what the system refuses into one line."""
+    """Turn an error of the system into one line."""
     try:
         yield
     except OSError as error:

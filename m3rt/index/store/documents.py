@@ -1,4 +1,4 @@
-"""Documents as an index stores them: a line of JSON for each row, and where a row is by its key."""
+"""Documents as an index stores them: a line of JSON for each row, and a look-up of rows by key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .keys import key
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is shown of a row: a document, or the chunk of one that `span` cuts out, in characters."""
+    """A row as a search shows it: a document, or the chunk of one that `span` cuts out, in characters."""
 
     id: str
     text: str | None = None
@@ -29,10 +29,10 @@ class Row:
     span: tuple[int, int] | None = None
 
     def to_json(self) -> bytes:
-        """One line; InputError when the metadata is none that JSON can hold."""
-        found = {"id": self.id, "text": self.text, "metadata": self.metadata or None, "span": self.span}
+        """One line. Raises InputError when JSON cannot hold the metadata."""
+        fields = {"id": self.id, "text": self.text, "metadata": self.metadata or None, "span": self.span}
         try:
-            kept = {name: value for name, value in found.items() if value is not None}
+            kept = {name: value for name, value in fields.items() if value is not None}
             line = json.dumps(kept, ensure_ascii=False, allow_nan=False)
             return f"{line}\n".encode()
         except (TypeError, ValueError, RecursionError) as error:
@@ -56,7 +56,7 @@ class Row:
 
 
 def read_row(arrays: Arrays, row: int) -> Row:
-    """What a segment stores of one row."""
+    """The document or chunk of one row of a segment."""
     start, end = arrays["documents.offsets"][row : row + 2]
     return Row.from_json(arrays["documents.bytes"][start:end].tobytes())
 
@@ -80,12 +80,12 @@ def key_order(arrays: Arrays) -> NDArray[np.int64]:
 
 
 def rows_of_ids(arrays: Arrays, ids: Mapping[int, str]) -> NDArray[np.int64]:
-    """The rows of a segment whose document is among `ids`, given by their keys, sorted."""
+    """The rows of a segment that belong to one of the ids, sorted. ids: each id by its key."""
     order = arrays["key_order"]
     wanted = np.fromiter(ids, np.uint64, len(ids))
     low = np.searchsorted(arrays["keys"], wanted, "left", sorter=order)
     high = np.searchsorted(arrays["keys"], wanted, "right", sorter=order)
     rows = [order[a:b] for a, b in zip(low, high, strict=True) if b > a]
     candidates = np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
-    # Two ids may have one key; the documents themselves decide.
+    # Two ids may share a key, so compare the ids themselves.
     return candidates[[read_row(arrays, r).id == ids[int(arrays["keys"][r])] for r in candidates.tolist()]]

@@ -1,4 +1,4 @@
-"""Filters: which rows of a segment have which values in their metadata."""
+"""Filters: find the rows of a segment by the values in their metadata."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Scalar = str | int | float | bool | None
 Filter = Mapping[str, Scalar | Sequence[Scalar]]  # several values: any of them
 _NUMBER = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_BOOLS = {"True": "true", "False": "false"}  # as Python and tables write them, and as JSON does
-_EXACT = 2**53  # below which a whole number is a float of the same value
-FACETS = ("facet_keys", "facet_starts", "facet_rows")  # what invert_facets() makes
+_BOOLS = {"True": "true", "False": "false"}  # the spelling of Python and of tables: that of JSON
+_EXACT_FLOATS = 2**53  # every whole number below it has a float of the same value
+FACETS = ("facet_keys", "facet_starts", "facet_rows")  # the arrays of invert_facets()
 
 
 def invert_facets(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """For each facet of a segment's rows, sorted, the rows that have it."""
+    """The facets of a segment's rows, sorted, and for each of them the rows that have it."""
     owners = np.repeat(np.arange(len(arrays["keys"])), np.diff(arrays["facets.offsets"]))
     order = np.argsort(arrays["facets.keys"], kind="stable")
     keys, starts = np.unique(arrays["facets.keys"][order], return_index=True)
@@ -39,13 +39,13 @@ def invert_facets(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def check_facets(arrays: Arrays, rows: int) -> None:
-    """Raise ValueError unless the arrays of invert_facets() fit together and a segment of so many rows."""
+    """Raise ValueError unless the arrays of invert_facets() fit each other and a segment of so many rows."""
     check_offsets("facet_starts.npy", arrays["facet_starts"], len(arrays["facet_keys"]), len(arrays["facet_rows"]))
     check_places("facet_rows.npy", arrays["facet_rows"], rows)
 
 
 def filter_rows(arrays: Arrays, wanted: Filter) -> NDArray[np.bool_]:
-    """Which rows of a segment have, in every field that is wanted, one of its values, (rows,) bool."""
+    """A mask (rows,) bool of the rows that have one of the wanted values in every wanted field."""
     kept = np.ones(len(arrays["keys"]), np.bool_)
     for field, values in wanted.items():
         has = np.zeros(len(kept), np.bool_)
@@ -88,10 +88,10 @@ def _text(value: float | bool | None) -> str:
 
 
 def _spellings(value: Scalar) -> set[str]:
-    """Every text under which a document may have what `value` means, typed on a command line or written in Python.
+    """Every text by which a document may hold `value`, whether that was typed on a command line or written in Python.
 
-    A number is found whatever its spelling: 4, 4.0, "4" and "4.0" find each other, and so do 1e-7 and "1e-07"; True is
-    "true" and "True".
+    The spelling of a number does not matter: 4, 4.0, "4" and "4.0" match each other, and so do 1e-7 and "1e-07"; True
+    matches "true" and "True".
     """
     if isinstance(value, str):
         texts = {value, _BOOLS.get(value, value)}
@@ -107,7 +107,7 @@ def _spellings(value: Scalar) -> set[str]:
     except ValueError:  # a whole number of more digits than JSON can hold
         return set()
     if isinstance(value, int | float):
-        texts |= {repr(value), repr(float(value))} if abs(value) < _EXACT else {repr(value)}
+        texts |= {repr(value), repr(float(value))} if abs(value) < _EXACT_FLOATS else {repr(value)}
     return texts
 
 
@@ -116,7 +116,7 @@ def _field_key(field: str) -> int:
 
 
 def simple(value: Any) -> Any:
-    """What columns of numpy and Parquet hold and JSON does not, as what it does; all else as it is."""
+    """Convert numpy scalars, dates, times and decimals to values that JSON can hold; return anything else unchanged."""
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, date | time | Decimal) else value
@@ -124,5 +124,5 @@ def simple(value: Any) -> Any:
 
 def _rows(arrays: Arrays, facet: int) -> NDArray[np.int64]:
     low, high = (int(np.searchsorted(arrays["facet_keys"], np.uint64(facet), side)) for side in ("left", "right"))
-    found: NDArray[np.int64] = arrays["facet_rows"][slice(*arrays["facet_starts"][[low, high]])]
-    return found
+    rows: NDArray[np.int64] = arrays["facet_rows"][slice(*arrays["facet_starts"][[low, high]])]
+    return rows

@@ -1,4 +1,4 @@
-"""What an index is and holds, and whether its files are what they were."""
+"""Counts and sizes of an index, and the check of its files against their hashes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def info(path: Path, snapshot: Snapshot) -> dict[str, Any]:
 def segment_faults(
     path: Path, segment: SegmentRecord, progress: Callable[[int], object] = lambda n: None
 ) -> Iterator[str]:
-    """A line for each file of a segment that is not what its record says.
+    """A line for each file of a segment that differs from its record.
 
-    Raises HybridIndexError for one that cannot be read just now.
+    Raises HybridIndexError for a file that cannot be read just now.
     """
     for name, record in segment.files.items():
         file = path / SEGMENTS / segment.name / name

@@ -1,4 +1,4 @@
-"""The inverted index of a segment, as arrays among the segment's."""
+"""The inverted index of a segment, stored as arrays of the segment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def invert(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def inverted(arrays: Arrays, rows: int) -> InvertedIndex:
-    """The inverted index that invert() made of so many rows. Raises ValueError when it is none."""
+    """The inverted index over so many rows, from the arrays of invert(). Raises ValueError when they do not fit."""
     found = InvertedIndex.from_arrays(view_arrays(arrays, _GROUP))
     if found.n_docs != rows:
         raise ValueError(f"inverted.size.npy says {found.n_docs} rows, expected {rows}")

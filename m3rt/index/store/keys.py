@@ -11,19 +11,19 @@ from ...values.shown import shown
 
 
 def key(text: str) -> int:
-    """64 bits of a hash: among a million texts two share a key with a probability of 3e-8."""
+    """64 bits of a hash: the probability that any two of a million texts share a key is 3e-8."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def check_ids(ids: object) -> list[str]:
-    """`ids` as a list of distinct valid strings; InputError names the first that is not."""
-    found = listed("ids", ids)
+    """`ids` as a list of distinct valid strings; InputError names the first bad one."""
+    names = listed("ids", ids)
     seen: dict[str, int] = {}
-    for i, name in enumerate(found):
+    for i, name in enumerate(names):
         if not isinstance(name, str) or not name:
             raise InputError(f"id {i} is {shown(name)}, expected a string of at least one character")
         if SURROGATE.search(name):
             raise InputError(f"id {i} holds a lone surrogate, expected valid Unicode; repair it")
         if seen.setdefault(name, i) != i:
             raise InputError(f"id {i} is {shown(name)} again, as id {seen[name]}; give each id once")
-    return found
+    return names

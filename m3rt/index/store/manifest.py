@@ -1,4 +1,4 @@
-"""index.json: which model made an index, what it stores, and the segments of the last commit."""
+"""index.json: the model that made an index, its settings, and the segments of the last commit."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _FILE = re.compile(r"[a-z0-9_]+([.-][a-z0-9_]+)*\.npy")
 class Model:
     """The bundle that an index belongs to.
 
-    space is a hash of what decides the vectors: the checkpoint's files, pooling and prompts. Bundles of one checkpoint
-    in two precisions share it, and may search each other's indexes.
+    space is a hash of everything that decides the vectors: the checkpoint's files, pooling and prompts. Two bundles of
+    one checkpoint in different precisions have the same space, and each may search the other's indexes.
     """
 
     id: str
@@ -44,10 +44,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an index stores for each row, fixed when it is created.
+    """The views that an index stores for each row, fixed when it is created.
 
     dense, colbert: a precision of DENSE and of COLBERT, or None. dense_dim, colbert_dim: widths of the vectors.
-    chunk_tokens: tokens of the chunks that texts are cut into, None for whole texts; chunk_overlap: tokens shared.
+    chunk_tokens: the most tokens of a chunk, None for whole texts. chunk_overlap: tokens that neighbours share.
     """
 
     dense: str | None
@@ -74,9 +74,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """A segment: `rows` rows, `deleted` of them not alive any more, and `documents` distinct ids among the living.
+    """A segment: `rows` rows, `deleted` of them deleted, and `documents` distinct ids among the rows that are left.
 
-    alive: the file that says which rows live, None while all do. files: all files with sizes and hashes.
+    alive: the file with the mask of the rows that are left, None while no row is deleted. files: all files.
     """
 
     name: str
@@ -96,13 +96,13 @@ class SegmentRecord:
 
     @property
     def size(self) -> int:
-        """Bytes of its files."""
+        """Bytes of all files."""
         return sum(record.size for record in self.files.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One commit. next_segment was never a segment's name; note is what the writer of the last one left, or None."""
+    """One commit. next_segment: a number that no segment has had. note: the last one that a writer left, or None."""
 
     settings: Settings
     model: Model | None
@@ -140,7 +140,9 @@ class Manifest:
                     f"the index has format {version} (written by m3rt {raw.get('m3rt_version', '?')}), this m3rt "
                     f"{__version__} reads format {FORMAT_VERSION}; use that m3rt or build the index again"
                 )
-            json.dumps(raw["note"], ensure_ascii=False, allow_nan=False).encode()  # the next commit writes it again
+            json.dumps(
+                raw["note"], ensure_ascii=False, allow_nan=False
+            ).encode()  # it must be valid, since the next commit writes it again
             return build(cls, raw)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise HybridIndexError(f"{INDEX} is damaged ({error!r:.120}); build the index again") from None

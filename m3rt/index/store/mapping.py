@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_SMALL = 1 << 14  # bytes that are read instead: a process may have some ten thousand mappings
+_LARGEST_READ = 1 << 14  # bytes; smaller files are read, because a process may have some ten thousand mappings only
 
 
 def map_bytes(path: Path, size: int) -> NDArray[np.uint8]:
-    """The `size` bytes of a file, read-only; many are mapped for as long as the array or a view of it lives.
+    """The `size` bytes of a file, read-only. A large file is mapped for as long as the array or a view of it lives.
 
-    A process may have some thousand files open, and an index has dozens: so the descriptor is closed at once.
-    Raises OSError; also for a file that has another size.
+    The descriptor is closed at once: an index has dozens of files, and a process may have only some thousand open.
+    Raises OSError, also for a file that has another size.
     """
     with path.open("rb", buffering=0) as file:
         if (found := os.fstat(file.fileno()).st_size) != size:
             raise OSError(0, f"has {found} bytes, expected {size}")
-        if size <= _SMALL:
+        if size <= _LARGEST_READ:
             if len(data := file.read(size)) != size:
                 raise OSError(0, f"ended before its {size} bytes were read")
             return np.frombuffer(data, np.uint8)
@@ -44,7 +44,7 @@ def _mapped(descriptor: int, size: int) -> NDArray[np.uint8]:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     buffer = (ctypes.c_ubyte * size).from_address(address)
-    # Not when Python exits: another thread may still read.
+    # Do not unmap when Python exits: another thread may still read.
     weakref.finalize(buffer, _libc().munmap, address, size).atexit = False
     return np.frombuffer(memoryview(buffer).toreadonly(), np.uint8)  # a view holds the buffer
 

@@ -1,4 +1,4 @@
-"""A segment: rows that were written together and never change; only which of them live does."""
+"""A segment: rows that were written together and never change; a mask of the rows that are left is all that changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...errors import HybridIndexError
 from ...host.files import FileRecord, sync
 from . import directory
 from .arrays import Damage, check_offsets, check_places, map_array, write_array
-from .columns import Arrays, Source, columns, write_columns
+from .columns import Arrays, RowBlock, columns, write_columns
 from .documents import key_order
 from .facets import FACETS, check_facets, invert_facets
 from .inverted import invert, inverted
@@ -36,21 +36,21 @@ class Segment:
         return self.record.rows
 
     @property
-    def source(self) -> Source:
-        """The living rows."""
-        return Source(self.arrays, self.alive)
+    def block(self) -> RowBlock:
+        """The rows that were not deleted."""
+        return RowBlock(self.arrays, self.alive)
 
     def living(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of `rows` that were not deleted."""
+        """The members of `rows` that were not deleted."""
         return rows if self.alive is None else rows[self.alive[rows]]
 
 
 def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segment:
-    """Map a segment's files. Raises Damage for files that are not what the manifest says, else as map_array()."""
+    """Map the files of a segment. Raises Damage for files that differ from the manifest, and as map_array()."""
     folder = path / directory.SEGMENTS / record.name
-    found = {name: map_array(folder / name, file) for name, file in record.files.items()}
-    alive = found.pop(record.alive) if record.alive else None
-    arrays = {name.removesuffix(".npy"): array for name, array in found.items()}
+    mapped = {name: map_array(folder / name, file) for name, file in record.files.items()}
+    alive = mapped.pop(record.alive) if record.alive else None
+    arrays = {name.removesuffix(".npy"): array for name, array in mapped.items()}
     try:
         _check(record, settings, arrays, alive)
         lexical = inverted(arrays, record.rows) if settings.sparse else None
@@ -61,7 +61,7 @@ def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segme
 
 @contextmanager
 def reading(record: SegmentRecord) -> Iterator[None]:
-    """Name the segment whose numbers make no sense to who works with them; what is asked of it was checked before."""
+    """Report a failure inside this block as damage to the segment: the caller's arguments were validated before."""
     try:
         yield
     except (ValueError, LookupError, OverflowError) as error:
@@ -70,18 +70,18 @@ def reading(record: SegmentRecord) -> Iterator[None]:
         ) from error
 
 
-def write_segment(path: Path, name: str, settings: Settings, sources: Sequence[Source]) -> SegmentRecord | None:
-    """Write the kept rows of `sources` as one segment; None when there are none."""
-    if not any(len(source.rows()) for source in sources):
+def write_segment(path: Path, name: str, settings: Settings, blocks: Sequence[RowBlock]) -> SegmentRecord | None:
+    """Write the kept rows of `blocks` as one segment; None when there are none."""
+    if not any(len(block.rows()) for block in blocks):
         return None
     counts: list[int] = []
-    files = directory.add_segment(path, name, partial(_write, settings=settings, sources=sources, counts=counts))
+    files = directory.add_segment(path, name, partial(_write, settings=settings, blocks=blocks, counts=counts))
     rows, documents = counts
     return SegmentRecord(name, rows, documents, files)
 
 
 def mark_deleted(path: Path, segment: Segment, rows: NDArray[np.int64], commit: int) -> SegmentRecord:
-    """The record of a segment without `rows`, after writing which rows live on."""
+    """Write the mask of the rows that are left without `rows`; returns the new record."""
     record = segment.record
     alive = np.ones(len(segment), np.bool_) if segment.alive is None else segment.alive.copy()
     alive[rows] = False
@@ -94,8 +94,8 @@ def mark_deleted(path: Path, segment: Segment, rows: NDArray[np.int64], commit: 
     return replace(record, files=files, alive=file, deleted=int((~alive).sum()), documents=documents)
 
 
-def _write(folder: Path, *, settings: Settings, sources: Sequence[Source], counts: list[int]) -> dict[str, FileRecord]:
-    files = write_columns(folder, columns(settings), sources)
+def _write(folder: Path, *, settings: Settings, blocks: Sequence[RowBlock], counts: list[int]) -> dict[str, FileRecord]:
+    files = write_columns(folder, columns(settings), blocks)
     arrays = {name.removesuffix(".npy"): map_array(folder / name, file) for name, file in files.items()}
     more = {"key_order": key_order(arrays), **invert_facets(arrays)}
     if settings.sparse:
@@ -107,7 +107,7 @@ def _write(folder: Path, *, settings: Settings, sources: Sequence[Source], count
 
 
 def _check(record: SegmentRecord, settings: Settings, arrays: Arrays, alive: NDArray[Any] | None) -> None:
-    """Kernels trust shapes and places: those of an index that was put together wrongly must not reach them."""
+    """Raise ValueError for wrong shapes, dtypes or places, which kernels would trust."""
     for column in columns(settings):
         count = record.rows
         if column.group is not None:

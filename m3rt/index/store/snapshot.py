@@ -26,7 +26,10 @@ Score = Callable[[Segment, NDArray[np.int64]], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """Segments that can be read, the first row of each and after the last the total, and what is wrong with others."""
+    """The readable segments of one commit.
+
+    bases: the number of each segment's first row, then the total. damaged: the fault of each segment that is left out.
+    """
 
     manifest: Manifest
     segments: tuple[Segment, ...]
@@ -34,7 +37,7 @@ class Snapshot:
     damaged: Mapping[str, str]
 
     def masks(self, wanted: Filter | None) -> list[RowMask]:
-        """Which rows of each segment may be found: the living, with all of the wanted metadata."""
+        """The rows of each segment that a search may return: not deleted, and with all of the wanted metadata."""
         if not wanted:
             return [segment.alive for segment in self.segments]
         for field in wanted:
@@ -46,7 +49,7 @@ class Snapshot:
     def search(self, find: Search, k: int, masks: Sequence[RowMask]) -> ScoredRows:
         """The k best rows of all segments and their scores, best first; `find` searches one segment.
 
-        Equal scores come in the order of sorted(), also where only some of them are among the k best.
+        Equal scores come in the order of sorted(), also where not all of them fit into the k best.
         """
         found = []
         for segment, base, mask in zip(self.segments, self.bases[:-1], masks, strict=True):
@@ -61,9 +64,9 @@ class Snapshot:
         return rows[order], scores[order]
 
     def sorted(self, rows: NDArray[np.int64], scores: NDArray[Any]) -> NDArray[np.int64]:
-        """The places of `rows`, best score first; equal ones by their documents' keys, which no write changes.
+        """The places of `rows`, best score first; equal scores by the documents' keys, which no write changes.
 
-        Chunks of a document stay together and in order in every write, so that rows decide between those.
+        Chunks of one document stay together and in order in every write, so row numbers decide between them.
         """
         keys = np.empty(len(rows), np.uint64)
         owners = np.searchsorted(self.bases, rows, "right") - 1
@@ -92,25 +95,25 @@ class Snapshot:
         return [int(s.arrays["keys"][r]) for s, r in map(self.place, rows.tolist())]
 
 
-def open_snapshot(path: Path, told: Container[str] = ()) -> Snapshot:
-    """The last commit. Segments that are damaged are left out with a warning each, but for those `told` before.
+def open_snapshot(path: Path, reported: Container[str] = ()) -> Snapshot:
+    """The last commit. Each damaged segment is left out with a warning, unless it was `reported` before.
 
     Raises HybridIndexError when there is no index, or when a file of it cannot be read just now.
     """
     while True:
         manifest = directory.read(path)
         snapshot = _opened(path, manifest)
-        # A writer may have replaced segments between the manifest and their files: then there is a later commit.
+        # A writer may have replaced segments after the manifest was read: then there is a later commit.
         if not snapshot.damaged or directory.read(path) == manifest:
             break
     for name, fault in snapshot.damaged.items():
-        if name not in told:
+        if name not in reported:
             warnings.warn(f"{path}: segment {name} is left out: {fault}", stacklevel=3)
     return snapshot
 
 
 def _with_ties(find: Search, segment: Segment, k: int, mask: RowMask) -> ScoredRows:
-    """The k best rows of a segment, and all others whose score is that of the last."""
+    """The k best rows of a segment, and every other row whose score equals that of the k-th."""
     asked = k + 1
     while True:
         rows, scores = find(segment, asked, mask)

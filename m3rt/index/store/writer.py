@@ -1,4 +1,4 @@
-"""A writer: segments and deletions that become one commit, or nothing."""
+"""A writer: it collects segments and deletions and makes one commit of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import HybridIndexError, M3rtError
 from . import directory
-from .columns import Source
+from .columns import RowBlock
 from .documents import rows_of_ids
 from .info import segment_faults
 from .keys import key
@@ -20,16 +20,17 @@ from .manifest import SegmentRecord
 from .segment import mark_deleted, open_segment, reading, write_segment
 from .snapshot import Snapshot
 
-_FLUSH = 1 << 28  # bytes of rows held before they are written as a segment
-_TIER = 8  # segments of about one size that are merged, and the ratio between sizes
+_FLUSH_BYTES = 1 << 28  # rows of so many bytes are written as a segment before the commit
+_TIER_SEGMENTS = 8  # so many segments of about one size are merged; also the ratio between two sizes
 
 
 class Writer:
     """Changes to the commit that `snapshot` shows, made while its directory is locked.
 
-    Nothing is seen by readers before commit(). An error or a death on the way leaves files that no commit names, which
-    close() or the next writer removes. Damaged segments are a HybridIndexError, unless they are to be dropped: ids that
-    cannot be read can neither be replaced nor deleted, and would be there twice once the segment is restored.
+    Readers see nothing before commit(). If an error or a kill comes first, close() or the next writer removes the
+    files, which no commit names. A damaged segment is a HybridIndexError unless drop_damaged: its ids
+    cannot be read, so they could be neither replaced nor deleted, and would be in the index twice once the segment is
+    restored.
     """
 
     def __init__(self, path: Path, snapshot: Snapshot, *, drop_damaged: bool = False) -> None:
@@ -42,10 +43,10 @@ class Writer:
         self._open = {segment.record.name: segment for segment in snapshot.segments}
         self._records = {name: segment.record for name, segment in self._open.items()}
         self._next = snapshot.manifest.next_segment
-        self._held: list[Source] = []
+        self._held: list[RowBlock] = []
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Mark the rows of `ids` deleted; returns how many of the ids there were."""
+        """Mark the rows of `ids` as deleted; returns how many of the ids the index had."""
         wanted = {key(name): name for name in ids}
         found: set[int] = set()
         for name, segment in self._open.items():
@@ -60,14 +61,14 @@ class Writer:
                 self._records[name] = mark_deleted(self._path, segment, rows, self._manifest.commit + 1)
         return len(found)
 
-    def add(self, source: Source) -> None:
-        """Take rows; many are written as a segment on the way."""
-        self._held.append(source)
-        if sum(held.size for held in self._held) >= _FLUSH:
+    def add(self, block: RowBlock) -> None:
+        """Take rows; when they are many, they are written as a segment."""
+        self._held.append(block)
+        if sum(held.size for held in self._held) >= _FLUSH_BYTES:
             self._flush()
 
     def compact(self) -> bool:
-        """Make one segment of all, without what was deleted; returns whether that changes anything."""
+        """Merge all segments into one without deleted rows; returns whether anything changed."""
         if self._dropping:
             self._drop_damaged()
         if len(self._records) > 1 or any(record.deleted for record in self._records.values()):
@@ -86,7 +87,7 @@ class Writer:
         self._records = kept
 
     def commit(self, note: Mapping[str, Any] | None) -> None:
-        """Let readers see it all; `note` replaces the manifest's unless it is None."""
+        """Make all changes visible to readers; `note` replaces that of the manifest unless it is None."""
         self._flush()
         self._merge_tiers()
         manifest = replace(
@@ -100,9 +101,11 @@ class Writer:
         self._manifest = manifest
 
     def close(self) -> None:
-        """Remove what the last commit does not name: what it replaced, or what never came to one."""
+        """Remove the files that the last commit does not name: replaced ones, and ones that were never committed."""
         with suppress(OSError, M3rtError):
-            if directory.read(self._path) == self._manifest:  # or another host's files would look like leftovers
+            if (
+                directory.read(self._path) == self._manifest
+            ):  # otherwise the files of another host would look like leftovers
                 directory.collect(self._path, self._manifest)
 
     def _flush(self) -> None:
@@ -110,12 +113,12 @@ class Writer:
         self._held = []
 
     def _merge_tiers(self) -> None:
-        """Keep segments few: merge those of about one size, so that a row is copied a few times at most."""
+        """Keep segments few by merging those of about one size, so that each row is copied only a few times."""
         while True:
             tiers: dict[int, list[str]] = {}
             for name, record in self._records.items():
-                tiers.setdefault(int(log(record.rows, _TIER)), []).append(name)
-            full = [tier for tier, names in sorted(tiers.items()) if len(names) >= _TIER]
+                tiers.setdefault(int(log(record.rows, _TIER_SEGMENTS)), []).append(name)
+            full = [tier for tier, names in sorted(tiers.items()) if len(names) >= _TIER_SEGMENTS]
             if not full:
                 return
             self._merge(tiers[full[0]])
@@ -124,13 +127,15 @@ class Writer:
         settings = self._manifest.settings
         records = [self._records.pop(name) for name in names]
         for record in records:
-            for fault in segment_faults(self._path, record):  # new hashes would hide it for ever
+            for fault in segment_faults(
+                self._path, record
+            ):  # the merged segment gets new hashes, which would hide the damage for ever
                 raise _refusal(record.name, fault)
-        self._write([open_segment(self._path, record, settings).source for record in records])
+        self._write([open_segment(self._path, record, settings).block for record in records])
 
-    def _write(self, sources: list[Source]) -> SegmentRecord | None:
+    def _write(self, blocks: list[RowBlock]) -> SegmentRecord | None:
         name = f"{self._next:08}"
-        record = write_segment(self._path, name, self._manifest.settings, sources)
+        record = write_segment(self._path, name, self._manifest.settings, blocks)
         if record:
             self._records[name] = record
             self._next += 1
