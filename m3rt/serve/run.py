@@ -55,7 +55,9 @@ def server_of(app: ASGIApp) -> Server:
 
 def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT; a second one ends it at once."""
-    asyncio.run(_serve(server_of(app), listener))
+    server = server_of(app)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:  # uvloop, where it is installed
+        runner.run(_serve(server, listener))
 
 
 async def _serve(server: Server, listener: socket.socket) -> None:
