@@ -61,7 +61,7 @@ def make_app(service: Service, metrics: Metrics, *, keys: Keys | None = None, ac
 def _warm(service: Service) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.check_ready()
+        await service.warm()
         yield
 
     return lifespan

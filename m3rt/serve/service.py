@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
+import m3rt_kernels
+
 from ..batching.work import Work
 from ..bundle.heads import Heads
 from ..embeddings import Embeddings
@@ -140,6 +142,14 @@ class Service:
         if name not in self.indexes:
             raise Missing(f"index is {name!r:.60}, expected one of: {known}")
         return self.indexes[name]
+
+    async def warm(self) -> None:
+        """Compute every view once, so that the first caller waits for no compiler."""
+        sparse = self.encoder.manifest.heads.sparse
+        await self.queue.encode(await self._prepared(["ready?"], Heads(True, sparse, sparse), None))
+        if self.indexes:
+            await asyncio.to_thread(m3rt_kernels.warm)
+        self._ready = time.monotonic()
 
     async def check_ready(self) -> None:
         """Return after a real inference, or a moment after the last one. Raises DeadlinePassed or EngineError."""
