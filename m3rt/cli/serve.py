@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +75,6 @@ def command(
             encoder, reranker=_reranker(reranker), indexes=_indexes(indexes, encoder), limits=limits,
             on_pass=metrics.passed,
         )  # fmt: skip
-        logging.basicConfig(level=logging.WARNING, format="m3rt: %(message)s")
         if not keys and not is_loopback(host):
             say(f"warning: other machines can reach {host} and no API key is set; set {_KEY} or --api-key-file")
         address = f"[{host}]" if ":" in host else host

@@ -61,7 +61,7 @@ def make_app(service: Service, metrics: Metrics, *, keys: Keys | None = None, ac
 def _warm(service: Service) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.check_ready()
+        await service.warm()
         yield
 
     return lifespan
@@ -111,7 +111,7 @@ def _add_errors(app: FastAPI, service: Service, dialects: dict[str, Dialect]) ->
                 f"{request.method} {request.url.path!r:.80} is not a route of this server", error.status_code
             )
         if kind_of(error).status >= 500:
-            _log.error("%s: %s", request.url.path, error)
+            _log.error("m3rt: %s: %s", request.url.path, error)
         return refusal(error, dialects.get(request.url.path, "openai"), seconds=service.queue.seconds())
 
     for kind in (M3rtError, HTTPException):

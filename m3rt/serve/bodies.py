@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -10,6 +12,7 @@ from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 from starlette.requests import ClientDisconnect
 
+from ..errors import QueueFull
 from ..values.shown import shown
 from .limits import Limits
 from .refusals import Malformed, TooLarge, TooSlow
@@ -44,12 +47,39 @@ _TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type
 Texts = Annotated[list[str], BeforeValidator(_texts), WithJsonSchema(_TEXTS_SCHEMA)]
 
 
-async def read(request: Request, limits: Limits) -> dict[str, Any]:
-    """The JSON object of a request. Raises Malformed, TooLarge or TooSlow."""
+class Held:
+    """The bytes of all bodies that are being read or answered. most: how many there may be."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._bytes = most, 0
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """A function that counts bytes, until the end of this block; it raises QueueFull for too many."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self._bytes + size > self._most:
+                raise QueueFull(f"{self._bytes} bytes of requests are being answered, expected at most {self._most}")
+            taken += size
+            self._bytes += size
+
+        try:
+            yield take
+        finally:
+            self._bytes -= taken
+
+
+async def read(request: Request, limits: Limits, take: Callable[[int], None]) -> dict[str, Any]:
+    """The JSON object of a request; take is given the bytes as they come.
+
+    Raises Malformed, TooLarge or TooSlow, and what take raises.
+    """
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":  # which also keeps a page of another origin from sending any
         raise Malformed(f"content-type is {shown(media)}, expected application/json")
-    data = await _data(request, limits)
+    data = await _data(request, limits, take)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -59,7 +89,7 @@ async def read(request: Request, limits: Limits) -> dict[str, Any]:
     return value
 
 
-async def _data(request: Request, limits: Limits) -> bytes:
+async def _data(request: Request, limits: Limits, take: Callable[[int], None]) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
@@ -67,6 +97,7 @@ async def _data(request: Request, limits: Limits) -> bytes:
             async for part in request.stream():
                 size += len(part)
                 if size <= limits.body_bytes:
+                    take(len(part))
                     parts.append(part)
                 else:
                     parts.clear()

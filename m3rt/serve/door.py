@@ -60,7 +60,7 @@ class Door:
                 error = Forbidden("no valid API key; send the header Authorization: Bearer KEY")
                 await self._refuse(error, scope, receive, sending)
         except Exception as error:  # a defect of the server
-            _log.exception("%s", scope["path"])
+            _log.exception("m3rt: %s failed", one_line(scope["path"], _PATH))
             if status:
                 raise
             await self._refuse(error, scope, receive, sending)

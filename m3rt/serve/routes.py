@@ -34,11 +34,12 @@ class Route:
 
     async def answer(self, service: Service, request: Request, trace: Trace) -> Response:
         """Read, check and answer a request; work for a client that goes is cancelled."""
-        value = await read(request, service.limits)
-        model = self.choose(value) if self.choose else next(iter(self.answers))
-        body = checked(model, value)
-        with trace.stage("total"):
-            content = await _unless_gone(request, self.answers[model](service, body, trace))
+        with service.held.body() as take:
+            value = await read(request, service.limits, take)
+            model = self.choose(value) if self.choose else next(iter(self.answers))
+            body = checked(model, value)
+            with trace.stage("total"):
+                content = await _unless_gone(request, self.answers[model](service, body, trace))
         if isinstance(content, Response):
             return content
         headers = {"server-timing": trace.timing(), "x-truncated-texts": str(trace.truncated)}

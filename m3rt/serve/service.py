@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
+import m3rt_kernels
+
 from ..batching.work import Work
 from ..bundle.heads import Heads
 from ..embeddings import Embeddings
@@ -18,6 +20,7 @@ from ..errors import InputError, QueueFull
 from ..index import HybridIndex
 from ..queue import Pass, Queue
 from ..values.arguments import choice_of, whole_number
+from .bodies import Held
 from .limits import Limits
 from .refusals import Missing, TooLarge
 from .trace import Trace
@@ -28,6 +31,7 @@ Cut = Literal["end", "refuse", "start"]
 _INLINE_CHARACTERS = 4096  # tokenized faster than another thread takes over
 _RERANKED_AT_ONCE = 32  # pairs, after which another request may come in between
 _RERANK_CAPACITY = 1 << 14  # pairs that may wait
+_BODIES_AT_ONCE = 4  # of the largest size
 _READY_SECONDS = 5.0  # in which a real inference must be done
 _READY_KEPT_SECONDS = 1.0  # for which its success is taken for granted
 
@@ -52,6 +56,7 @@ class Service:
     ) -> None:
         self.encoder, self.reranker, self.indexes = encoder, reranker, dict(indexes or {})
         self.limits = limits or Limits()
+        self.held = Held(_BODIES_AT_ONCE * self.limits.body_bytes)
         self.queue = Queue(
             encoder.engine,
             encoder.manifest,
@@ -140,6 +145,14 @@ class Service:
         if name not in self.indexes:
             raise Missing(f"index is {name!r:.60}, expected one of: {known}")
         return self.indexes[name]
+
+    async def warm(self) -> None:
+        """Compute every view once, so that the first caller waits for no compiler."""
+        sparse = self.encoder.manifest.heads.sparse
+        await self.queue.encode(await self._prepared(["ready?"], Heads(True, sparse, sparse), None))
+        if self.indexes:
+            await asyncio.to_thread(m3rt_kernels.warm)
+        self._ready = time.monotonic()
 
     async def check_ready(self) -> None:
         """Return after a real inference, or a moment after the last one. Raises DeadlinePassed or EngineError."""

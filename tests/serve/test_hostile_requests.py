@@ -1,5 +1,6 @@
 """Whatever a client sends is answered by a line in its dialect's shape, never by a 5xx, and the server goes on."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -160,6 +161,26 @@ def test_more_than_the_limits_is_refused_before_work(tiny: M3Encoder) -> None:
             client.post("/embed", content=iter([b'{"inputs": "'] + [b"x" * 100] * 30), headers=JSON).status_code == 413
         )
         assert client.post("/embed", json={"inputs": ["x"] * 3}).status_code == 200
+
+
+def test_bodies_that_are_held_at_once_have_a_bound_together(tiny: M3Encoder) -> None:
+    with (
+        running(Service(tiny, limits=Limits(body_bytes=1000, body_seconds=60))) as address,
+        contextlib.ExitStack() as stack,
+    ):
+        half = request("/embed", b'{"inputs": "' + b"x" * 900, length=950)
+        socks = [stack.enter_context(connected(address)) for _ in range(4)]
+        for sock in socks:
+            sock.sendall(half)
+        answer: Any = None
+        while answer is None or answer.status_code == 200:  # until all four halves have been read
+            answer = httpx.post(f"{address}/embed", json={"inputs": "x" * 800})
+        assert (answer.status_code, "bytes of requests are being answered" in message(answer)) == (429, True)
+        assert int(answer.headers["retry-after"]) >= 1
+        for sock in socks:
+            sock.close()
+        while answer.status_code != 200:
+            answer = httpx.post(f"{address}/embed", json={"inputs": "x" * 800})
 
 
 def test_a_body_that_does_not_come_is_given_up(tiny: M3Encoder) -> None:
