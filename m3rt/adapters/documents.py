@@ -38,12 +38,12 @@ class Documents:
         *,
         layout: Layout | None = None,
     ) -> Self:
-        """Raises InputError for what does not fit together, or does not fit the layout where one is given."""
+        """layout: keep its views alone. Raises InputError for what does not fit together or does not fit the layout."""
         if not isinstance(embeddings, Embeddings):
             raise InputError(f"embeddings is a {kind(embeddings)}, expected the Embeddings that encode() returns")
         names = check_ids(ids)
-        (layout or _layout(embeddings)).check(embeddings, len(names))
-        return cls(embeddings, names, _texts(texts, len(names)), _metadata(metadata, names))
+        kept = (layout or _layout(embeddings)).fitted(embeddings, len(names))
+        return cls(kept, names, _texts(texts, len(names)), _metadata(metadata, names))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from ..bundle.heads import Heads
@@ -56,8 +57,8 @@ class Layout:
         """encode()'s options for what is stored."""
         return Heads(*(width is not None for width in (self.dense, self.sparse, self.colbert))).keywords()
 
-    def check(self, out: Embeddings, n: int) -> None:
-        """Raise InputError unless `out` has n rows of every view that is stored, of these widths and all finite."""
+    def fitted(self, out: Embeddings, n: int) -> Embeddings:
+        """What is stored, alone. Raises InputError unless there are n rows, of these widths and all finite."""
         settings = Settings(
             "float32" if self.dense else None,
             self.sparse is not None,
@@ -66,16 +67,24 @@ class Layout:
             self.colbert or 1,
         )
         check_embeddings(out, n, settings)
-        if self.sparse is not None and out.sparse is not None and len(out.sparse.indices):
-            largest = int(out.sparse.indices.max())
+        if self.sparse is not None and out.sparse is not None:
+            largest = int(out.sparse.indices.max(initial=0))
             if largest >= self.sparse:
                 raise InputError(f"token id {largest} is outside the vocabulary of {self.sparse}; is it another model?")
+        return replace(
+            out,
+            dense_vecs=out.dense_vecs if self.dense else None,
+            sparse=out.sparse if self.sparse else None,
+            multi=out.multi if self.colbert else None,
+        )
 
-    def refuse_other(self, name: str, there: Layout) -> None:
-        """Raise InputError when the collection `name` exists with another layout."""
-        for view in ("dense", "sparse", "colbert"):
-            found, wanted = getattr(there, view), getattr(self, view)
-            if found != wanted:
-                raise InputError(
-                    f"{name} exists with {view} vectors of width {found}, expected {wanted}; choose another name"
-                )
+    def refuse_other(self, name: str, there: Mapping[str, int]) -> None:
+        """Raise InputError when the collection `name` exists with other widths than these."""
+        if dict(there) != self.widths():
+            raise InputError(
+                f"{name} exists with {_listed(there)}, expected {_listed(self.widths())}; choose another name"
+            )
+
+
+def _listed(widths: Mapping[str, int]) -> str:
+    return ", ".join(f"{view} vectors of width {width}" for view, width in widths.items()) or "no vectors"
