@@ -1,5 +1,7 @@
 """Databases that run inside a process, each opened as the adapter's collection; every test gets a new one."""
 
+import asyncio
+import inspect
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -10,6 +12,16 @@ import pytest
 Open = Callable[..., Any]
 
 _NUMBERS = count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run the asynchronous ones among the frameworks' own tests, whatever plugins are there and are set to."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
 
 
 def _qdrant(path: Path) -> Iterator[Open]:
