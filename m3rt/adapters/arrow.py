@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..bundle import DEFAULT, open_bundle, portable
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host.extras import need
@@ -44,6 +47,42 @@ def encode_table(encoder: M3Encoder, table: pa.Table, *, text: str = "text", **o
     for name in vectors.column_names:
         table = table.append_column(vectors.field(name), vectors[name])
     return table
+
+
+class TableEncoder:
+    """encode_table() that can be sent to other processes, and opens its encoder where it is called.
+
+    model: a bundle's directory, checked at once, by default m3-tiny. threads: CPU threads of each process; engines that
+    start several on a machine must say how many each may use. device: M3Encoder's. text, options: encode_table()'s.
+    Raises InputError or BundleError.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT,
+        *,
+        threads: int | None = None,
+        device: str = "auto",
+        text: str = "text",
+        **options: Any,
+    ) -> None:
+        open_bundle(model)
+        self._model, self._threads, self._device = portable(model), threads, device
+        self._options = {"text": text, **options}
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """encode_table() of a table or a record batch."""
+        return encode_table(self.encoder, table, **self._options)
+
+    @cached_property
+    def encoder(self) -> M3Encoder:
+        """The encoder, opened when first used."""
+        from ..encoder import M3Encoder
+
+        return M3Encoder(self._model, threads=self._threads, device=self._device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "encoder"}
 
 
 def embeddings_table(out: Embeddings) -> pa.Table:
