@@ -1,0 +1,149 @@
+"""LanceDB: the table that `m3rt encode -o x.parquet` writes, and a collection that searches it."""
+
+# mypy: disable-error-code="import-not-found"
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..embeddings import Embeddings
+from ..errors import InputError
+from ..host.extras import need
+from ..index.search.options import WEIGHTS
+from ..index.search.result import Hit
+from ..scoring import colbert_score
+from .arrow import documents_table
+from .collection import Mode, hit, query_of
+from .documents import Documents
+from .layout import Layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+to_lance = documents_table
+_COLUMNS = {"dense": "dense_vecs", "sparse": "sparse_indices", "colbert": "colbert_vecs"}
+_SHOWN = ("id", "text", "metadata")
+
+
+class LanceCollection:
+    """A Collection in a table of LanceDB.
+
+    database: what lancedb.connect() returns. name: the table, made if it is not there, with the columns of
+    documents_table(). LanceDB's distance of ColBERT vectors is n **minus the sum** over n query tokens of the best
+    match; hits have m3rt's score, the mean. It has no sparse vectors: lexical weights are kept as two lists, empty ones
+    too, and "hybrid" takes candidates by dense vectors (by ColBERT where there are none) and ranks them here by the
+    weighted mean of all that is stored, as HybridIndex does. Raises InputError for a layout of sparse vectors alone,
+    for a table with another layout, or with an index of another metric than cosine.
+    """
+
+    def __init__(self, database: Any, name: str, layout: Layout) -> None:
+        need("lance", "lancedb", "pyarrow", purpose="LanceCollection")
+        if layout.widths().keys() == {"sparse"}:
+            raise InputError("the layout has sparse vectors alone, which LanceDB cannot search; add dense or ColBERT")
+        self.name, self.layout = name, layout
+        if name in database.list_tables().tables:
+            self.table = database.open_table(name)
+            self._check()
+        else:
+            self.table = database.create_table(name, schema=self._schema())
+
+    def missing(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are not there, in order."""
+        quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in ids)
+        rows = self.table.search().where(f"id in ({quoted or 'null'})").select(["id"]).limit(len(ids) or 1).to_arrow()
+        found = set(rows["id"].to_pylist())
+        return [name for name in ids if name not in found]
+
+    def add(
+        self,
+        embeddings: Embeddings,
+        ids: Iterable[str],
+        texts: Iterable[str] | None = None,
+        metadata: Iterable[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add documents; one whose id is there is replaced."""
+        found = Documents.of(embeddings, ids, texts, metadata, layout=self.layout)
+        rows = _filled(documents_table(found.embeddings, found.ids, found.texts, found.metadata), self.table.schema)
+        self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
+        """The k best documents for the embeddings of one text, best first."""
+        found = query_of(query, k, mode, candidates, self.layout)
+        if mode == "sparse":
+            raise InputError(
+                "LanceDB has no sparse search; use 'hybrid', which ranks candidates by lexical weights too"
+            )
+        if mode != "hybrid":
+            return [hit(score, payload, mode) for score, payload, _ in self._nearest(found, mode, k)]
+        first = "dense" if self.layout.dense else "colbert"
+        hits = [_ranked(found, payload, row) for _, payload, row in self._nearest(found, first, max(k, candidates))]
+        return sorted(hits, key=lambda hit: -hit.score)[:k]
+
+    def _nearest(self, query: Documents, view: str, k: int) -> list[tuple[float, dict[str, Any], dict[str, Any]]]:
+        out = query.embeddings
+        vector = out.dense_vecs[0] if view == "dense" else out.multi.row(0)  # type: ignore[index, union-attr]
+        tokens = 1 if vector.ndim == 1 else len(vector)
+        search = self.table.search(vector, vector_column_name=_COLUMNS[view]).distance_type("cosine").limit(k)
+        rows = search.to_arrow().to_pylist()
+        return [((tokens - row["_distance"]) / tokens, _payload(row), row) for row in rows]
+
+    def _schema(self) -> pa.Schema:
+        """That of documents_table() with texts and metadata, of no document."""
+        import pyarrow as pa
+
+        kinds = {"id": pa.string(), "text": pa.string(), "metadata": pa.string()}
+        if self.layout.dense is not None:
+            kinds["dense_vecs"] = pa.list_(pa.float32(), self.layout.dense)
+        if self.layout.sparse is not None:
+            kinds |= {"sparse_indices": pa.list_(pa.int32()), "sparse_values": pa.list_(pa.float32())}
+        if self.layout.colbert is not None:
+            kinds["colbert_vecs"] = pa.list_(pa.list_(pa.float32(), self.layout.colbert))
+        return pa.schema({**kinds, "n_tokens": pa.int64(), "truncated": pa.bool_()})
+
+    def _check(self) -> None:
+        schema = self.table.schema
+        there = {view: schema.field(column).type for view, column in _COLUMNS.items() if column in schema.names}
+        widths: dict[str, Any] = {view: getattr(kind, "list_size", None) for view, kind in there.items()}
+        if "sparse" in there:
+            widths["sparse"] = self.layout.sparse  # a list knows no vocabulary
+        if "colbert" in there:
+            widths["colbert"] = getattr(there["colbert"].value_type, "list_size", None)
+        self.layout.refuse_other(f"the table {self.name!r}", widths)
+        if schema.names != self._schema().names:
+            raise InputError(f"the table {self.name!r} has columns {', '.join(schema.names)}; choose another name")
+        for index in self.table.list_indices():
+            metric = getattr(self.table.index_stats(index.name), "distance_type", None)
+            if metric not in (None, "cosine"):
+                raise InputError(f"the table {self.name!r} has an index by {metric}, expected cosine; make it anew")
+
+
+def _filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with nulls in the columns that they lack."""
+    import pyarrow as pa
+
+    columns = {name: rows[name] if name in rows.column_names else pa.nulls(len(rows), schema.field(name).type)
+               for name in schema.names}  # fmt: skip
+    return pa.table(columns, schema=schema)
+
+
+def _payload(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{name: row[name] for name in _SHOWN}, "metadata": json.loads(row["metadata"] or "{}")}
+
+
+def _ranked(query: Documents, payload: Mapping[str, Any], row: Mapping[str, Any]) -> Hit:
+    """The document with the weighted mean of all its scores."""
+    out, scores = query.embeddings, {}
+    if out.dense_vecs is not None:
+        scores["dense"] = float(out.dense_vecs[0] @ np.array(row["dense_vecs"], np.float32))
+    if (asked := query.sparse(0)) is not None:
+        weights = zip(row["sparse_indices"], row["sparse_values"], strict=True)
+        scores["sparse"] = sum(asked.get(token, 0.0) * weight for token, weight in weights)
+    if out.multi is not None:
+        scores["colbert"] = colbert_score(out.multi.row(0), np.array(row["colbert_vecs"], np.float32))
+    shares = {view: weight for view, weight in zip(_COLUMNS, WEIGHTS, strict=True) if view in scores}
+    score = sum(shares[view] * scores[view] for view in shares) / sum(shares.values())
+    return Hit(payload["id"], score, scores, payload["text"], payload["metadata"])

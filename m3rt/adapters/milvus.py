@@ -1,0 +1,153 @@
+"""Milvus: rows with a dense and a sparse field, and a collection that searches them, in Lite or on a server."""
+
+# mypy: disable-error-code="import-not-found"
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from ..embeddings import Embeddings
+from ..errors import InputError
+from ..host.extras import need
+from ..index.search.result import Hit
+from ..values.shown import shown
+from .collection import RRF_K, Mode, hit, query_of
+from .documents import Documents
+from .layout import Layout
+
+NO_TOKEN = (1 << 32) - 2  # the largest index that a sparse field holds: no vocabulary has a token of this id
+
+_METRICS = {"dense": "COSINE", "sparse": "IP"}
+_INDEXES = {"dense": "AUTOINDEX", "sparse": "SPARSE_INVERTED_INDEX"}
+_MAX_ID_BYTES = 512
+_MAX_TEXT_BYTES = 65_535
+_ROWS = 256  # in a request
+_FIELDS = ("id", "text", "metadata")
+
+
+def to_milvus(
+    embeddings: Embeddings,
+    ids: Iterable[str],
+    texts: Iterable[str] | None = None,
+    metadata: Iterable[Mapping[str, Any] | None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Rows {"id", "dense", "sparse": {token id: weight}, "text", "metadata"} for insert or upsert.
+
+    Milvus refuses an empty sparse vector: {NO_TOKEN: 1.0} stands for it, which no query finds. ColBERT vectors are left
+    out, since Milvus Lite has no place for them; rerank with m3rt.colbert_score, a **mean** over query tokens.
+    Raises InputError for ids of more than 512 bytes and texts of more than 65,535.
+    """
+    return _rows(Documents.of(embeddings, ids, texts, metadata))
+
+
+class MilvusCollection:
+    """A Collection in Milvus, Lite or on a server, of dense and sparse vectors.
+
+    client: a MilvusClient. name: the collection, made and loaded if it is not there. "hybrid" fuses dense and sparse
+    candidates by reciprocal ranks. Raises InputError for a layout with ColBERT vectors, and for a collection with
+    another layout or metric.
+    """
+
+    def __init__(self, client: Any, name: str, layout: Layout) -> None:
+        need("milvus", "pymilvus", purpose="MilvusCollection")
+        if layout.colbert is not None:
+            raise InputError("the layout has ColBERT vectors, which Milvus Lite cannot hold; leave them out")
+        self.client, self.name, self.layout = client, name, layout
+        if client.has_collection(name):
+            self._check()
+        else:
+            self._create()
+        client.load_collection(name)
+
+    def missing(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are not there, in order."""
+        # MilvusClient.get() quotes ids without escapes, and Lite knows no filter_params.
+        wanted = f"id in {json.dumps(list(ids), ensure_ascii=False)}"
+        found = {row["id"] for row in self.client.query(self.name, filter=wanted, output_fields=["id"])}
+        return [name for name in ids if name not in found]
+
+    def add(
+        self,
+        embeddings: Embeddings,
+        ids: Iterable[str],
+        texts: Iterable[str] | None = None,
+        metadata: Iterable[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add documents; one whose id is there is replaced."""
+        rows = _rows(Documents.of(embeddings, ids, texts, metadata, layout=self.layout))
+        nothing = {"text": None, "metadata": None}
+        while batch := [nothing | row for row in islice(rows, _ROWS)]:
+            self.client.upsert(self.name, batch)
+
+    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
+        """The k best documents for the embeddings of one text, best first."""
+        from pymilvus import AnnSearchRequest, RRFRanker
+
+        found = query_of(query, k, mode, candidates, self.layout)
+        asked = {"dense": found.dense(0), "sparse": found.sparse(0)}
+        asked = {view: value for view, value in asked.items() if value is not None}
+        if mode == "hybrid":
+            requests = [AnnSearchRequest([asked[v]], v, {"metric_type": _METRICS[v]}, candidates) for v in asked]
+            rows = self.client.hybrid_search(self.name, requests, RRFRanker(RRF_K), limit=k, output_fields=[*_FIELDS])
+        else:
+            options = {"metric_type": _METRICS[mode]}
+            rows = self.client.search(
+                self.name, [asked[mode]], anns_field=mode, limit=k, output_fields=[*_FIELDS], search_params=options
+            )
+        return [hit(row["distance"], row["entity"], mode) for row in rows[0]]
+
+    def _create(self) -> None:
+        from pymilvus import DataType
+
+        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=_MAX_ID_BYTES)
+        schema.add_field("text", DataType.VARCHAR, max_length=_MAX_TEXT_BYTES, nullable=True)
+        schema.add_field("metadata", DataType.JSON, nullable=True)
+        if self.layout.dense is not None:
+            schema.add_field("dense", DataType.FLOAT_VECTOR, dim=self.layout.dense)
+        if self.layout.sparse is not None:
+            schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+        indexes = self.client.prepare_index_params()
+        for view in self.layout.widths():
+            indexes.add_index(view, index_type=_INDEXES[view], metric_type=_METRICS[view])
+        self.client.create_collection(self.name, schema=schema, index_params=indexes)
+
+    def _check(self) -> None:
+        fields = {field["name"]: field["params"] for field in self.client.describe_collection(self.name)["fields"]}
+        there = {"dense": int(fields["dense"].get("dim", 0))} if "dense" in fields else {}
+        if "sparse" in fields:
+            there["sparse"] = self.layout.sparse or 0  # Milvus knows no vocabulary
+        self.layout.refuse_other(f"the collection {self.name!r}", there)
+        if lacking := [field for field in _FIELDS if field not in fields]:
+            raise InputError(f"the collection {self.name!r} has no field {lacking[0]!r}; choose another name")
+        for view in self.layout.widths():
+            metric = (self.client.describe_index(self.name, view) or {}).get("metric_type")
+            if metric != _METRICS[view]:
+                raise InputError(
+                    f"the collection {self.name!r} compares {view} vectors by {metric}, expected {_METRICS[view]}; "
+                    "choose another name"
+                )
+
+
+def _rows(found: Documents) -> Iterator[dict[str, Any]]:
+    _check_lengths("id", found.ids, found.ids, _MAX_ID_BYTES)
+    _check_lengths("the text of id", found.ids, found.texts or [], _MAX_TEXT_BYTES)
+    return (_row(found, i) for i in range(len(found)))
+
+
+def _row(found: Documents, i: int) -> dict[str, Any]:
+    row = found.payload(i)
+    if (dense := found.dense(i)) is not None:
+        row["dense"] = dense
+    if (sparse := found.sparse(i)) is not None:
+        row["sparse"] = sparse or {NO_TOKEN: 1.0}
+    return row
+
+
+def _check_lengths(what: str, names: Sequence[str], values: Sequence[str], most: int) -> None:
+    for name, value in zip(names, values, strict=False):
+        if len(value.encode()) > most:
+            raise InputError(f"{what} {shown(name)} has {len(value.encode())} bytes, expected at most {most:,}")

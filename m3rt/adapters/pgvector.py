@@ -1,0 +1,220 @@
+"""PostgreSQL with pgvector: rows as text literals, and a table that searches them."""
+
+# mypy: disable-error-code="import-not-found"
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embeddings import Embeddings
+from ..errors import InputError
+from ..host.extras import need
+from ..index.search.result import Hit
+from ..values.arguments import whole_number
+from ..values.shown import shown
+from .collection import RRF_K, Mode, hit, query_of
+from .documents import Documents, heaviest
+from .layout import Layout
+
+MAX_NNZ = 1000  # weights of a row that an HNSW index takes
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+_MAX_DENSE = 2000  # components that an HNSW index takes
+_TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
+_INDEXES = {"dense": "vector_ip_ops", "sparse": "sparsevec_ip_ops"}
+_MAX_SIM = """
+create or replace function m3rt_max_sim(query vector[], tokens vector[]) returns double precision
+language sql immutable parallel safe as $$
+  select avg(best) from (
+    select max(-(q <#> t)) as best from unnest(query) with ordinality as a(q, place), unnest(tokens) as t group by place
+  ) as matches
+$$"""
+
+
+def to_pgvector(
+    embeddings: Embeddings,
+    ids: Iterable[str],
+    texts: Iterable[str] | None = None,
+    metadata: Iterable[Mapping[str, Any] | None] | None = None,
+    *,
+    vocabulary: int,
+    max_nnz: int = MAX_NNZ,
+) -> Iterator[dict[str, Any]]:
+    """Rows {"id", "dense", "sparse", "colbert", "text", "metadata"} of text, as PostgreSQL reads it.
+
+    dense: '[..]' for vector or halfvec; sparse: '{i:w,..}/vocabulary' for sparsevec, whose indices are token ids + 1;
+    colbert: an array of such vectors, vector[]; metadata: JSON. An empty sparse vector is '{}/vocabulary'. A row with
+    more than max_nnz weights, which an HNSW index refuses, keeps the largest, and a warning says how many were cut.
+    `<#>` is the **negative** dot product; PostgresCollection's ColBERT score is m3rt's, the **mean** over query tokens.
+    Raises InputError for ids and texts with a NUL, which PostgreSQL cannot hold.
+    """
+    found = Documents.of(embeddings, ids, texts, metadata)
+    if found.embeddings.sparse is not None:
+        Layout(sparse=vocabulary).fitted(found.embeddings, len(found))
+    return _rows(found, vocabulary, max_nnz)
+
+
+class PostgresCollection:
+    """A Collection in a table of PostgreSQL with pgvector.
+
+    connection: one of psycopg 3; every add() is one transaction. name: the table, made with its HNSW indexes if it is
+    not there. "hybrid" fuses dense and sparse candidates by reciprocal ranks, or ranks them all by ColBERT where the
+    layout has it. A search by ColBERT alone reads the whole table. Raises InputError for a name that is no plain
+    identifier, for dense vectors of more than 2000 components and for a table with another layout.
+    """
+
+    def __init__(self, connection: Any, name: str, layout: Layout) -> None:
+        need("pgvector", "psycopg", purpose="PostgresCollection")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InputError(f"name is {shown(name)}, expected lower-case letters, digits and _")
+        if (layout.dense or 0) > _MAX_DENSE:
+            raise InputError(
+                f"dense is {layout.dense} wide, expected at most {_MAX_DENSE}: an HNSW index takes no more"
+            )
+        self.connection, self.name, self.layout = connection, name, layout
+        with connection.transaction():
+            connection.execute("create extension if not exists vector")
+            if there := self._columns():
+                self._check(there)
+            else:
+                self._create()
+
+    def missing(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are not there, in order."""
+        with self.connection.transaction():
+            rows = self.connection.execute(f"select id from {self.name} where id = any(%s)", [list(ids)]).fetchall()
+        found = {row[0] for row in rows}
+        return [name for name in ids if name not in found]
+
+    def add(
+        self,
+        embeddings: Embeddings,
+        ids: Iterable[str],
+        texts: Iterable[str] | None = None,
+        metadata: Iterable[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add documents; one whose id is there is replaced."""
+        found = Documents.of(embeddings, ids, texts, metadata, layout=self.layout)
+        columns = ["id", "text", "metadata", *self.layout.widths()]
+        places = ", ".join(["%s", "%s", "%s::jsonb", *(f"%s::{kind}" for kind in self._types().values())])
+        update = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
+        statement = (
+            f"insert into {self.name} ({', '.join(columns)}) values ({places}) on conflict (id) do update set {update}"
+        )
+        rows = _rows(found, self.layout.sparse or 0, MAX_NNZ)
+        with self.connection.transaction(), self.connection.cursor() as cursor:
+            cursor.executemany(statement, ([row.get(column) for column in columns] for row in rows))
+
+    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
+        """The k best documents for the embeddings of one text, best first."""
+        found = query_of(query, k, mode, candidates, self.layout)
+        row = next(_rows(found, self.layout.sparse or 0, MAX_NNZ))
+        scores = {
+            "dense": "-(dense <#> %(dense)s::vector)",
+            "sparse": "-(sparse <#> %(sparse)s::sparsevec)",
+            "colbert": "m3rt_max_sim(%(colbert)s::vector[], colbert)",
+        }
+        if mode == "hybrid":
+            statement = self._hybrid(scores)
+        else:
+            nothing = " where sparse <#> %(sparse)s::sparsevec < 0" if mode == "sparse" else ""
+            # The operator itself, which the index knows, not its negative.
+            order = f"{scores[mode]} desc" if mode == "colbert" else scores[mode][1:]
+            statement = (
+                f"select {scores[mode]}, id, text, metadata from {self.name}{nothing} order by {order} limit %(k)s"
+            )
+        with self.connection.transaction():
+            self.connection.execute(f"set local hnsw.ef_search = {max(k, min(candidates, 1000))}")
+            rows = self.connection.execute(statement, {**row, "k": k, "candidates": candidates}).fetchall()
+        return [hit(float(row[0]), dict(zip(("id", "text", "metadata"), row[1:], strict=True)), mode) for row in rows]
+
+    def _hybrid(self, scores: Mapping[str, str]) -> str:
+        """One statement: ranks of each view, their fusion, and ColBERT over what they found."""
+        first = [view for view in self.layout.widths() if view != "colbert"]
+        if not first:
+            return f"select {scores['colbert']}, id, text, metadata from {self.name} order by 1 desc limit %(k)s"
+        ranks = " union all ".join(
+            f"(select id, row_number() over () as rank from (select id from {self.name} "
+            f"{'where ' + scores['sparse'] + ' > 0 ' if view == 'sparse' else ''}"
+            f"order by {scores[view][1:]} limit %(candidates)s) as {view}_hits)"
+            for view in first
+        )
+        fused = f"select id, sum(1.0 / ({RRF_K} + rank)) as fusion from ({ranks}) as ranks group by id"
+        score = scores["colbert"] if self.layout.colbert else "fusion"
+        return (
+            f"select {score}, id, text, metadata from ({fused}) as found join {self.name} using (id) "
+            "order by 1 desc, id limit %(k)s"
+        )
+
+    def _types(self) -> dict[str, str]:
+        return {view: _TYPES[view].format(width) for view, width in self.layout.widths().items()}
+
+    def _create(self) -> None:
+        columns = ", ".join(f"{view} {kind} not null" for view, kind in self._types().items())
+        self.connection.execute(f"create table {self.name} (id text primary key, text text, metadata jsonb, {columns})")
+        for view, operators in _INDEXES.items():
+            if view in self.layout.widths():
+                self.connection.execute(f"create index on {self.name} using hnsw ({view} {operators})")
+        if self.layout.colbert is not None:
+            self.connection.execute(_MAX_SIM)
+
+    def _columns(self) -> dict[str, tuple[str, int]]:
+        """Type and width of each column, of none if there is no table."""
+        statement = (
+            "select attname, atttypid::regtype::text, atttypmod from pg_attribute "
+            "where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped"
+        )
+        return {name: (kind, width) for name, kind, width in self.connection.execute(statement, [self.name]).fetchall()}
+
+    def _check(self, there: Mapping[str, tuple[str, int]]) -> None:
+        views = ("dense", "sparse", "colbert")
+        self.layout.refuse_other(f"the table {self.name!r}", {v: there[v][1] for v in views if v in there})
+        kinds = {view: re.sub(r"\(\d+\)", "", kind) for view, kind in self._types().items()}
+        wanted = {**kinds, "id": "text", "text": "text", "metadata": "jsonb"}
+        for column, kind in wanted.items():
+            found = there[column][0] if column in there else "nothing"
+            if found != kind:
+                raise InputError(
+                    f"the table {self.name!r} has {found} as {column}, expected {kind}; choose another name"
+                )
+
+
+def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str, Any]]:
+    for values in (found.ids, found.texts or []):
+        for name, value in zip(found.ids, values, strict=False):
+            if "\0" in value:
+                raise InputError(f"id or text of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
+    if found.embeddings.sparse is not None:
+        sparse, cut = heaviest(found.embeddings.sparse, whole_number("max_nnz", max_nnz, 1, 16_000))
+        if cut.any():
+            warnings.warn(
+                f"{np.count_nonzero(cut)} texts have over {max_nnz} lexical weights; the {cut.sum()} smallest were cut",
+                stacklevel=3,
+            )
+        found = replace(found, embeddings=replace(found.embeddings, sparse=sparse))
+    return (_row(found, i, vocabulary) for i in range(len(found)))
+
+
+def _row(found: Documents, i: int, vocabulary: int) -> dict[str, Any]:
+    row, out = found.payload(i), found.embeddings
+    if "metadata" in row:
+        row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False)
+    if out.dense_vecs is not None:
+        row["dense"] = _vector(out.dense_vecs[i])
+    if (sparse := found.sparse(i)) is not None:
+        row["sparse"] = f"{{{','.join(f'{token + 1}:{weight:.9g}' for token, weight in sparse.items())}}}/{vocabulary}"
+    if out.multi is not None:
+        row["colbert"] = "{" + ",".join(f'"{_vector(vector)}"' for vector in out.multi.row(i)) + "}"
+    return row
+
+
+def _vector(values: NDArray[np.float32]) -> str:
+    return "[" + ",".join(f"{value:.9g}" for value in values.tolist()) + "]"

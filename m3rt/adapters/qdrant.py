@@ -1,0 +1,139 @@
+"""Qdrant: points with three named vectors, and a collection that searches them."""
+
+# mypy: disable-error-code="import-not-found"
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from ..embeddings import Embeddings
+from ..errors import InputError
+from ..host.extras import need
+from ..index.search.result import Hit
+from .collection import RRF_K, Mode, hit, query_of
+from .documents import Documents
+from .layout import Layout
+from .uuids import uuid_of
+
+_POINTS = 64  # in a request: with ColBERT vectors a point has megabytes
+
+
+def to_qdrant(
+    embeddings: Embeddings,
+    ids: Iterable[str],
+    texts: Iterable[str] | None = None,
+    metadata: Iterable[Mapping[str, Any] | None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Keywords of PointStruct: {"id", "vector": {"dense", "sparse": {"indices", "values"}, "colbert"}, "payload"}.
+
+    Qdrant's ColBERT score is the **sum** over query tokens of the best match: m3rt's times the number of query tokens.
+    An empty sparse vector is kept, and never found by a sparse query. Qdrant holds numbers and UUIDs as ids: a text
+    that is no UUID becomes one that is always the same for it, and the payload's "id" keeps the text.
+    """
+    return _points(Documents.of(embeddings, ids, texts, metadata))
+
+
+class QdrantCollection:
+    """A Collection in Qdrant, local or on a server.
+
+    client: a QdrantClient. name: the collection, made if it is not there. "hybrid" fuses dense and sparse candidates
+    by reciprocal ranks, or ranks them all by ColBERT where the layout has it; the score is then a sum, see to_qdrant().
+    Raises InputError for a collection with another layout or metric.
+    """
+
+    def __init__(self, client: Any, name: str, layout: Layout) -> None:
+        need("qdrant", "qdrant_client", purpose="QdrantCollection")
+        self.client, self.name, self.layout = client, name, layout
+        if client.collection_exists(name):
+            self._check(client.get_collection(name).config.params)
+        else:
+            self._create()
+
+    def missing(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are not there, in order."""
+        points = {uuid_of(name): name for name in ids}
+        found = {str(point.id) for point in self.client.retrieve(self.name, list(points), with_payload=False)}
+        return [name for point, name in points.items() if point not in found]
+
+    def add(
+        self,
+        embeddings: Embeddings,
+        ids: Iterable[str],
+        texts: Iterable[str] | None = None,
+        metadata: Iterable[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add documents; one whose id is there is replaced."""
+        from qdrant_client.models import PointStruct
+
+        rows = _points(Documents.of(embeddings, ids, texts, metadata, layout=self.layout))
+        while points := [PointStruct(**row) for row in islice(rows, _POINTS)]:
+            self.client.upsert(self.name, points, wait=True)
+
+    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
+        """The k best documents for the embeddings of one text, best first."""
+        from qdrant_client import models
+
+        found = query_of(query, k, mode, candidates, self.layout)
+        asked = _vectors(found, 0)
+        if "sparse" in asked:
+            asked["sparse"] = models.SparseVector(**asked["sparse"])
+        options: dict[str, Any] = {"query": asked.get(mode), "using": mode}
+        if mode == "hybrid":
+            first = [view for view in asked if view != "colbert"] or list(asked)
+            options["prefetch"] = [models.Prefetch(query=asked[view], using=view, limit=candidates) for view in first]
+            ranks = {"query": models.RrfQuery(rrf=models.Rrf(k=RRF_K))}
+            options |= (
+                {"query": asked["colbert"], "using": "colbert"} if "colbert" in asked else ranks | {"using": None}
+            )
+        result = self.client.query_points(self.name, limit=k, with_payload=True, **options)
+        return [hit(point.score, point.payload, mode) for point in result.points]
+
+    def _create(self) -> None:
+        from qdrant_client import models
+
+        vectors = {}
+        if self.layout.dense is not None:
+            vectors["dense"] = models.VectorParams(size=self.layout.dense, distance=models.Distance.COSINE)
+        if self.layout.colbert is not None:
+            # Without a graph, which would only slow down what is ranked among candidates.
+            vectors["colbert"] = models.VectorParams(
+                size=self.layout.colbert,
+                distance=models.Distance.COSINE,
+                multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+                hnsw_config=models.HnswConfigDiff(m=0),
+            )
+        sparse = {"sparse": models.SparseVectorParams()} if self.layout.sparse is not None else None
+        self.client.create_collection(self.name, vectors_config=vectors, sparse_vectors_config=sparse)
+
+    def _check(self, params: Any) -> None:
+        vectors = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
+        there = {view: vectors[view].size for view in ("dense", "sparse", "colbert") if view in vectors}
+        if "sparse" in (params.sparse_vectors or {}):
+            there["sparse"] = self.layout.sparse or 0  # Qdrant knows no vocabulary
+        self.layout.refuse_other(f"the collection {self.name!r}", there)
+        for view, vector in vectors.items():
+            if vector.distance != "Cosine":
+                raise InputError(
+                    f"the collection {self.name!r} compares {view} vectors by {vector.distance.value}, expected "
+                    "Cosine; choose another name"
+                )
+        if "colbert" in vectors and vectors["colbert"].multivector_config is None:
+            raise InputError(f"the collection {self.name!r} has one colbert vector a point; choose another name")
+
+
+def _points(found: Documents) -> Iterator[dict[str, Any]]:
+    for i, name in enumerate(found.ids):
+        yield {"id": uuid_of(name), "vector": _vectors(found, i), "payload": found.payload(i)}
+
+
+def _vectors(found: Documents, i: int) -> dict[str, Any]:
+    views: dict[str, Any] = {}
+    if (dense := found.dense(i)) is not None:
+        views["dense"] = dense
+    if (sparse := found.sparse(i)) is not None:
+        views["sparse"] = {"indices": list(sparse), "values": list(sparse.values())}
+    if tokens := found.colbert(i):  # Qdrant refuses a text without tokens
+        views["colbert"] = tokens
+    return views
