@@ -13,7 +13,7 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host.extras import need
-from ..index.search.options import WEIGHTS
+from ..index.search.options import FUSION
 from ..index.search.result import Hit
 from ..scoring import colbert_score
 from .arrow import documents_table
@@ -144,6 +144,6 @@ def _ranked(query: Documents, payload: Mapping[str, Any], row: Mapping[str, Any]
         scores["sparse"] = sum(asked.get(token, 0.0) * weight for token, weight in weights)
     if out.multi is not None:
         scores["colbert"] = colbert_score(out.multi.row(0), np.array(row["colbert_vecs"], np.float32))
-    shares = {view: weight for view, weight in zip(_COLUMNS, WEIGHTS, strict=True) if view in scores}
+    shares = {view: weight for view, weight in zip(_COLUMNS, FUSION, strict=True) if view in scores}
     score = sum(shares[view] * scores[view] for view in shares) / sum(shares.values())
     return Hit(payload["id"], score, scores, payload["text"], payload["metadata"])

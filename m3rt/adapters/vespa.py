@@ -7,7 +7,7 @@ from typing import Any
 
 from ..embeddings import Embeddings
 from ..errors import InputError
-from ..index.search.options import WEIGHTS
+from ..index.search.options import FUSION
 from ..values.arguments import whole_number
 from ..values.printable import to_json
 from ..values.shown import shown
@@ -90,7 +90,7 @@ def to_vespa(
     return (_operation(found, i, namespace) for i in range(len(found)))
 
 
-def vespa_application(layout: Layout, *, weights: Sequence[float] = WEIGHTS, candidates: int = 100) -> dict[str, str]:
+def vespa_application(layout: Layout, *, weights: Sequence[float] = FUSION, candidates: int = 100) -> dict[str, str]:
     """The files of an application package, by path: a schema `m3` with a rank profile `m3`, and services.xml.
 
     weights: of dense, sparse and ColBERT in the second phase's weighted mean; candidates: how many it ranks.

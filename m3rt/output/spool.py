@@ -103,11 +103,15 @@ class Spool:
 
     def add(self, number: int, note: PartNote, part: Part) -> None:
         """Keep `part` as part `number`."""
+        finished = self.directory / f"{number:08}.json"
         with self._errors():
             self._write(self._part(number), partial(self._format.write, part))
-            # Write the note last: it marks the part as finished.
-            self._write(self.directory / f"{number:08}.json", partial(_dump, asdict(note)))
-        self._notes[number] = note
+            # The note comes last: a part is finished when it has one, also if an interrupt comes right after its name.
+            try:
+                self._write(finished, partial(_dump, asdict(note)))
+            finally:
+                if finished.exists():
+                    self._notes[number] = note
         self._parts.append(self._part(number))
 
     def finish(self) -> None:

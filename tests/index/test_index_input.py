@@ -200,7 +200,7 @@ def test_what_is_no_index_is_told_so(index: HybridIndex, tmp_path: Path) -> None
         (lambda m: m | {"segments": [m["segments"][0] | {"documents": 10**30}]}, "counts more documents than"),
         (lambda m: m | {"segments": [m["segments"][0] | {"deleted": -7}]}, "segments is"),
         (lambda m: m | {"settings": m["settings"] | {"sparse": "yes"}}, "settings is"),
-        (lambda m: m | {"note": "text"}, "'text'.* is no JSON object"),
+        (lambda m: m | {"note": "text"}, "note is 'text'"),
         (lambda m: '{"format_version": 2, "note": ' + '{"a":' * 900 + "1" + "}" * 901, "damaged"),
         (lambda m: m | {"commit": True}, "damaged|commit is True"),
         (lambda m: json.dumps(m).replace('"commit": 1', '"commit": 1' + "0" * 400), "damaged|commit is 10"),
