@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import open_bundle
 from ..encoder import M3Encoder
 from ..errors import InputError
 from ..scoring import colbert_score, lexical_matching_score
@@ -90,7 +89,7 @@ class BGEM3FlagModel:
     @cached_property
     def tokenizer(self) -> CompatTokenizer:
         """Load the bundle's tokenizer, with transformers' names, when it is first used."""
-        return CompatTokenizer(open_bundle(self.model.path))
+        return CompatTokenizer(self.model.bundle)
 
     def encode(
         self,

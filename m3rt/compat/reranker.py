@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import open_bundle
 from ..errors import InputError
 from ..reranker import M3Reranker, Pairs
 from ..values.arguments import flag, whole_number
@@ -68,7 +67,7 @@ class FlagReranker:
     @cached_property
     def tokenizer(self) -> CompatTokenizer:
         """The bundle's tokenizer with transformers' names, loaded when first used."""
-        return CompatTokenizer(open_bundle(self.model.path))
+        return CompatTokenizer(self.model.bundle)
 
     def compute_score(self, sentence_pairs: Pairs, **kwargs: Any) -> list[float]:
         """The score of each pair, instructions before its texts; a list of one for a single pair, [] for none.
