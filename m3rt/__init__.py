@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         QueueFull,
     )
     from .index import Hit, HybridIndex, SearchResult
+    from .relevance import Ranked, Scores
     from .reranker import M3Reranker
-    from .scores import Ranked, Scores
     from .scoring import colbert_score, lexical_matching_score
 
 _HOME = {
@@ -44,8 +44,8 @@ _HOME = {
     "MultiVectors": ".embeddings",
     "OutputError": ".errors",
     "QueueFull": ".errors",
-    "Ranked": ".scores",
-    "Scores": ".scores",
+    "Ranked": ".relevance",
+    "Scores": ".relevance",
     "SearchResult": ".index",
     "SparseVectors": ".embeddings",
     "colbert_score": ".scoring",

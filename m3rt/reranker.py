@@ -14,7 +14,7 @@ from .bundle import Bundle
 from .engines import Engine
 from .errors import InputError
 from .model import Model, Progress, progress
-from .scores import Ranked, Scores
+from .relevance import Ranked, Scores
 from .text.pairs import PairIds, PairTokenizer
 from .text.tokenizer import Tokenizer
 from .values.arguments import flag, whole_number

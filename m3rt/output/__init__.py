@@ -15,6 +15,7 @@ from .part import Part
 __all__ = ["FORMATS", "Format", "Part", "check_link", "format_of"]
 
 FORMATS = {".jsonl": ".jsonl", ".npz": ".npz", ".parquet": ".parquet"}  # suffix: module
+_EXTRAS = {".parquet": "parquet"}  # suffix: the extra that installs what the module imports
 
 
 class Format(Protocol):
@@ -43,5 +44,5 @@ def format_of(path: str | Path) -> Format:
     try:
         module: Any = import_module(FORMATS[suffix], __name__)
     except ImportError as error:
-        raise InputError(missing(str(path), error.name or "a package", suffix[1:])) from None
+        raise InputError(missing(str(path), error.name or "a package", _EXTRAS[suffix])) from None
     return module  # type: ignore[no-any-return]

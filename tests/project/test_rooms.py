@@ -1,17 +1,34 @@
-"""The rooms of each package depend on each other in one direction, and the store of an index on no query."""
+"""Rooms depend on each other in one direction: CONTRIBUTING.md draws the layers that stand here."""
 
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import m3rt_distill
 import m3rt_export
 import m3rt_kernels
 import pytest
 
 import m3rt
 
-PACKAGES = {module.__name__: Path(str(module.__file__)).parent for module in (m3rt, m3rt_kernels, m3rt_export)}
+PACKAGES = {
+    module.__name__: Path(str(module.__file__)).parent for module in (m3rt, m3rt_kernels, m3rt_export, m3rt_distill)
+}
+# From the bottom. A room or a root module imports only those of lines above, or of its own line to the left.
+LAYERS = [
+    "version", "errors",
+    "values", "host",
+    "bundle", "embeddings", "relevance",
+    "text", "engines", "scoring",
+    "batching", "input", "model",
+    "queue", "output",
+    "encoder", "reranker",
+    "tuning", "index", "evaluation", "compat",
+    "mteb", "adapters", "serve",
+    "cli",
+    "__init__", "__main__",
+]  # fmt: skip
 Rooms = dict[str, set[str]]
 
 
@@ -62,6 +79,27 @@ def test_no_room_is_below_itself(package: str) -> None:
 def test_the_store_of_an_index_knows_no_query() -> None:
     rooms = arrows(PACKAGES["m3rt"], depth=2)
     assert not {room for room in below("index/store", rooms) if room.startswith(("index/search", "cli"))}
+
+
+def test_every_room_imports_only_rooms_below_it() -> None:
+    rooms = arrows(PACKAGES["m3rt"])
+    assert set(rooms) | {room for below in rooms.values() for room in below} <= set(LAYERS)
+    place = LAYERS.index
+    assert not [(room, other) for room in rooms for other in rooms[room] if place(other) >= place(room)]
+
+
+def test_packages_import_each_other_in_one_direction() -> None:
+    """m3rt_distill and m3rt_export know m3rt, and m3rt knows m3rt_kernels; the command m3rt export is the exception."""
+    ups = {"m3rt_kernels": ("m3rt", "m3rt_export", "m3rt_distill"), "m3rt": ("m3rt_export", "m3rt_distill"),
+           "m3rt_export": ("m3rt_distill",)}  # fmt: skip
+    found = {
+        (package, str(path.relative_to(PACKAGES[package])))
+        for package, above in ups.items()
+        for path in PACKAGES[package].rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] in above
+    }
+    assert found == {("m3rt", "cli/export.py")}
 
 
 def test_nothing_below_the_command_line_imports_it() -> None:
