@@ -296,7 +296,7 @@ CALLS: dict[str, Call] = {
     **arguments("index.delete", "ids"),
     **arguments("index.compact", "drop_damaged"),
     **arguments("index.search", "query"),
-    **arguments("index.search", "k mode fusion candidates rerank filter explain", "ferry"),
+    **arguments("index.search", "k mode fusion candidates rerank filter explain rerank_candidates", "ferry"),
     **arguments("index.search_batch", "queries"),
     "filter value": lambda p, v: p.index.search("ferry", filter={"lang": v}),
     "metadata value": lambda p, v: p.index.add(["z"], ["a"], metadata=[{"lang": v}]),
