@@ -43,14 +43,17 @@ def encode_dataset(
 ) -> Any:
     """A ray.data.Dataset with encode_table()'s columns, computed by a pool of actors when it is read.
 
-    model: the bundle's directory, on every machine. threads: CPUs of an actor. gpus: GPUs of an actor, with which it
-    encodes. options: encode()'s. Raises InputError and BundleError here, before any actor starts.
+    model: the bundle's directory, on every machine. threads: CPUs of an actor; the cluster has one more, for reading.
+    gpus: GPUs of an actor, with which it encodes. options: encode()'s. Raises InputError and BundleError here, before
+    any actor starts.
     """
     need("ray", "ray", "pyarrow", purpose="encode_dataset")
     from ray.data import ActorPoolStrategy
 
     arguments = {"threads": threads, "device": _device(gpus), "text": text, **options}
     TableEncoder(model, **arguments)
+    # One more, for the tasks that read: without it they and the actors wait for each other.
+    _check_cluster({"CPU": actors * threads + 1, "GPU": actors * gpus})
     return dataset.map_batches(
         TableEncoder,
         batch_format="pyarrow",

@@ -24,7 +24,7 @@ from m3rt.adapters.ray import Encoded, encode_dataset, encode_files  # noqa: E40
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, which change with each version
 
 FILES, ROWS = 6, 40
-START = "ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)"
+START = "ray.init(num_cpus=3, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)"
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_errors_are_one_line(files: list[Path], tmp_path: Path) -> None:
     parquet.write_table(pa.table({"text": ["a", None]}), tmp_path / "bad.parquet")
     with pytest.raises(InputError, match=r"^[^\n]*bad\.parquet: text 1 is a NoneType, expected str$"):
         encode_files([tmp_path / "bad.parquet"], tmp_path / "out")
-    with pytest.raises(InputError, match=r"need 64 CPUs, the cluster has 2"):
+    with pytest.raises(InputError, match=r"needs 64 CPUs, the cluster has 3"):
         encode_files(files, tmp_path / "out", actors=64)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
