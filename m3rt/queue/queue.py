@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,12 +18,15 @@ from ..bundle.heads import Heads
 from ..bundle.manifest import Manifest
 from ..embeddings import Embeddings
 from ..engines import Engine, Outputs
-from ..errors import DeadlinePassed, QueueFull
+from ..errors import DeadlinePassed, EngineError, QueueFull
 from ..host import forks
+from ..values.shown import reason
 from .requests import Request, part
 from .waiting import Waiting
 
 CAPACITY = 1 << 19  # tokens that may wait or run at a time
+_LATE = "the request was not answered before its deadline; try again later"
+_log = logging.getLogger("m3rt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,8 @@ class Queue:
     def submit(self, work: Work, *, deadline: float | None = None) -> Future[Embeddings]:
         """The embeddings of the texts, later; cancel() drops what has not run. Raises QueueFull.
 
-        deadline: of time.monotonic(): a request that has texts waiting later than that fails with DeadlinePassed.
+        deadline: of time.monotonic(). A request that has texts waiting later than that fails with DeadlinePassed, as soon
+        as one of them would run.
         """
         request = Request(work, deadline)
         if not len(work.tokens.truncated):
@@ -110,8 +115,15 @@ class Queue:
         return request.future
 
     async def encode(self, work: Work, *, deadline: float | None = None) -> Embeddings:
-        """submit() for an event loop; a caller that is cancelled is dropped."""
-        return await asyncio.wrap_future(self.submit(work, deadline=deadline))
+        """submit() for an event loop; a caller that is cancelled is dropped, and one whose deadline passes at once."""
+        future = asyncio.wrap_future(self.submit(work, deadline=deadline))
+        if deadline is None:
+            return await future
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await future
+        except TimeoutError:
+            raise DeadlinePassed(_LATE) from None
 
     def _ended(self, request: Request) -> None:
         """Called once, by whoever ends the request: this thread of the queue, or a caller that has gone."""
@@ -122,6 +134,17 @@ class Queue:
                 self._waiting.drop(request)
 
     def _run(self) -> None:
+        try:
+            self._passes()
+        except BaseException as error:  # a fault of the queue's own: nobody may wait for ever
+            with self._lock:
+                self._running = False
+                requests = list(self._open)
+            for request in requests:
+                request.fail(EngineError(f"the queue failed ({reason(error)}); send the request again"))
+            raise
+
+    def _passes(self) -> None:
         while True:
             with self._lock:
                 taken = self._waiting.take()
@@ -130,8 +153,7 @@ class Queue:
                     return
             now = time.monotonic()
             for request in [r for r in taken if r.deadline is not None and r.deadline < now]:
-                late = now - (request.deadline or now)
-                request.fail(DeadlinePassed(f"the request waited {late:.2f} s longer than it may; try again later"))
+                request.fail(DeadlinePassed(_LATE))
             if live := {request: rows for request, rows in taken.items() if not request.future.done()}:
                 self._pass(live)
 
@@ -159,7 +181,10 @@ class Queue:
     def _count(self, done: Pass) -> None:
         speed = done.tokens / max(done.seconds, 1e-9)
         self._tokens_a_second += (speed - self._tokens_a_second) * (0.1 if self._tokens_a_second else 1)
-        self._on_pass(done)
+        try:
+            self._on_pass(done)
+        except Exception:  # whoever measures must not stop the work
+            _log.exception("on_pass failed")
 
 
 def _joined(taken: dict[Request, list[int]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

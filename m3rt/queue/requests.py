@@ -33,8 +33,10 @@ class Request:
             self._collector = Collector(manifest, self.work.tokens, self.work.heads)
         self._collector.add(rows, mask, out)
         self._left -= len(rows)
-        if not (self._left or self.future.done()) and self.future.set_running_or_notify_cancel():
-            self.future.set_result(self._collector.embeddings(self.work.truncate_dim))
+        if not (self._left or self.future.done()):
+            embeddings = self._collector.embeddings(self.work.truncate_dim)  # it may fail, and then fail() must work
+            if self.future.set_running_or_notify_cancel():
+                self.future.set_result(embeddings)
 
     def fail(self, error: BaseException) -> None:
         """End with an error, unless the caller has gone or has an answer."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 Owner = TypeVar("Owner", bound=Hashable)
+_SPARE_TURNS = 64  # that may be forgotten late, beside as many as there are texts
 
 
 class Text(NamedTuple):
@@ -25,20 +25,21 @@ class Waiting(Generic[Owner]):
 
     budget: padded tokens of a pass, unless it is one text. waste: tokens of padding that a pass may have, as in plan().
 
-    Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): a request's texts get turns as many tokens apart as
-    they have, from the turn that was served last when the request came. So a request of thousands of texts and one of a
-    single text advance alike. Passes begin either with the text whose turn it is, or with the shortest one; the second
-    kind gets as many tokens as the first had. So a short text waits for at most one pass over longer ones, and a long
-    one for at most as many tokens of shorter ones as there are in texts whose turn comes before.
+    Turns are those of weighted fair queueing (Demers, Keshav, Shenker 1989), approximated. A clock advances with each
+    pass by its tokens, divided by the number of requests that waited. A request's texts get turns as many tokens apart
+    as they have, from the clock's time when the request came. So a request of thousands of texts and one of a single
+    text advance alike, and requests that keep coming do not hold up a text that is there: their turns are ever later.
+    Passes begin either with the text whose turn is the first, or with the shortest one; the second kind gets as many
+    tokens as the first kind had. So a short text waits for at most one pass over longer ones.
     """
 
     def __init__(self, budget: int, waste: int) -> None:
         self._budget, self._waste = budget, waste
         self._texts: list[Text] = []  # sorted
         self._owners: dict[int, Owner] = {}  # by the number of a text that waits
-        self._waiting: Counter[Owner] = Counter()  # texts of each request
-        self._turns: list[tuple[int, int, Text]] = []  # a heap; a text that has run stays in it until it comes up
-        self._served = 0  # the turn that was served last
+        self._numbers: dict[Owner, set[int]] = {}  # of the texts of each request that wait
+        self._turns: list[tuple[int, int, Text]] = []  # a heap; a text that has run stays until it comes up or is swept
+        self._clock = 0  # in tokens
         self._lead = 0  # tokens that shortest texts had, less those of texts whose turn it was
         self._number = 0
 
@@ -47,42 +48,52 @@ class Waiting(Generic[Owner]):
 
     def add(self, owner: Owner, tokens: Sequence[int]) -> None:
         """Let the texts of a request wait; tokens: of each of its rows."""
-        turn = self._served
+        turn, numbers = self._clock, self._numbers.setdefault(owner, set())
         for row in sorted(range(len(tokens)), key=lambda row: -tokens[row]):  # as plan() orders them
             text = Text(tokens[row], -turn, -self._number, row)
             insort(self._texts, text)
             heapq.heappush(self._turns, (turn, self._number, text))
             self._owners[text.number] = owner
+            numbers.add(text.number)
             turn += text.tokens
             self._number += 1
-        self._waiting[owner] += len(tokens)
+        if not numbers:
+            del self._numbers[owner]
 
     def drop(self, owner: Owner) -> None:
         """Forget the texts of a request that still wait."""
-        if self._waiting.pop(owner, 0):
-            gone = {number for number, other in self._owners.items() if other == owner}
+        if gone := self._numbers.pop(owner, None):
             self._texts = [text for text in self._texts if text.number not in gone]
             for number in gone:
                 del self._owners[number]
+            self._sweep()
 
     def take(self) -> dict[Owner, list[int]]:
         """The rows of the next pass, by request, and no longer waiting; nothing if nothing waits."""
         if not self._texts:
             return {}
-        alone = len(self._waiting) == 1
+        requests = len(self._numbers)
+        alone = requests == 1
         fair = alone or self._lead >= 0
         first = bisect_left(self._texts, self._next_turn()) if fair else self._shortest()
         start, end = self._around(first)
         cost = self._texts[end - 1].tokens * (end - start)
         self._lead = 0 if alone else self._lead - cost if fair else self._lead + cost
-        return self._remove(start, end)
+        self._clock += -(-cost // requests)
+        taken = self._remove(start, end)
+        self._sweep()
+        return taken
 
     def _next_turn(self) -> Text:
         while self._turns[0][2].number not in self._owners:
             heapq.heappop(self._turns)
-        turn, _, text = self._turns[0]
-        self._served = max(self._served, turn)
-        return text
+        return self._turns[0][2]
+
+    def _sweep(self) -> None:
+        """Forget turns of texts that do not wait any more, now and then: at most half of the turns are theirs."""
+        if len(self._turns) > 2 * len(self._texts) + _SPARE_TURNS:
+            self._turns = [(-text.before, -text.number, text) for text in self._texts]
+            heapq.heapify(self._turns)
 
     def _shortest(self) -> int:
         """Where the first to run of the shortest texts is: the last one of them."""
@@ -113,8 +124,8 @@ class Waiting(Generic[Owner]):
         for text in reversed(self._texts[start:end]):
             owner = self._owners.pop(text.number)
             taken.setdefault(owner, []).append(text.row)
-            self._waiting[owner] -= 1
-            if not self._waiting[owner]:
-                del self._waiting[owner]
+            self._numbers[owner].remove(text.number)
+            if not self._numbers[owner]:
+                del self._numbers[owner]
         del self._texts[start:end]
         return taken

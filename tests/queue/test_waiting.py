@@ -118,6 +118,29 @@ def test_a_long_text_is_not_starved_by_a_flood_of_short_ones(tokens: int, short:
     assert run.done["long"] <= tokens + 6 * BUDGET
 
 
+@given(st.integers(400, 1500), st.sampled_from([8, 400, 1500]))
+@fuzz
+def test_every_text_of_a_request_gets_its_turn_in_a_flood(tokens: int, flood: int) -> None:
+    run, numbers = Simulation(), count()
+    run.add("two", tokens, tokens)
+    while "two" not in run.done:
+        for _ in range(max(1, BUDGET // flood)):  # as many as a pass takes, each a request of its own
+            run.add(f"fresh {next(numbers)}", flood)
+        run.step()
+        assert run.tick < 200 * (BUDGET + tokens)
+
+
+def test_what_has_run_is_forgotten() -> None:
+    waiting: Waiting[int] = Waiting(BUDGET, 16)
+    for request in range(2000):
+        waiting.add(request, [5] * 20)
+        while waiting.take():
+            pass
+    assert len(waiting._turns) <= 128
+    assert not waiting._owners
+    assert not waiting._numbers
+
+
 def test_long_texts_and_a_flood_of_short_ones_share_the_engine_evenly() -> None:
     run, numbers, tokens = Simulation(), count(), {"long": 0, "short": 0}
     for _ in range(100):
