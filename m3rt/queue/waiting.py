@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+# Texts count as short beside the shortest one that waits: up to so many tokens, or so many times its own.
+_SHORT_TOKENS, _SHORT_RATIO = 64, 4
+
 Owner = TypeVar("Owner", bound=Hashable)
 
 
@@ -27,9 +30,9 @@ class Waiting(Generic[Owner]):
 
     Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): a request's texts get turns as many tokens apart as
     they have, from the turn that was served last when the request came. So a request of thousands of texts and one of a
-    single text advance alike. Passes begin either with the text whose turn it is, or with the shortest one; the second
-    kind gets as many tokens as the first had. So a short text waits for at most one pass over longer ones, and a long
-    one for at most as many tokens of shorter ones as there are in texts whose turn comes before.
+    single text advance alike. Passes begin either with the text whose turn it is, or with that one among the shortest;
+    the second kind gets as many tokens as the first had. So short texts wait for one pass over longer ones at most, and
+    long ones for as many tokens of short ones as there are in texts whose turn comes before.
     """
 
     def __init__(self, budget: int, waste: int) -> None:
@@ -39,7 +42,7 @@ class Waiting(Generic[Owner]):
         self._waiting: Counter[Owner] = Counter()  # texts of each request
         self._turns: list[tuple[int, int, Text]] = []  # a heap; a text that has run stays in it until it comes up
         self._served = 0  # the turn that was served last
-        self._lead = 0  # tokens that shortest texts had, less those of texts whose turn it was
+        self._lead = 0  # tokens that short texts had, less those of texts whose turn it was
         self._number = 0
 
     def __len__(self) -> int:
@@ -71,7 +74,7 @@ class Waiting(Generic[Owner]):
             return {}
         alone = len(self._waiting) == 1
         fair = alone or self._lead >= 0
-        first = bisect_left(self._texts, self._next_turn()) if fair else self._shortest()
+        first = bisect_left(self._texts, self._next_turn()) if fair else self._next_short()
         start, end = self._around(first)
         cost = self._texts[end - 1].tokens * (end - start)
         self._lead = 0 if alone else self._lead - cost if fair else self._lead + cost
@@ -84,9 +87,14 @@ class Waiting(Generic[Owner]):
         self._served = max(self._served, turn)
         return text
 
-    def _shortest(self) -> int:
-        """Where the first to run of the shortest texts is: the last one of them."""
-        return bisect_left(self._texts, (self._texts[0].tokens + 1,)) - 1
+    def _next_short(self) -> int:
+        """Where the text is whose turn is first among the shortest ones."""
+        limit = max(_SHORT_TOKENS, _SHORT_RATIO * self._texts[0].tokens)
+        firsts, end = [], 0
+        while end < len(self._texts) and self._texts[end].tokens <= limit:
+            end = bisect_left(self._texts, (self._texts[end].tokens + 1,))
+            firsts.append(end - 1)  # of its length
+        return max(firsts, key=lambda i: self._texts[i][1:])
 
     def _around(self, first: int) -> tuple[int, int]:
         """The texts start:end around one that fit into a pass with it, those of the nearest lengths."""
