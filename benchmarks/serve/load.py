@@ -3,8 +3,8 @@
     python -m benchmarks.serve.load [BUNDLE] [--clients 32] [--seconds 10] [--repeats 5] [--longest 500]
 
 The server is a process of its own on a loopback port; its clients, and in-process encode() beside it, are in this one,
-so both share the CPUs. "share" compares the tokens a second of all clients with those of one encode() over the same
-texts. Clients are bare sockets: a client library costs more CPU than the server.
+so both share the CPUs; Linux only. "share" compares the tokens a second of all clients with those of one encode() over
+the same texts. Clients are bare sockets: a client library costs more CPU than the server.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import http.client
 import itertools
 import json
+import os
 import random
 import re
 import statistics
@@ -21,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from m3rt import M3Encoder
@@ -51,7 +53,7 @@ def main() -> None:
     with server(args.model, args.threads) as (process, port):
         rows = [
             _idle(encoder, port, args.repeats),
-            *_throughput(encoder, port, args),
+            *_throughput(encoder, process.pid, port, args),
             *_beside_long_texts(encoder, port, args),
         ]
         rows.append(
@@ -108,22 +110,32 @@ def _idle(encoder: M3Encoder, port: int, repeats: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _throughput(encoder: M3Encoder, port: int, args: Any) -> Iterator[dict[str, Any]]:
+def _throughput(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     for name, longest in (("short", SHORT[1]), ("mixed", args.longest)):
         texts = _texts(encoder, _TEXTS, SHORT[0], longest)
         tokens = [len(encoder.tokenize(text)) for text in texts]
-        served, alone = [], []
+        served, alone, served_cpu, alone_cpu = [], [], [], []
         for _ in range(args.repeats):  # in turns, since neighbours on this machine come and go
+            cpu = _cpu_seconds(pid)
             answers = asyncio.run(_closed_loop(port, texts, args.clients, args.seconds / args.repeats))
-            served.append(sum(tokens[i] for i, _, _ in answers) / max(end for _, _, end in answers))
-            began = time.perf_counter()
-            encoder.encode(texts[: len(answers)])
-            alone.append(sum(tokens[: len(answers)]) / (time.perf_counter() - began))
-        fast, slow = statistics.median(alone), statistics.median(served)
+            count = sum(tokens[i] for i, _, _ in answers)
+            served.append(count / max(end for _, _, end in answers))
+            served_cpu.append(1e6 * (_cpu_seconds(pid) - cpu) / count)
+            began, cpu = time.perf_counter(), time.process_time()
+            encoder.encode([texts[i] for i, _, _ in answers])
+            alone.append(count / (time.perf_counter() - began))
+            alone_cpu.append(1e6 * (time.process_time() - cpu) / count)
+        fast, slow, fast_cpu, slow_cpu = map(statistics.median, (alone, served, alone_cpu, served_cpu))
         yield {
             "measure": f"{name}, {SHORT[0]}-{longest} tokens, {args.clients} clients, tokens/s", "value": round(slow),
-            "beside": f"encode {fast:.0f}, share {slow / fast:.0%}",
+            "beside": f"encode {fast:.0f}, share {slow / fast:.0%}; CPU us a token {slow_cpu:.0f} and {fast_cpu:.0f}",
         }  # fmt: skip
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What the threads of a process have used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _beside_long_texts(encoder: M3Encoder, port: int, args: Any) -> Iterator[dict[str, Any]]:

@@ -101,6 +101,29 @@ def test_a_short_text_waits_for_one_long_pass_at_most(long: int, tokens: int, st
     assert run.done["short"] - came <= tokens + BUDGET
 
 
+def test_short_texts_of_many_lengths_are_as_quick_beside_long_ones_but_for_a_pass() -> None:
+    def slowest(long: int) -> int:
+        run, draw, numbers, came = Simulation(), np.random.default_rng(0), count(), {}
+        waited: list[int] = []
+
+        def add(kind: str) -> None:
+            name = f"{kind} {next(numbers)}"
+            came[name] = run.tick
+            run.add(name, int(draw.integers(4, 33) if kind == "short" else draw.integers(250, 501)))
+
+        for kind in ["short"] * 16 + ["long"] * long:
+            add(kind)
+        for _ in range(2000):
+            for name in run.step():  # whoever has an answer sends the next text
+                add(name.split()[0])
+                if name.startswith("short"):
+                    waited.append(run.tick - came[name])
+        return max(waited)
+
+    # Each of the few passes that a short text waits for when alone has a long one before it.
+    assert slowest(16) <= 3 * (slowest(0) + 500)
+
+
 @given(st.integers(400, 2048), st.integers(2, 32))
 @fuzz
 def test_a_long_text_is_not_starved_by_a_flood_of_short_ones(tokens: int, short: int) -> None:
