@@ -96,8 +96,8 @@ class Queue:
     def submit(self, work: Work, *, deadline: float | None = None) -> Future[Embeddings]:
         """The embeddings of the texts, later. cancel() drops those that have not run. Raises QueueFull.
 
-        deadline: of time.monotonic(). A request that has texts waiting later than that fails with DeadlinePassed, as soon
-        as one of them would run.
+        deadline: of time.monotonic(). A request that has texts waiting later than that fails with DeadlinePassed, when
+        one of them would run.
         """
         request = Request(work, deadline)
         if not len(work.tokens.truncated):

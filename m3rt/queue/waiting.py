@@ -28,37 +28,22 @@ class Waiting(Generic[Owner]):
 
     budget: padded tokens of a pass, unless it is one text. waste: tokens of padding that a pass may have, as in plan().
 
-<<<<<<< HEAD
     Turns are those of weighted fair queueing (Demers, Keshav, Shenker 1989), approximated. A clock advances with each
     pass by its tokens, divided by the number of requests that waited. A request's texts get turns as many tokens apart
     as they have, from the clock's time when the request came. So a request of thousands of texts and one of a single
     text advance alike, and requests that keep coming do not hold up a text that is there: their turns are ever later.
-    Passes begin either with the text whose turn is the first, or with the shortest one; the second kind gets as many
-    tokens as the first kind had. So a short text waits for at most one pass over longer ones.
-=======
-    Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): a request's texts get turns as many tokens apart as
-    they have, from the turn that was served last when the request came. So a request of thousands of texts and one of a
-    single text advance alike. Passes begin either with the text whose turn it is, or with that one among the shortest;
-    the second kind gets as many tokens as the first had. So short texts wait for one pass over longer ones at most, and
-    long ones for as many tokens of short ones as there are in texts whose turn comes before.
->>>>>>> h-server
+    Passes begin either with the text whose turn is the first of all, or with the first among the shortest ones; the
+    second kind gets as many tokens as the first kind had. So a short text waits for at most one pass over longer ones.
     """
 
     def __init__(self, budget: int, waste: int) -> None:
         self._budget, self._waste = budget, waste
         self._texts: list[Text] = []  # sorted
         self._owners: dict[int, Owner] = {}  # by the number of a text that waits
-<<<<<<< HEAD
         self._numbers: dict[Owner, set[int]] = {}  # of the texts of each request that wait
         self._turns: list[tuple[int, int, Text]] = []  # a heap; a text that has run stays until it comes up or is swept
         self._clock = 0  # in tokens
-        self._lead = 0  # tokens that shortest texts had, less those of texts whose turn it was
-=======
-        self._waiting: Counter[Owner] = Counter()  # texts of each request
-        self._turns: list[tuple[int, int, Text]] = []  # a heap; a text that has run stays in it until it comes up
-        self._served = 0  # the turn that was served last
         self._lead = 0  # tokens that short texts had, less those of texts whose turn it was
->>>>>>> h-server
         self._number = 0
 
     def __len__(self) -> int:
