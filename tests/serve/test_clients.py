@@ -1,5 +1,6 @@
 """Real clients, unmodified, against the server; each test needs the client's package and is skipped without it."""
 
+import gc
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,7 @@ def own_warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+        gc.collect()  # some clients leave their sockets open
 
 
 @pytest.fixture(scope="module")
