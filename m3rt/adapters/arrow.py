@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,11 @@ class TableEncoder:
     def __call__(self, table: pa.Table) -> pa.Table:
         """encode_table() of a table or a record batch."""
         return encode_table(self.encoder, table, **self._options)
+
+    def batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """encode_table() of one record batch after the other: what Spark's mapInArrow calls."""
+        for batch in batches:
+            yield from self(batch).to_batches()
 
     @cached_property
     def encoder(self) -> M3Encoder:

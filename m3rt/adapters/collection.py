@@ -76,6 +76,8 @@ def load(
     batch, replace = whole_number("batch", batch, 1, 1 << 20), flag("replace", replace)
     added = skipped = 0
     for chunk in chunks(records, batch, _CHARACTERS):
+        if not chunk:
+            continue
         by_id = _by_id(chunk, added + skipped)
         with _errors(collection, added + skipped):
             wanted = list(by_id) if replace else collection.missing(list(by_id))

@@ -28,6 +28,7 @@ MAX_NNZ = 1000  # weights of a row that an HNSW index takes
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _MAX_DENSE = 2000  # components that an HNSW index takes
+_MAX_FOUND = 1000  # rows that an HNSW index finds at once
 _TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
 _INDEXES = {"dense": "vector_ip_ops", "sparse": "sparsevec_ip_ops"}
 _MAX_SIM = """
@@ -67,7 +68,8 @@ class PostgresCollection:
 
     connection: one of psycopg 3; every add() is one transaction. name: the table, made with its HNSW indexes if it is
     not there. "hybrid" fuses dense and sparse candidates by reciprocal ranks, or ranks them all by ColBERT where the
-    layout has it. A search by ColBERT alone reads the whole table. Raises InputError for a name that is no plain
+    layout has it. A search by ColBERT alone reads the whole table;
+    the others find at most 1000 rows. Raises InputError for a name that is no plain
     identifier, for dense vectors of more than 2000 components and for a table with another layout.
     """
 
@@ -132,7 +134,7 @@ class PostgresCollection:
                 f"select {scores[mode]}, id, text, metadata from {self.name}{nothing} order by {order} limit %(k)s"
             )
         with self.connection.transaction():
-            self.connection.execute(f"set local hnsw.ef_search = {max(k, min(candidates, 1000))}")
+            self.connection.execute(f"set local hnsw.ef_search = {min(max(k, candidates), _MAX_FOUND)}")
             rows = self.connection.execute(statement, {**row, "k": k, "candidates": candidates}).fetchall()
         return [hit(float(row[0]), dict(zip(("id", "text", "metadata"), row[1:], strict=True)), mode) for row in rows]
 

@@ -114,7 +114,7 @@ def _check_cluster(needed: dict[str, float]) -> None:
     for name, number in needed.items():
         if number > there.get(name, 0):
             raise InputError(
-                f"the actors need {number:g} {name}s, the cluster has {there.get(name, 0):g}; ask for less"
+                f"this needs {number:g} {name}s, the cluster has {there.get(name, 0):g}; ask for fewer actors"
             )
 
 

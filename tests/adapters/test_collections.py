@@ -190,6 +190,7 @@ def test_an_interrupted_load_goes_on_and_doubles_nothing(
         load(Flaky(collection), tiny, records(50), batch=8)
     assert load(collection, tiny, records(50), batch=8) == Loaded(added=26, skipped=24)
     assert load(collection, tiny, records(50), batch=8) == Loaded(added=0, skipped=50)
+    assert load(collection, tiny, []) == Loaded(added=0, skipped=0)
     assert load(collection, tiny, records(10), batch=8, replace=True) == Loaded(added=10, skipped=0)
     found = [
         hit.id
