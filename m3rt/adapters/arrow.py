@@ -75,9 +75,13 @@ class TableEncoder:
         return encode_table(self.encoder, table, **self._options)
 
     def batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """encode_table() of one record batch after the other: what Spark's mapInArrow calls."""
+        """encode_table() of one record batch after the other, no list of fixed size: for Spark's mapInArrow."""
+        import pyarrow as pa
+
         for batch in batches:
-            yield from self(batch).to_batches()
+            table = self(batch)
+            fields = [pa.field(f.name, _variable(f.type) if f.name in VECTOR_COLUMNS else f.type) for f in table.schema]
+            yield from table.cast(pa.schema(fields)).to_batches()
 
     @cached_property
     def encoder(self) -> M3Encoder:
@@ -119,3 +123,10 @@ def documents_table(
         columns["metadata"] = pa.array([json.dumps(row["metadata"], ensure_ascii=False) for row in rows], pa.string())
     vectors = embeddings_table(embeddings)
     return pa.table({**columns, **{name: vectors[name] for name in vectors.column_names}})
+
+
+def _variable(kind: pa.DataType) -> pa.DataType:
+    """The type with lists of any length for those of fixed size."""
+    import pyarrow as pa
+
+    return pa.list_(_variable(kind.value_type)) if hasattr(kind, "value_type") else kind

@@ -27,6 +27,7 @@ from .layout import Layout
 MAX_NNZ = 1000  # weights of a row that an HNSW index takes
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+_NUL_IN_JSON = re.compile(r"(?<!\\)(\\\\)*\\u0000")
 _MAX_DENSE = 2000  # components that an HNSW index takes
 _MAX_FOUND = 1000  # rows that an HNSW index finds at once
 _TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
@@ -55,7 +56,7 @@ def to_pgvector(
     colbert: an array of such vectors, vector[]; metadata: JSON. An empty sparse vector is '{}/vocabulary'. A row with
     more than max_nnz weights, which an HNSW index refuses, keeps the largest, and a warning says how many were cut.
     `<#>` is the **negative** dot product; PostgresCollection's ColBERT score is m3rt's, the **mean** over query tokens.
-    Raises InputError for ids and texts with a NUL, which PostgreSQL cannot hold.
+    Raises InputError for ids, texts and metadata with a NUL, which PostgreSQL cannot hold.
     """
     found = Documents.of(embeddings, ids, texts, metadata)
     if found.embeddings.sparse is not None:
@@ -194,6 +195,9 @@ def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str,
         for name, value in zip(found.ids, values, strict=False):
             if "\0" in value:
                 raise InputError(f"id or text of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
+    for i, name in enumerate(found.ids):
+        if found.metadata and _NUL_IN_JSON.search(json.dumps(found.metadata[i])):
+            raise InputError(f"the metadata of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
     if found.embeddings.sparse is not None:
         sparse, cut = heaviest(found.embeddings.sparse, whole_number("max_nnz", max_nnz, 1, 16_000))
         if cut.any():

@@ -82,6 +82,14 @@ def test_a_table_encoder_pickles_before_and_after_its_use(out: Embeddings) -> No
         check(encoder(table), out)
 
 
+def test_batches_have_lists_of_any_length_and_the_same_values(tiny: M3Encoder, out: Embeddings) -> None:
+    table = pa.table({"text": TEXTS})
+    found = pa.Table.from_batches(TableEncoder(threads=1, **ALL).batches(table.to_batches()))
+    assert found.schema.field("dense_vecs").type == pa.list_(pa.float32())
+    assert found.schema.field("colbert_vecs").type == pa.list_(pa.list_(pa.float32()))
+    check(found, out)
+
+
 def test_a_bundle_that_is_not_there_is_refused_before_any_process_starts(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         TableEncoder(tmp_path / "nothing")

@@ -118,6 +118,9 @@ def test_of_equal_weights_the_smaller_ids_stay() -> None:
 def test_pgvector_refuses_a_nul_and_a_token_outside_the_vocabulary() -> None:
     with pytest.raises(InputError, match="holds a NUL"):
         to_pgvector(embeddings(DOCS[:1]), ["a"], ["x\0"], vocabulary=VOCABULARY)
+    with pytest.raises(InputError, match="the metadata of 'a' holds a NUL"):
+        to_pgvector(embeddings(DOCS[:1]), ["a"], None, [{"x": ["\0"]}], vocabulary=VOCABULARY)
+    to_pgvector(embeddings(DOCS[:1]), ["a"], None, [{"x": r"\u0000"}], vocabulary=VOCABULARY)
     with pytest.raises(InputError, match="outside the vocabulary of 3"):
         to_pgvector(embeddings(DOCS), IDS, vocabulary=3)
 
