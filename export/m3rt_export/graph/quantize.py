@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ALPHA = 0.6  # SmoothQuant's exponent: the share of the range that moves into the weights (benchmarks/LOG.md)
+_MIN_MAGNITUDE = np.finfo(np.float32).tiny * 128  # of a row's largest weight, whose scale is still a normal number
 _PAIR_LIMIT = 128  # the largest |a| + |b| of two neighbours in a column
 _ROWS_AT_A_TIME = 8192  # quantize_rows converts no more at once, so that its float copies stay small
 
@@ -50,9 +51,10 @@ def smoothing(absmax: NDArray[np.float32], weights: Sequence[NDArray[np.float32]
 
 
 def _scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    # A row of zeros gets scale 1, because values are divided by their scale.
+    # A row of zeros, or of numbers so small that a scale would round to 0, gets scale 1 and codes 0: nothing is ever
+    # divided by zero.
     largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))
-    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    return np.where(largest > _MIN_MAGNITUDE, largest / 127, 1).astype(np.float32)
 
 
 def _pair_sums(rows: NDArray[np.float32]) -> NDArray[np.float32]:
