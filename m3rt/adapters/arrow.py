@@ -99,7 +99,7 @@ def embeddings_table(out: Embeddings) -> pa.Table:
     need("parquet", "pyarrow", purpose="a table of embeddings")
     from ..output import parquet
 
-    return parquet._table(Part(0, (None,) * len(out), out)).drop_columns(["index", "id"])
+    return parquet.table(Part(0, (None,) * len(out), out)).drop_columns(["index", "id"])
 
 
 def documents_table(

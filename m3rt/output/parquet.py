@@ -17,7 +17,7 @@ _GROUP_BYTES = 1 << 24  # small parts share a row group up to this size, since r
 
 
 def write(part: Part, path: Path) -> None:
-    parquet.write_table(_table(part), path)
+    parquet.write_table(table(part), path)
 
 
 def join(parts: Sequence[Path], path: Path) -> None:
@@ -39,7 +39,7 @@ def _groups(parts: Sequence[Path]) -> Iterator[Any]:
         yield pa.concat_tables(tables)
 
 
-def _table(part: Part) -> Any:
+def table(part: Part) -> Any:
     out = part.embeddings
     n = len(out)
     columns: dict[str, Any] = {
