@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,8 @@ class Passage:
 class Context:
     """Passages in reading order, and how they were chosen.
 
-    tokens: of `text`, headings counted, special tokens not. left_out: chunks that were found and did not fit.
-    result: the search, whose hits are the chunks, best first.
+    tokens: of `text`, headings counted, special tokens not. left_out: texts of chunks that were found and did
+    not fit. result: the search, whose hits are the chunks, best first.
     """
 
     question: str
@@ -93,8 +93,8 @@ def context(index: HybridIndex, question: str, tokens: int = 2000, *, k: int = C
     tokens = whole_number("tokens", tokens, _MIN_TOKENS, _MAX_TOKENS)
     result = index.search(question, k, chunks=True, **options)
     selection = _Selection(tokens, _counter(index.encoder.tokenizer, tokens))
-    for hit in result:
-        selection.offer(_passage(hit))
+    for twins in _by_text(result):
+        selection.offer(twins)
     if selection.left_out and not selection.tokens:
         raise InputError(
             f"none of {len(result)} chunks with its heading fits into {tokens} tokens; "
@@ -110,36 +110,36 @@ class _Selection:
         self.tokens = self.left_out = 0
         self._limit, self._count = limit, count
         self._documents: dict[str, list[Passage]] = {}
-        self._first: dict[str, Passage] = {}  # that was taken with a text
 
     def passages(self) -> tuple[Passage, ...]:
         return tuple(passage for passages in self._documents.values() for passage in passages)
 
-    def offer(self, passage: Passage) -> None:
-        """Take a passage if it says something new and fits."""
-        words = " ".join(passage.text.split())
-        if not words:
-            return
-        if first := self._first.get(words):
-            self._note_twin(first, passage.id)
-            return
-        before = self._documents.get(passage.id, [])
-        after = _joined(before, passage)
+    def offer(self, twins: Sequence[Passage]) -> None:
+        """Take one of the passages, which have the same text, if it fits; the best first."""
+        # Of a document and its copy the same one is taken every time, so that its passages can be joined.
+        taken = next((twin for twin in twins if twin.id in self._documents), twins[0])
+        others = _distinct(*(twin.id for twin in twins if twin.id != taken.id))
+        before = self._documents.get(taken.id, [])
+        after = _joined(before, replace(taken, score=twins[0].score, also=others))
         tokens = self.tokens + self._cost(after) - self._cost(before)
         if tokens > self._limit:
             self.left_out += 1
-            return
-        self.tokens, self._documents[passage.id], self._first[words] = tokens, after, passage
+        else:
+            self.tokens, self._documents[taken.id] = tokens, after
 
     def _cost(self, passages: Sequence[Passage]) -> int:
         # Words never join across a line feed, so a text has the tokens of its passages.
         return sum(self._count(str(passage)) for passage in passages)
 
-    def _note_twin(self, first: Passage, name: str) -> None:
-        if name != first.id:
-            passages = self._documents[first.id]
-            place = next(i for i, p in enumerate(passages) if p.span[0] <= first.span[0] < p.span[1])
-            passages[place] = replace(passages[place], also=_distinct(*passages[place].also, name))
+
+def _by_text(hits: Iterable[Hit]) -> Iterable[list[Passage]]:
+    """The passages of each text that shows something; a text is the same whatever its spaces are."""
+    found: dict[str, list[Passage]] = {}
+    for hit in hits:
+        passage = _passage(hit)
+        if words := " ".join(passage.text.split()):
+            found.setdefault(words, []).append(passage)
+    return found.values()
 
 
 def _passage(hit: Hit) -> Passage:

@@ -38,9 +38,11 @@ def chosen(result: SearchResult, limit: int, encoder: M3Encoder) -> dict[str, se
         assert hit.text is not None
         a, b = hit.span or (0, len(hit.text))
         more = {**marks, hit.id: marks.get(hit.id, set()) | {*range(a, b)}}
-        if hit.text not in texts and sum(length(encoder, text) for text in rendered(more)) <= limit:
+        if hit.text in texts:
+            continue
+        texts.add(hit.text)
+        if sum(length(encoder, text) for text in rendered(more)) <= limit:
             marks = more
-            texts.add(hit.text)
     return marks
 
 
@@ -101,6 +103,15 @@ def test_a_text_of_two_documents_comes_once_and_names_both(index: HybridIndex) -
     assert {passage.id, *passage.also} == {"short", "copy"}
     assert passage.score == max(hit.score for hit in found.result if hit.text == passage.text)
     assert found.to_json()["passages"][0]["id"] == found.passages[0].id
+
+
+def test_a_copy_of_a_long_document_adds_nothing_but_its_id(fp32: M3Encoder, tmp_path: Path) -> None:
+    index = HybridIndex.create(tmp_path / "index", fp32, chunk_tokens=32, chunk_overlap=8)
+    index.add(["one", "two"], [TEXTS["other"]] * 2)
+    found = index.context(QUESTION, 1 << 20, k=200)
+    assert len({passage.id for passage in found.passages}) == 1
+    assert {name for passage in found.passages for name in (passage.id, *passage.also)} == {"one", "two"}
+    assert " ".join(passage.text for passage in found.passages).split() == TEXTS["other"].split()
 
 
 def test_an_index_without_chunks_gives_whole_documents(fp32: M3Encoder, tmp_path: Path) -> None:
