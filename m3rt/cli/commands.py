@@ -21,6 +21,7 @@ _COMMANDS = {
     "info": "Show what a bundle holds.",
     "index": "Build an index of documents, change it, look at it.",
     "search": "Search an index.",
+    "context": "Collect the best chunks for a question, ready for a prompt.",
     "serve": "Serve a bundle over HTTP.",
     "eval": "Measure how well a bundle retrieves, on labelled data sets.",
     "bench": "Measure latency, throughput, memory and cold start on this machine.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..index.choices import MODES
 from ..values.printable import plain
 from .parts.console import emit_json, emit_styled, say
+from .parts.filters import FILTER, filter_of
 from .parts.opened_index import opened_index
 from .parts.options import runtime_options
 
@@ -30,13 +31,7 @@ _ID_CHARACTERS = 120  # characters of an id that a person sees; --json prints th
 @click.argument("query")
 @click.option("-k", "k", type=int, default=10, help="Documents to show.")
 @click.option("--mode", type=click.Choice(MODES), default=MODES[0], help="All that the index stores, or one view.")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Only documents with this metadata; a field given twice: either value.",
-)
+@FILTER
 @click.option("--rrf", is_flag=True, help="Fuse by ranks instead of scores.")
 @click.option("--weights", metavar="D,S,C", help="Weights of dense, sparse and ColBERT scores.  [default: 1,0.3,1]")
 @click.option("--candidates", type=int, default=100, help="Documents of the first stage that are ranked by all views.")
@@ -66,7 +61,7 @@ def command(
         raise click.UsageError("Expected --rrf or --weights, not both.")
     searched = opened_index(index, model, runtime)
     options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
-    options["filter"] = _filters(filters)
+    options["filter"] = filter_of(filters)
     if reranker:
         options |= {"rerank": _reranker(reranker, no_rerank, runtime), "rerank_candidates": rerank_candidates}
     if rrf or weights:
@@ -88,17 +83,6 @@ def _reranker(bundle: str, no_rerank: bool, runtime: dict[str, Any]) -> M3Rerank
     from ..reranker import M3Reranker
 
     return M3Reranker(bundle, **runtime)
-
-
-def _filters(texts: Iterable[str]) -> dict[str, list[str]]:
-    """The values of each field; a document needs any one of them."""
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        field, equals, value = text.partition("=")
-        if not (field and equals):
-            raise InputError(f"--filter is {text!r:.60}, expected FIELD=VALUE")
-        found.setdefault(field, []).append(value)
-    return found
 
 
 def _weights(text: str) -> tuple[float, ...]:

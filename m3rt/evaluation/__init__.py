@@ -12,6 +12,7 @@ from .gate import LIMITS, Gate, gate
 from .modes import MODES
 from .pair_gate import PAIR_LIMITS, gate_pairs
 from .pools import Task, task
+from .reranked import LastStage
 
 __all__ = [
     "LIMITS",
@@ -22,6 +23,7 @@ __all__ = [
     "Evaluation",
     "Fidelity",
     "Gate",
+    "LastStage",
     "Task",
     "Texts",
     "difference",

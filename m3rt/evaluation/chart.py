@@ -16,7 +16,7 @@ from .measures import MAIN
 from .report import modes
 
 _TEXT_COLOUR = "#7d8590"  # a grey that shows on white and on black pages
-_COLOURS = ("#8c959f", "#1f83e0", "#e8820c", "#2da44e", "#8250df", "#a475f9", "#cf222e", "#f47067")
+_COLOURS = ("#8c959f", "#1f83e0", "#e8820c", "#2da44e", "#8250df", "#a475f9", "#cf222e", "#f47067", "#0f766e")
 SUFFIXES = (".svg", ".png", ".pdf")
 
 

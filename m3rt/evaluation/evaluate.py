@@ -16,6 +16,7 @@ from .bm25 import bm25
 from .measures import MAIN, MEASURES, measure
 from .modes import MODES
 from .pools import Task
+from .reranked import RERANKED, LastStage
 from .views import CANDIDATES, EmbeddedTask, embed
 
 BM25 = "bm25"
@@ -56,32 +57,39 @@ def evaluate(
     *,
     weights: Mapping[str, float] = WEIGHTS,
     words: bool = False,
+    last_stage: LastStage | None = None,
     progress: Progress = lambda texts, tokens: None,
 ) -> Evaluation:
     """Rank a task's documents for its queries in every mode, exactly, and measure the rankings.
 
-    weights: of each view in weighted sums. words: rank by BM25 too. progress: called with the number of texts and
-    tokens of each forward pass. ColBERT scores all documents if they are few enough, else the best 200 of
+    weights: of each view in weighted sums. words: rank by BM25 too. last_stage: a reranker that orders the best
+    documents of all views, as a mode of its own. progress: called with the number of texts (then of the reranker's
+    pairs) and tokens of each forward pass. ColBERT scores all documents if they are few enough, else the best 200 of
     dense+sparse.
     Raises InputError when a package of the extra `eval` is not installed.
     """
     start = time.perf_counter()
     embedded = embed(encoder, task, progress)
     embedded_at = time.perf_counter()
-    modes = ranked(embedded, task, weights)
+    rankings = ranked(embedded, task, weights)
     if words:
-        modes[BM25] = measure(task.data.relevant, bm25(task))
-    return Evaluation(task, modes, _conditions(embedded, embedded_at - start, time.perf_counter() - embedded_at))
+        rankings[BM25] = bm25(task)
+    conditions = _conditions(embedded, embedded_at - start, time.perf_counter() - embedded_at)
+    if last_stage is not None:
+        rankings[RERANKED], facts = last_stage.rank(task, rankings, progress)
+        conditions |= facts
+    modes = {name: measure(task.data.relevant, ranking) for name, ranking in rankings.items()}
+    return Evaluation(task, modes, conditions)
 
 
-def ranked(embedded: EmbeddedTask, task: Task, weights: Mapping[str, float]) -> dict[str, Values]:
-    """Measure every mode whose views have scores."""
+def ranked(embedded: EmbeddedTask, task: Task, weights: Mapping[str, float]) -> dict[str, list[NDArray[np.int64]]]:
+    """The documents of each query, best first, by every mode whose views have scores."""
     rankings: dict[str, list[NDArray[np.int64]]] = {}
     for scores, pool in zip(embedded.each(), task.candidates(), strict=True):
         for name, mode in MODES.items():
             if {*mode.views} <= {*scores}:
                 rankings.setdefault(name, []).append(mode.rank(scores, pool, weights))
-    return {name: measure(task.data.relevant, ranking) for name, ranking in rankings.items()}
+    return rankings
 
 
 def _conditions(embedded: EmbeddedTask, embedding: float, ranking: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..embeddings import VIEWS
 from .bootstrap import Difference, difference
 from .evaluate import BM25, Evaluation
 from .measures import MAIN, MEASURES
+from .reranked import RERANKED, first_stage
 
 _MODE_WIDTH = 17  # characters
 
@@ -30,6 +31,11 @@ def conditions(evaluation: Evaluation) -> str:
     ]
     if "colbert" in c:
         facts.append(f"colbert of {c['colbert']}")
+    if RERANKED in c:
+        facts.append(
+            f"reranked: {c[RERANKED]}, {c['rerank_s']['p50']:.3g} s a query (p95 {c['rerank_s']['p95']:.3g} s), "
+            + (f"{c['cut_pairs']:,} pairs truncated" if c["cut_pairs"] else "no pair truncated")
+        )
     return f"{evaluation.task.data.name}: {', '.join(facts)}"
 
 
@@ -63,10 +69,14 @@ def languages(evaluation: Evaluation) -> list[str]:
 
 
 def gains(evaluations: Evaluations) -> dict[str, Difference]:
-    """Return the gains in nDCG@10: of all views over the best single view, and of all views, or that one, over BM25."""
+    """Return the gains in nDCG@10: of all views over the best single view, of all views, or that one, over BM25.
+
+    Where a reranker had the last word, its gain over the mode whose best documents it read stands there too.
+    """
     names = modes(evaluations)
     single = max((v for v in VIEWS if v in names), key=lambda view: np.mean([e.mean(view) for e in evaluations]))
     pairs = [("all", single)] * ("all" in names) + [("all" if "all" in names else single, BM25)] * (BM25 in names)
+    pairs += [(RERANKED, first_stage(names))] * (RERANKED in names)
     return {
         f"{better} over {worse}": difference(
             [e.modes[better][MAIN] for e in evaluations], [e.modes[worse][MAIN] for e in evaluations]

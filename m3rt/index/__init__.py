@@ -4,16 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .context import Context, Passage
     from .hybrid import HybridIndex
     from .incoming import Added
     from .search.result import Hit, SearchResult
 
-__all__ = ["Added", "Hit", "HybridIndex", "SearchResult"]
+__all__ = ["Added", "Context", "Hit", "HybridIndex", "Passage", "SearchResult"]
 
 _HOME = {
     "Added": ".incoming",
+    "Context": ".context",
     "Hit": ".search.result",
     "HybridIndex": ".hybrid",
+    "Passage": ".context",
     "SearchResult": ".search.result",
 }
 

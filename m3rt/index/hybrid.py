@@ -21,6 +21,7 @@ from . import models
 from .answer import answer
 from .checks import check_embeddings, check_note
 from .choices import SearchMode
+from .context import Context, context
 from .incoming import Added, Incoming
 from .search.options import FUSION, RERANKED, Options
 from .search.result import SearchResult
@@ -219,6 +220,7 @@ class HybridIndex:
         filter: Filter | None = None,
         explain: bool = False,
         rerank_candidates: int = RERANKED,
+        chunks: bool = False,
     ) -> SearchResult:
         """The k best documents for a text, or for the embeddings of one.
 
@@ -230,7 +232,8 @@ class HybridIndex:
         by MaxSim alone. "rrf" adds 1 / (60 + rank) over the views instead.
         filter: metadata that a document must have; a list of values means any of them. Numbers are compared by value,
         everything else as text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
-        A document in chunks counts by its best chunk, which is the one that the hit shows.
+        A document in chunks counts by its best chunk, which is the one that the hit shows; with chunks=True each chunk
+        is a hit of its own.
         rerank: also an M3Reranker. It reads the query with each of the rerank_candidates best documents (k of them at
         least), and its logit is then the score.
         Raises InputError for an option or query that does not fit, EngineError when the text cannot be embedded.
@@ -238,13 +241,17 @@ class HybridIndex:
         if isinstance(query, Embeddings) and len(query) != 1:
             raise InputError(f"embeddings hold {len(query)} queries, expected one; search_batch takes many")
         queries = query if isinstance(query, Embeddings) else [query]
-        options = Options(k, mode, fusion, candidates, rerank, filter, rerank_candidates)
+        options = Options(k, mode, fusion, candidates, rerank, filter, rerank_candidates, chunks)
         return self._search(queries, options, flag("explain", explain))[0]
 
     def search_batch(self, queries: Iterable[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:
         """search() for each of n queries. They are embedded together, and the first result's seconds have that time."""
         explain = flag("explain", options.pop("explain", False))
         return self._search(queries, Options(k, **options), explain)
+
+    def context(self, question: str, tokens: int = 2000, **options: Any) -> Context:
+        """The best chunks for a question within so many tokens, for a prompt; see m3rt.index.context.context()."""
+        return context(self, question, tokens, **options)
 
     def info(self) -> dict[str, Any]:
         """Counts, sizes, settings and model of the index, as plain values."""

@@ -98,3 +98,16 @@ def test_the_command_reranks_too(
     ):
         assert main([*args, *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_context_ends_with_the_reranker(
+    capsys: pytest.CaptureFixture[str], index: HybridIndex, bundles: dict[str, Path], reranker: M3Reranker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    expected = index.search(QUERY, 4, rerank=reranker)
+    found = index.context(QUERY, k=4, rerank=reranker)
+    assert [(p.id, p.text) for p in found.passages] == [(hit.id, hit.text) for hit in expected]
+    monkeypatch.setenv("M3RT_THREADS", "1")
+    monkeypatch.setenv("M3RT_ENGINE", "onnxruntime")
+    assert main(["context", str(index.path), QUERY, "-k", "4", "--rerank", str(bundles["reranker"]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == found.text

@@ -35,12 +35,14 @@ class Options:
     rerank: bool | M3Reranker = True
     filter: Filter | None = None
     rerank_candidates: int = RERANKED
+    chunks: bool = False
 
     def __post_init__(self) -> None:
         whole_number("k", self.k, 1, MOST_HITS)
         whole_number("candidates", self.candidates, 1, MOST_HITS)
         choice_of("mode", self.mode, MODES)
         whole_number("rerank_candidates", self.rerank_candidates, 1, MOST_HITS)
+        flag("chunks", self.chunks)
         if self.reranker is None:
             _check_rerank(self.rerank)
         if not self.is_rrf:

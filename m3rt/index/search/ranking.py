@@ -50,12 +50,12 @@ class Clock:
 
 
 def rank(snapshot: Snapshot, query: QueryViews, options: Options, clock: Clock) -> RankedRows:
-    """The best `options.k` documents; a document of several chunks ranks by its best chunk."""
+    """The best `options.k` documents, each by its best chunk; or the best chunks, where these are wanted."""
     masks = snapshot.masks(options.filter)
     depth = max(options.k, options.candidates if options.mode == "hybrid" else 0)
     while True:
         found = _ranked(snapshot, query, options, depth, masks, clock)
-        first = _fold(snapshot, found.rows)
+        first = np.arange(len(found.rows)) if options.chunks else _fold(snapshot, found.rows)
         if len(first) >= options.k or len(found.rows) < depth:
             return found.take(first[: options.k])
         depth *= 4  # chunks of a few documents left no room for other documents
