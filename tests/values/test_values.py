@@ -1,5 +1,6 @@
 """Values that callers pass: columns are read by position, and an unusable value is one line."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -234,6 +235,9 @@ FIELDS = {name: getattr(SHARED, name) for name in ("dense_vecs", "sparse", "mult
 CALLS: dict[str, Call] = {
     **arguments("encoder.encode", "texts"),
     **arguments("encoder.encode", f"{HEADS} max_length truncate_dim", ["a"]),
+    **arguments("encoder.prepare", "texts"),
+    **arguments("encoder.prepare", f"{HEADS} max_length truncate_dim", ["a"]),
+    "encoder.aencode texts": lambda p, v: asyncio.run(p.encoder.aencode(v)),
     **arguments("encoder.encode_queries", "queries"),
     **arguments("encoder.encode_corpus", "corpus"),
     **arguments("encoder.stream", "texts"),
@@ -349,6 +353,6 @@ def test_every_public_function_is_tried() -> None:
     tried = " ".join(CALLS)
     for prefix, owner in (("encoder", M3Encoder), ("compat", BGEM3FlagModel), ("index", HybridIndex)):
         for method in vars(owner):
-            aside = ("tokenizer", "path", "device", "encoder", "settings", "note", "info", "refresh", "stop_self_pool",
-                     "compute_score_multi_process", "create", "verify", "with_engine", "forked")  # fmt: skip
+            aside = ("tokenizer", "path", "device", "encoder", "queue", "settings", "note", "info", "refresh",
+                     "stop_self_pool", "compute_score_multi_process", "create", "verify", "with_engine", "forked")  # fmt: skip
             assert method[0] == "_" or method in aside or f"{prefix}.{method}" in tried, method
