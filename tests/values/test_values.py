@@ -354,5 +354,6 @@ def test_every_public_function_is_tried() -> None:
     for prefix, owner in (("encoder", M3Encoder), ("compat", BGEM3FlagModel), ("index", HybridIndex)):
         for method in vars(owner):
             aside = ("tokenizer", "path", "device", "encoder", "queue", "settings", "note", "info", "refresh",
-                     "stop_self_pool", "compute_score_multi_process", "create", "verify", "with_engine", "forked")  # fmt: skip
+                     "stop_self_pool", "compute_score_multi_process", "create", "verify", "with_engine",
+                     "forked")  # fmt: skip
             assert method[0] == "_" or method in aside or f"{prefix}.{method}" in tried, method
