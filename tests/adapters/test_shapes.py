@@ -34,7 +34,8 @@ def run(script: str) -> str:
 
 
 def test_importing_m3rt_imports_no_adapter() -> None:
-    script = "import sys, m3rt; m3rt.M3Encoder; m3rt.HybridIndex; print([m for m in sys.modules if m.startswith('m3rt.adapters')])"
+    script = "import sys, m3rt; m3rt.M3Encoder; m3rt.HybridIndex\n"
+    script += "print([m for m in sys.modules if m.startswith('m3rt.adapters')])"
     assert run(script) == "[]\n"
 
 
