@@ -10,6 +10,7 @@ import click
 
 from ..errors import InputError
 from ..host.extras import need
+from ..serve.keys import VARIABLE
 from .parts.console import say
 from .parts.options import model_argument, runtime_options
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ..index import HybridIndex
     from ..reranker import M3Reranker
 
-_KEY = "M3RT_API_KEY"
 _PACKAGES = ("fastapi", "uvicorn", "orjson", "prometheus_client")
 _PATH = click.Path(path_type=Path)
 
@@ -32,7 +32,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, envvar="M3RT_PORT", show_envvar=True,
               help="0: any free one.")  # fmt: skip
 @click.option("--api-key-file", type=_PATH, envvar="M3RT_API_KEY_FILE", show_envvar=True,
-              help=f"A file with an API key a line; {_KEY} holds keys, too.")  # fmt: skip
+              help=f"A file with an API key a line; {VARIABLE} holds keys, too.")  # fmt: skip
 @click.option("--max-items", type=click.IntRange(1), default=2048, envvar="M3RT_MAX_ITEMS", show_envvar=True,
               help="Texts of a request.")  # fmt: skip
 @click.option("--max-body", type=click.IntRange(1), default=64 << 20, envvar="M3RT_MAX_BODY", show_envvar=True,
@@ -66,28 +66,28 @@ def command(
     from ..serve.run import bound, is_loopback, serve
     from ..serve.service import Service
 
-    keys = Keys.of(api_key_file, os.environ.get(_KEY))
+    keys = Keys.of(api_key_file, os.environ.get(VARIABLE))
     limits = Limits(body_bytes=max_body, items=max_items, queue_tokens=max_queue, seconds=timeout)
     metrics = Metrics()
     with bound(host, port) as listener:  # before the model is loaded, which takes longer
         encoder = M3Encoder(model, **runtime)
         service = Service(
-            encoder, reranker=_reranker(reranker), indexes=_indexes(indexes, encoder), limits=limits,
+            encoder, reranker=_reranker(reranker, runtime), indexes=_indexes(indexes, encoder), limits=limits,
             on_pass=metrics.passed,
         )  # fmt: skip
-        if not keys and not is_loopback(host):
-            say(f"warning: other machines can reach {host} and no API key is set; set {_KEY} or --api-key-file")
+        if not keys and not is_loopback(listener):
+            say(f"warning: other machines can reach {host} and no API key is set; set {VARIABLE} or --api-key-file")
         address = f"[{host}]" if ":" in host else host
         say(f"{encoder.manifest.source.id} at http://{address}:{listener.getsockname()[1]}; Ctrl-C ends it")
         serve(make_app(service, metrics, keys=keys, access_log=not no_access_log), listener)
 
 
-def _reranker(bundle: Path | None) -> M3Reranker | None:
+def _reranker(bundle: Path | None, runtime: dict[str, Any]) -> M3Reranker | None:
     if bundle is None:
         return None
     from ..reranker import M3Reranker
 
-    return M3Reranker(bundle)
+    return M3Reranker(bundle, **runtime)
 
 
 def _indexes(paths: tuple[Path, ...], encoder: M3Encoder) -> dict[str, HybridIndex]:

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,7 +15,6 @@ from starlette.types import ASGIApp
 from ..errors import OutputError
 
 _DRAIN_SECONDS = 120  # for what was accepted, once it is told to stop
-_LOOPBACK = ("127.", "::1", "localhost")
 
 
 class Server(uvicorn.Server):
@@ -25,9 +25,9 @@ class Server(uvicorn.Server):
         yield
 
 
-def is_loopback(host: str) -> bool:
+def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine can reach a server that listens there."""
-    return host.startswith(_LOOPBACK)
+    return ip_address(listener.getsockname()[0]).is_loopback
 
 
 def bound(host: str, port: int) -> socket.socket:
