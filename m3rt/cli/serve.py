@@ -33,6 +33,9 @@ _PATH = click.Path(path_type=Path)
               help="0: any free one.")  # fmt: skip
 @click.option("--api-key-file", type=_PATH, envvar="M3RT_API_KEY_FILE", show_envvar=True,
               help=f"A file with an API key a line; {VARIABLE} holds keys, too.")  # fmt: skip
+@click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", envvar="M3RT_ALLOWED_HOST",
+              show_envvar=True, help="A name by which clients without a key may call the server, beside localhost and "
+              "--host; may be given several times.")  # fmt: skip
 @click.option("--max-items", type=click.IntRange(1), default=2048, envvar="M3RT_MAX_ITEMS", show_envvar=True,
               help="Texts of a request.")  # fmt: skip
 @click.option("--max-body", type=click.IntRange(1), default=64 << 20, envvar="M3RT_MAX_BODY", show_envvar=True,
@@ -46,7 +49,8 @@ _PATH = click.Path(path_type=Path)
 @runtime_options
 def command(
     model: str, reranker: Path | None, indexes: tuple[Path, ...], host: str, port: int, api_key_file: Path | None,
-    max_items: int, max_body: int, max_queue: int, timeout: float, no_access_log: bool, **runtime: Any,
+    allowed_hosts: tuple[str, ...], max_items: int, max_body: int, max_queue: int, timeout: float,
+    no_access_log: bool, **runtime: Any,
 ) -> None:  # fmt: skip
     """Serve a bundle over HTTP, to the clients of OpenAI, TEI, Cohere and Jina, and with a page to try it on.
 
@@ -60,6 +64,7 @@ def command(
     need("server", *_PACKAGES, purpose="m3rt serve")
     from ..encoder import M3Encoder
     from ..serve.app import make_app
+    from ..serve.hosts import Hosts
     from ..serve.keys import Keys
     from ..serve.limits import Limits
     from ..serve.metrics import Metrics
@@ -67,6 +72,7 @@ def command(
     from ..serve.service import Service
 
     keys = Keys.of(api_key_file, os.environ.get(VARIABLE))
+    hosts = Hosts((host, *allowed_hosts))
     limits = Limits(body_bytes=max_body, items=max_items, queue_tokens=max_queue, seconds=timeout)
     metrics = Metrics()
     with bound(host, port) as listener:  # before the model is loaded, which takes longer
@@ -79,7 +85,8 @@ def command(
             say(f"warning: other machines can reach {host} and no API key is set; set {VARIABLE} or --api-key-file")
         address = f"[{host}]" if ":" in host else host
         say(f"{encoder.manifest.source.id} at http://{address}:{listener.getsockname()[1]}; Ctrl-C ends it")
-        serve(make_app(service, metrics, keys=keys, access_log=not no_access_log), listener)
+        app = make_app(service, metrics, keys=keys, hosts=hosts, access_log=not no_access_log)
+        serve(app, listener)
 
 
 def _reranker(bundle: Path | None, runtime: dict[str, Any]) -> M3Reranker | None:

@@ -1,4 +1,4 @@
-"""What every request passes: its id, the API key, and afterwards its log line and the metrics."""
+"""What every request passes: its id, the API key or the host's name, and afterwards its log line and the metrics."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import one_line
+from ..errors import M3rtError, one_line
+from .hosts import Hosts
 from .keys import Keys
 from .metrics import Metrics
-from .refusals import Dialect, Forbidden, refusal
+from .refusals import Dialect, Forbidden, Misdirected, refusal
 from .trace import Trace
 
-# Probes carry no key, and the page holds nothing: it asks for one.
+# Probes carry no key and name hosts as they like, and the page holds nothing: it asks for a key.
 OPEN = {("GET", "/live"), ("GET", "/ready"), ("GET", "/health"), ("GET", "/")}
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")  # of a request, as a proxy may give one
 _PATH = 200  # characters of a path in the log
+_HOST = 80  # and of a host in an answer
 _log = logging.getLogger("m3rt.serve")
 
 
 class Door:
-    """ASGI middleware around the app. access_log: write a JSON line to stdout for each request."""
+    """ASGI middleware around the app.
+
+    hosts: checked where there are no keys. access_log: write a JSON line to stdout for each request.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, keys: Keys, metrics: Metrics, dialects: dict[str, Dialect], access_log: bool
-    ) -> None:
-        self._app, self._keys, self._metrics, self._dialects = app, keys, metrics, dialects
+        self, app: ASGIApp, *, keys: Keys, hosts: Hosts, metrics: Metrics, dialects: dict[str, Dialect],
+        access_log: bool,
+    ) -> None:  # fmt: skip
+        self._app, self._keys, self._hosts = app, keys, hosts
+        self._metrics, self._dialects = metrics, dialects
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,11 +61,10 @@ class Door:
             await send(message)
 
         try:
-            if self._admits(scope, headers):
-                await self._app(scope, receive, sending)
-            else:
-                error = Forbidden("no valid API key; send the header Authorization: Bearer KEY")
+            if error := self._objection(scope, headers):
                 await self._refuse(error, scope, receive, sending)
+            else:
+                await self._app(scope, receive, sending)
         except Exception as error:  # a defect of the server
             _log.exception("m3rt: %s failed", one_line(scope["path"], _PATH))
             if status:
@@ -70,8 +76,19 @@ class Door:
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         await refusal(error, self._dialects.get(scope["path"], "openai"))(scope, receive, send)
 
-    def _admits(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
-        return (scope["method"], scope["path"]) in OPEN or self._keys.admit(headers.get(b"authorization"))
+    def _objection(self, scope: Scope, headers: dict[bytes, bytes]) -> M3rtError | None:
+        """Why the request is not let in; None: it is."""
+        if (scope["method"], scope["path"]) in OPEN:
+            return None
+        if not self._keys.admit(headers.get(b"authorization")):
+            return Forbidden("no valid API key; send the header Authorization: Bearer KEY")
+        if not self._keys and not self._hosts.admit([value for name, value in scope["headers"] if name == b"host"]):
+            host = one_line(headers.get(b"host", b"").decode("latin-1"), _HOST)
+            return Misdirected(
+                f"the host is {host!r}, expected localhost or a name that the server knows; start it with "
+                "--allowed-host NAME or with an API key"
+            )
+        return None
 
     def _finished(self, scope: Scope, trace: Trace, status: int, size: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")

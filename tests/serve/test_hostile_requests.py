@@ -197,7 +197,9 @@ def connected(address: str) -> socket.socket:
 
 def request(path: str, body: bytes, *, length: int | None = None) -> bytes:
     size = len(body) if length is None else length
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+    )
     return head.encode() + body
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from m3rt.serve.app import make_app
+from m3rt.serve.hosts import Hosts
 from m3rt.serve.keys import Keys
 from m3rt.serve.metrics import Metrics
 from m3rt.serve.run import bound, server_of
@@ -25,9 +26,11 @@ class SharedWords:
 
 
 @contextmanager
-def running(service: Service, metrics: Metrics | None = None, keys: Keys | None = None) -> Iterator[str]:
+def running(
+    service: Service, metrics: Metrics | None = None, keys: Keys | None = None, hosts: Hosts | None = None
+) -> Iterator[str]:
     """The address of a server; at the end it drains."""
-    app = make_app(service, metrics or Metrics(), keys=keys)
+    app = make_app(service, metrics or Metrics(), keys=keys, hosts=hosts)
     server, listener = server_of(app), bound("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
