@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +21,11 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 def to_json(value: Any) -> bytes:
     """JSON of plain values and of arrays, float32 in the fewest digits that give it back."""
     return orjson.dumps(value, option=_OPTIONS)
+
+
+def any_json(value: Mapping[str, Any]) -> orjson.Fragment:
+    """For to_json(), what it does not take by itself: integers of more than 64 bits, which metadata may hold."""
+    return orjson.Fragment(json.dumps(dict(value)))
 
 
 def base64_of(vector: NDArray[np.float32]) -> str:

@@ -61,6 +61,9 @@ def make_app(
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     metrics.watch("m3rt_queue_tokens", "Tokens of requests that are not answered yet.", lambda: service.queue.cost)
     metrics.watch("m3rt_queue_texts", "Texts that wait for a pass.", lambda: service.queue.texts)
+    pairs = service.pairs
+    if pairs is not None:
+        metrics.watch("m3rt_pair_tokens", "Tokens of pairs that are not scored yet.", lambda: pairs.cost)
     app.add_middleware(
         Door, keys=keys or Keys(), hosts=hosts or Hosts(), metrics=metrics, dialects=dialects, access_log=access_log
     )

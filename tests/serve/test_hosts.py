@@ -29,7 +29,7 @@ def status(address: str, host: str, path: str = "/embed", **headers: str) -> int
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:8080", 
+    ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:8080",
      "embed.example:443", "[fd00::7]:80"],
 )  # fmt: skip
 def test_loopback_and_names_that_are_allowed_are_answered(host: str, address: str) -> None:
