@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +66,7 @@ def command(
     """
     need("server", *_PACKAGES, purpose="m3rt serve")
     from ..encoder import M3Encoder
+    from ..serve.access_log import AccessLog
     from ..serve.app import make_app
     from ..serve.hosts import Hosts
     from ..serve.keys import Keys
@@ -83,10 +87,11 @@ def command(
         )  # fmt: skip
         if not keys and not is_loopback(listener):
             say(f"warning: other machines can reach {host} and no API key is set; set {VARIABLE} or --api-key-file")
+        asyncio.run(service.warm())
         address = f"[{host}]" if ":" in host else host
         say(f"{encoder.manifest.source.id} at http://{address}:{listener.getsockname()[1]}; Ctrl-C ends it")
-        app = make_app(service, metrics, keys=keys, hosts=hosts, access_log=not no_access_log)
-        serve(app, listener)
+        with nullcontext() if no_access_log else AccessLog(sys.stdout.fileno()) as log:
+            serve(make_app(service, metrics, keys=keys, hosts=hosts, access_log=log), listener, limits)
 
 
 def _reranker(bundle: Path | None, runtime: dict[str, Any]) -> M3Reranker | None:

@@ -10,12 +10,27 @@ from typing import Any
 
 import numpy as np
 import orjson
+from fastapi import Response
 from numpy.typing import NDArray
+from starlette.types import Receive, Scope, Send
 
 from ..embeddings import Embeddings, SparseVectors
 from ..output.npz import arrays_of
 
+_PIECE_BYTES = 1 << 16
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+class InPieces(Response):
+    """A response that has been sent when it says so: each piece waits until the one before has left."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = memoryview(self.body)
+        for start in range(0, len(body), _PIECE_BYTES):
+            piece = bytes(body[start : start + _PIECE_BYTES])
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def to_json(value: Any) -> bytes:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from ..errors import M3rtError
 from ..version import __version__
 from . import cohere, documents, encode, openai, tei
+from .access_log import AccessLog
 from .door import Door
 from .hosts import Hosts
 from .keys import Keys
@@ -44,11 +45,11 @@ _log = logging.getLogger("m3rt.serve")
 
 def make_app(
     service: Service, metrics: Metrics, *, keys: Keys | None = None, hosts: Hosts | None = None,
-    access_log: bool = False,
+    access_log: AccessLog | None = None,
 ) -> FastAPI:  # fmt: skip
     """The ASGI app. metrics: those that the service's queue feeds. hosts: by which it may be called without keys.
 
-    access_log: a JSON line a request on stdout.
+    access_log: gets a line for each request.
     """
     app = FastAPI(title="m3rt", version=__version__, docs_url=None, redoc_url=None, lifespan=_warm(service))
     dialects: dict[str, Dialect] = {route.path: route.dialect for route in ROUTES}
@@ -61,6 +62,7 @@ def make_app(
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     metrics.watch("m3rt_queue_tokens", "Tokens of requests that are not answered yet.", lambda: service.queue.cost)
     metrics.watch("m3rt_queue_texts", "Texts that wait for a pass.", lambda: service.queue.texts)
+    metrics.watch("m3rt_held_bytes", "Bytes of requests and answers in hand.", lambda: service.held.bytes)
     pairs = service.pairs
     if pairs is not None:
         metrics.watch("m3rt_pair_tokens", "Tokens of pairs that are not scored yet.", lambda: pairs.cost)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import time
 import uuid
-from contextlib import suppress
-from typing import Any
+from contextlib import ExitStack
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import M3rtError, one_line
+from .access_log import AccessLog
 from .hosts import Hosts
 from .keys import Keys
 from .metrics import Metrics
@@ -31,12 +29,12 @@ _log = logging.getLogger("m3rt.serve")
 class Door:
     """ASGI middleware around the app.
 
-    hosts: checked where there are no keys. access_log: write a JSON line to stdout for each request.
+    hosts: checked where there are no keys. access_log: gets a line for each request.
     """
 
     def __init__(
         self, app: ASGIApp, *, keys: Keys, hosts: Hosts, metrics: Metrics, dialects: dict[str, Dialect],
-        access_log: bool,
+        access_log: AccessLog | None,
     ) -> None:  # fmt: skip
         self._app, self._keys, self._hosts = app, keys, hosts
         self._metrics, self._dialects = metrics, dialects
@@ -48,7 +46,8 @@ class Door:
             return
         headers = dict(scope["headers"])
         trace = Trace(_id_of(headers.get(b"x-request-id")), headers.get(b"accept", b"").decode("latin-1"))
-        scope.setdefault("state", {})["trace"] = trace
+        until_sent = ExitStack()  # holds what a request takes until its answer has gone
+        scope.setdefault("state", {}).update(trace=trace, until_sent=until_sent)
         began, status, size = time.perf_counter(), 0, 0
 
         async def sending(message: Message) -> None:
@@ -71,6 +70,7 @@ class Door:
                 raise
             await self._refuse(error, scope, receive, sending)
         finally:
+            until_sent.close()
             self._finished(scope, trace, status, size, time.perf_counter() - began)
 
     async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,9 +93,9 @@ class Door:
     def _finished(self, scope: Scope, trace: Trace, status: int, size: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
         self._metrics.answered(route, status, seconds, trace.truncated)
-        if self._access_log:
+        if self._access_log is not None:
             client = scope.get("client")
-            _write(
+            self._access_log.write(
                 {
                     "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                     "id": trace.id,
@@ -110,12 +110,6 @@ class Door:
                     "truncated": trace.truncated,
                 }
             )
-
-
-def _write(line: dict[str, Any]) -> None:
-    with suppress(OSError, ValueError):  # a full or closed stdout must not end the server
-        sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-        sys.stdout.buffer.flush()
 
 
 def _id_of(given: bytes | None) -> str:

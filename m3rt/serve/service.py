@@ -16,11 +16,12 @@ from ..batching.work import Work
 from ..bundle.heads import Heads
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder
-from ..errors import InputError
+from ..errors import EngineError, InputError, M3rtError
 from ..index import HybridIndex
 from ..queue import Pass, Queue
 from ..text.tokenizer import TokenIds
 from ..values.arguments import choice_of, whole_number
+from ..values.shown import reason
 from .bodies import Held
 from .limits import Limits
 from .pairs import PairQueue, Reranker
@@ -62,7 +63,7 @@ class Service:
         self.pairs = None if reranker is None else PairQueue(reranker, self.limits)
         self._searchers = ThreadPoolExecutor(4, "m3rt-search")
         self._writers = ThreadPoolExecutor(1, "m3rt-index")  # one commit at a time, as an index has it
-        self._ready = -_READY_KEPT_SECONDS
+        self._warm, self._ready = False, -_READY_KEPT_SECONDS
 
     async def embed(
         self,
@@ -148,12 +149,22 @@ class Service:
         return self.indexes[name]
 
     async def warm(self) -> None:
-        """Compute every view once, so that the first caller waits for no compiler."""
+        """Compute every view once, so that the first caller waits for no compiler. Raises EngineError.
+
+        Once is enough: what was warmed stays so.
+        """
+        if self._warm:
+            return
         sparse = self.encoder.manifest.heads.sparse
-        await self.queue.encode(await self._prepared(["ready?"], Heads(True, sparse, sparse), None))
-        if self.indexes:
-            await asyncio.to_thread(m3rt_kernels.warm)
-        self._ready = time.monotonic()
+        try:
+            await self.queue.encode(await self._prepared(["ready?"], Heads(True, sparse, sparse), None))
+            if self.indexes:
+                await asyncio.to_thread(m3rt_kernels.warm)
+        except M3rtError:
+            raise
+        except Exception as error:  # of a compiler, for one
+            raise EngineError(f"the first inference failed: {reason(error)}") from error
+        self._warm, self._ready = True, time.monotonic()
 
     async def check_ready(self) -> None:
         """Return after a real inference, or a moment after the last one. Raises DeadlinePassed or EngineError."""

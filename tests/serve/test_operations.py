@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 from serving import running
 
-from m3rt import EngineError, InputError, M3Encoder
+from m3rt import EngineError, InputError, M3Encoder, OutputError
 from m3rt.cli import main
 from m3rt.engines import Engine, Heads, Outputs
 from m3rt.serve.keys import Keys
@@ -333,6 +333,38 @@ def test_listening_elsewhere_without_a_key_is_warned_of() -> None:
         assert "warning: other machines can reach 0.0.0.0 and no API key is set" in lines[0]
     with command("--host", "0.0.0.0", M3RT_API_KEY="k") as (_, _, lines):
         assert len(lines) == 1
+
+
+def test_a_stdout_that_nobody_reads_keeps_no_request_waiting_and_the_server_ends() -> None:
+    with command() as (process, address, _), httpx.Client(base_url=address, timeout=20) as client:
+        for _ in range(500):  # more lines than a pipe holds
+            assert client.get("/live", headers={"x-request-id": "x" * 128}).status_code == 200
+        client.close()
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def test_a_port_that_another_server_has_bound_is_refused_before_anything_is_loaded() -> None:
+    with bound("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OutputError, match=f"^cannot listen on 127.0.0.1 port {port}: [^\n]*$"):
+            bound("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("error", [EngineError("no memory"), RuntimeError("no compiler")])
+def test_a_first_inference_that_fails_is_one_line_and_status_2(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(M3Encoder, "prepare", fail)
+    assert main(["serve", "--port", "0", "--no-access-log"]) == 2
+    assert re.fullmatch(rf"m3rt: error: [^\n]*{error}[^\n]*\n", capsys.readouterr().err)
+
+
+def test_it_waits_for_accepted_requests_as_long_as_they_may_take() -> None:
+    assert [Limits(seconds=seconds).drain_seconds - seconds for seconds in (1, 120, 3600)] == [5, 5, 5]
 
 
 def test_what_cannot_start_says_so_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def running(
 ) -> Iterator[str]:
     """The address of a server; at the end it drains."""
     app = make_app(service, metrics or Metrics(), keys=keys, hosts=hosts)
-    server, listener = server_of(app), bound("127.0.0.1", 0)
+    server, listener = server_of(app, service.limits), bound("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
