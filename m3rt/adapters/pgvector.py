@@ -27,6 +27,7 @@ from .layout import Layout
 MAX_NNZ = 1000  # weights of a row that an HNSW index takes
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+_MAX_EF_SEARCH = 1000  # hits that pgvector's HNSW search gives at most
 _MAX_DENSE = 2000  # components that an HNSW index takes
 _TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
 _INDEXES = {"dense": "vector_ip_ops", "sparse": "sparsevec_ip_ops"}
@@ -116,6 +117,8 @@ class PostgresCollection:
     def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
         """The k best documents for the embeddings of one text, best first."""
         found = query_of(query, k, mode, candidates, self.layout)
+        if mode != "colbert":  # which no index searches
+            whole_number("k", k, 1, _MAX_EF_SEARCH)
         row = next(_rows(found, self.layout.sparse or 0, MAX_NNZ))
         scores = {
             "dense": "-(dense <#> %(dense)s::vector)",
@@ -132,7 +135,7 @@ class PostgresCollection:
                 f"select {scores[mode]}, id, text, metadata from {self.name}{nothing} order by {order} limit %(k)s"
             )
         with self.connection.transaction():
-            self.connection.execute(f"set local hnsw.ef_search = {max(k, min(candidates, 1000))}")
+            self.connection.execute(f"set local hnsw.ef_search = {_ef_search(k, candidates)}")
             rows = self.connection.execute(statement, {**row, "k": k, "candidates": candidates}).fetchall()
         return [hit(float(row[0]), dict(zip(("id", "text", "metadata"), row[1:], strict=True)), mode) for row in rows]
 
@@ -201,6 +204,10 @@ def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str,
             )
         found = replace(found, embeddings=replace(found.embeddings, sparse=sparse))
     return (_row(found, i, vocabulary) for i in range(len(found)))
+
+
+def _ef_search(k: int, candidates: int) -> int:
+    return min(max(k, candidates), _MAX_EF_SEARCH)
 
 
 def _row(found: Documents, i: int, vocabulary: int) -> dict[str, Any]:
