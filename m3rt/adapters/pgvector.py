@@ -68,8 +68,9 @@ class PostgresCollection:
 
     connection: one of psycopg 3; every add() is one transaction. name: the table, made with its HNSW indexes if it is
     not there. "hybrid" fuses dense and sparse candidates by reciprocal ranks, or ranks them all by ColBERT where the
-    layout has it. A search by ColBERT alone reads the whole table. Raises InputError for a name that is no plain
-    identifier, for dense vectors of more than 2000 components and for a table with another layout.
+    layout has it. A search by ColBERT alone reads the whole table; others give 1000 hits at most.
+    Raises InputError for a name that is no plain identifier, for dense vectors of more than 2000 components and for a
+    table with another layout.
     """
 
     def __init__(self, connection: Any, name: str, layout: Layout) -> None:

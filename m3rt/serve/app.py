@@ -63,6 +63,8 @@ def make_app(
     metrics.watch("m3rt_queue_tokens", "Tokens of requests that are not answered yet.", lambda: service.queue.cost)
     metrics.watch("m3rt_queue_texts", "Texts that wait for a pass.", lambda: service.queue.texts)
     metrics.watch("m3rt_held_bytes", "Bytes of requests and answers in hand.", lambda: service.held.bytes)
+    if access_log is not None:
+        metrics.watch("m3rt_dropped_log_lines", "Lines of the access log that nobody read.", lambda: access_log.dropped)
     pairs = service.pairs
     if pairs is not None:
         metrics.watch("m3rt_pair_tokens", "Tokens of pairs that are not scored yet.", lambda: pairs.cost)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -52,24 +53,25 @@ class PairQueue:
     async def prepare(self, pairs: list[tuple[str, str]], passage_tokens: int | None) -> tuple[PairIds, dict[str, int]]:
         """The tokens of pairs as they are scored, and the options that cut them so.
 
-        passage_tokens: those kept of each passage, by default as many as fit.
+        passage_tokens: those kept of each passage, by default as many as fit. Raises QueueFull before it tokenizes.
         """
+        self._check_room(1)
         return await asyncio.to_thread(self._prepare, pairs, passage_tokens)
 
     async def scores(
-        self, pairs: list[tuple[str, str]], ids: PairIds, options: dict[str, int], *, normalize: bool
+        self, pairs: list[tuple[str, str]], ids: PairIds, options: dict[str, int], *, normalize: bool, deadline: float
     ) -> list[float]:
-        """The score of each pair. Raises TooLarge, QueueFull, DeadlinePassed and EngineError."""
+        """The score of each pair; deadline: of time.monotonic().
+
+        Raises TooLarge, QueueFull, DeadlinePassed and EngineError.
+        """
         cost, most = len(ids.tokens.ids), self._limits.queue_tokens
         if cost > most:
             raise TooLarge(f"the pairs have {cost} tokens, expected at most {most}; send them in parts")
-        if self.cost + cost > most:
-            raise QueueFull(
-                f"{self.cost} tokens of pairs wait and {cost} more were sent, expected at most {most}; try again later"
-            )
+        self._check_room(cost)
         self.cost += cost
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 score = partial(self._reranker.compute_score, normalize=normalize, **options)
                 return await self._passes(pairs, ids, score)
         except TimeoutError:
@@ -77,6 +79,13 @@ class PairQueue:
             raise DeadlinePassed(f"the pairs were not scored within {seconds:g} s; try again later") from None
         finally:
             self.cost -= cost
+
+    def _check_room(self, cost: int) -> None:
+        most = self._limits.queue_tokens
+        if self.cost + cost > most:
+            raise QueueFull(
+                f"{self.cost} tokens of pairs wait and {cost} more were sent, expected at most {most}; try again later"
+            )
 
     async def _passes(self, pairs: list[tuple[str, str]], ids: PairIds, score: Any) -> list[float]:
         loop, found = asyncio.get_running_loop(), []

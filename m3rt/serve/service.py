@@ -116,6 +116,7 @@ class Service:
         passage_tokens: those kept of each document. Raises Missing without a reranker, TooLarge, InputError, QueueFull,
         DeadlinePassed, EngineError.
         """
+        deadline = time.monotonic() + self.limits.seconds
         if self.pairs is None:
             raise Missing("this server has no reranker; start it with m3rt serve --reranker BUNDLE", 400)
         self.limits.check([query, *documents])
@@ -127,7 +128,7 @@ class Service:
         trace.tokens += len(ids.tokens.ids)
         trace.truncated += int(ids.tokens.truncated.sum())
         with trace.stage("rerank"):
-            return await self.pairs.scores(pairs, ids, options, normalize=normalize)
+            return await self.pairs.scores(pairs, ids, options, normalize=normalize, deadline=deadline)
 
     async def search(self, function: Callable[[], R]) -> R:
         """Run a function of an index in a thread for searches."""

@@ -36,7 +36,7 @@ def not_utf8(path: Path) -> None:
     options: dict[str, Any] = {"compression": "none", "use_dictionary": False, "data_page_version": "1.0"}
     parquet.write_table(pa.table({"text": ["some words"] * 10}), path, **options)
     data = bytearray(path.read_bytes())
-    start = data.index(b"some words") - 4
+    start = data.index(b"\n\x00\x00\x00some words" * 2)
     data[start : start + 4] = b"\xff\xff\xff\x7f"  # a length beyond the page
     path.write_bytes(data)
 
