@@ -52,9 +52,11 @@ def pairs(files: Iterable[str | Path], out: Path) -> tuple[list[FilePair], int]:
     return todo, len(found) - len(todo)
 
 
-def leftovers(out: Path) -> list[Path]:
-    """What killed calls were writing, by the names of replacing(); other hidden files are somebody else's."""
-    return [path for path in out.iterdir() if _LEFTOVER.fullmatch(path.name)]
+def remove_leftovers(out: Path) -> None:
+    """Remove what killed calls were writing, by the names of replacing(); other hidden files are somebody else's."""
+    for path in list(out.iterdir()):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink()
 
 
 def encode_file(encode: TableEncoder, pair: FilePair) -> int:

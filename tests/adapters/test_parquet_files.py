@@ -13,7 +13,7 @@ from pyarrow import parquet  # noqa: E402
 
 from m3rt import InputError  # noqa: E402
 from m3rt.adapters.arrow import TableEncoder  # noqa: E402
-from m3rt.adapters.parquet_files import FilePair, encode_file, leftovers  # noqa: E402
+from m3rt.adapters.parquet_files import FilePair, encode_file, remove_leftovers  # noqa: E402
 from m3rt.host.files import replacing  # noqa: E402
 
 
@@ -54,8 +54,10 @@ def test_rows_that_cannot_be_read_are_one_line_that_names_the_source(
 
 def test_only_files_that_a_killed_call_was_writing_are_leftovers(tmp_path: Path) -> None:
     with replacing(tmp_path / "in.parquet") as aside:
-        mine = {aside.name, ".In 2.PARQUET.77"}
+        killed = {aside.name, ".In 2.PARQUET.77"}
         others = {".in.parquet.crc", ".in.parquet.swp", ".x.parquet.12.bak", "in.parquet.5", ".parquet.5", ".m3rt.lock"}
-        for name in mine | others:
+        for name in killed | others:
             (tmp_path / name).touch()
-        assert {path.name for path in leftovers(tmp_path)} == mine
+        remove_leftovers(tmp_path)
+        assert set(os.listdir(tmp_path)) == others
+        aside.touch()
