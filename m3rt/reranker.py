@@ -120,6 +120,12 @@ class M3Reranker(Model):
         """All logits of each pair, (n, labels) float32; for models of several labels. Raises as compute_score()."""
         return self._run(pairs_of(sentence_pairs)[0], max_length, query_max_length, False)[0]
 
+    def prepare(
+        self, sentence_pairs: Pairs, *, max_length: int | None = None, query_max_length: int | None = None
+    ) -> PairIds:
+        """The tokens of n pairs as compute_score() scores them: how many they are, and which pairs are cut."""
+        return self._pairs.encode(pairs_of(sentence_pairs)[0], *self._limits(max_length, query_max_length))
+
     def tokenize(
         self, query: str, passage: str, *, max_length: int | None = None, query_max_length: int | None = None
     ) -> list[int]:

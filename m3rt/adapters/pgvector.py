@@ -28,8 +28,8 @@ MAX_NNZ = 1000  # weights of a row that an HNSW index takes
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _NUL_IN_JSON = re.compile(r"(?<!\\)(\\\\)*\\u0000")
+_MAX_EF_SEARCH = 1000  # hits that pgvector's HNSW search gives at most
 _MAX_DENSE = 2000  # components that an HNSW index takes
-_MAX_FOUND = 1000  # rows that an HNSW index finds at once
 _TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
 _INDEXES = {"dense": "vector_ip_ops", "sparse": "sparsevec_ip_ops"}
 _MAX_SIM = """
@@ -69,9 +69,9 @@ class PostgresCollection:
 
     connection: one of psycopg 3; every add() is one transaction. name: the table, made with its HNSW indexes if it is
     not there. "hybrid" fuses dense and sparse candidates by reciprocal ranks, or ranks them all by ColBERT where the
-    layout has it. A search by ColBERT alone reads the whole table;
-    the others find at most 1000 rows. Raises InputError for a name that is no plain
-    identifier, for dense vectors of more than 2000 components and for a table with another layout.
+    layout has it. A search by ColBERT alone reads the whole table; others give 1000 hits at most.
+    Raises InputError for a name that is no plain identifier, for dense vectors of more than 2000 components and for a
+    table with another layout.
     """
 
     def __init__(self, connection: Any, name: str, layout: Layout) -> None:
@@ -119,6 +119,8 @@ class PostgresCollection:
     def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
         """The k best documents for the embeddings of one text, best first."""
         found = query_of(query, k, mode, candidates, self.layout)
+        if mode != "colbert":  # which no index searches
+            whole_number("k", k, 1, _MAX_EF_SEARCH)
         row = next(_rows(found, self.layout.sparse or 0, MAX_NNZ))
         scores = {
             "dense": "-(dense <#> %(dense)s::vector)",
@@ -135,7 +137,7 @@ class PostgresCollection:
                 f"select {scores[mode]}, id, text, metadata from {self.name}{nothing} order by {order} limit %(k)s"
             )
         with self.connection.transaction():
-            self.connection.execute(f"set local hnsw.ef_search = {min(max(k, candidates), _MAX_FOUND)}")
+            self.connection.execute(f"set local hnsw.ef_search = {_ef_search(k, candidates)}")
             rows = self.connection.execute(statement, {**row, "k": k, "candidates": candidates}).fetchall()
         return [hit(float(row[0]), dict(zip(("id", "text", "metadata"), row[1:], strict=True)), mode) for row in rows]
 
@@ -207,6 +209,10 @@ def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str,
             )
         found = replace(found, embeddings=replace(found.embeddings, sparse=sparse))
     return (_row(found, i, vocabulary) for i in range(len(found)))
+
+
+def _ef_search(k: int, candidates: int) -> int:
+    return min(max(k, candidates), _MAX_EF_SEARCH)
 
 
 def _row(found: Documents, i: int, vocabulary: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..host.files import Busy, locked
 from ..values.arguments import path_of, whole_number
 from ..values.shown import reason
 from .arrow import TableEncoder
-from .parquet_files import SUFFIX, FilePair, encode_file, pairs
+from .parquet_files import FilePair, encode_file, pairs, remove_leftovers
 
 _LOCK = ".m3rt.lock"
 
@@ -93,10 +93,10 @@ def encode_files(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):
-            for leftover in folder.glob(f".*{SUFFIX}.*"):
-                leftover.unlink()
+            remove_leftovers(folder)
             todo, skipped = pairs((Path(file).absolute() for file in files), folder)
             rows = _run(encode, todo, min(actors, len(todo)), {"num_cpus": threads, "num_gpus": gpus}, progress)
+            remove_leftovers(folder)  # of actors that were killed meanwhile
     except Busy:
         raise OutputError(f"another call is writing to {folder}; wait for it or choose another folder") from None
     except OSError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ import click
 
 from ..errors import InputError
 from ..host.extras import need
+from ..serve.keys import VARIABLE
 from .parts.console import say
 from .parts.options import model_argument, runtime_options
 
@@ -18,7 +22,6 @@ if TYPE_CHECKING:
     from ..index import HybridIndex
     from ..reranker import M3Reranker
 
-_KEY = "M3RT_API_KEY"
 _PACKAGES = ("fastapi", "uvicorn", "orjson", "prometheus_client")
 _PATH = click.Path(path_type=Path)
 
@@ -32,7 +35,10 @@ _PATH = click.Path(path_type=Path)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, envvar="M3RT_PORT", show_envvar=True,
               help="0: any free one.")  # fmt: skip
 @click.option("--api-key-file", type=_PATH, envvar="M3RT_API_KEY_FILE", show_envvar=True,
-              help=f"A file with an API key a line; {_KEY} holds keys, too.")  # fmt: skip
+              help=f"A file with an API key a line; {VARIABLE} holds keys, too.")  # fmt: skip
+@click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", envvar="M3RT_ALLOWED_HOST",
+              show_envvar=True, help="A name by which clients without a key may call the server, beside localhost and "
+              "--host; may be given several times.")  # fmt: skip
 @click.option("--max-items", type=click.IntRange(1), default=2048, envvar="M3RT_MAX_ITEMS", show_envvar=True,
               help="Texts of a request.")  # fmt: skip
 @click.option("--max-body", type=click.IntRange(1), default=64 << 20, envvar="M3RT_MAX_BODY", show_envvar=True,
@@ -46,7 +52,8 @@ _PATH = click.Path(path_type=Path)
 @runtime_options
 def command(
     model: str, reranker: Path | None, indexes: tuple[Path, ...], host: str, port: int, api_key_file: Path | None,
-    max_items: int, max_body: int, max_queue: int, timeout: float, no_access_log: bool, **runtime: Any,
+    allowed_hosts: tuple[str, ...], max_items: int, max_body: int, max_queue: int, timeout: float,
+    no_access_log: bool, **runtime: Any,
 ) -> None:  # fmt: skip
     """Serve a bundle over HTTP, to the clients of OpenAI, TEI, Cohere and Jina, and with a page to try it on.
 
@@ -59,35 +66,40 @@ def command(
     """
     need("server", *_PACKAGES, purpose="m3rt serve")
     from ..encoder import M3Encoder
+    from ..serve.access_log import AccessLog
     from ..serve.app import make_app
+    from ..serve.hosts import Hosts
     from ..serve.keys import Keys
     from ..serve.limits import Limits
     from ..serve.metrics import Metrics
     from ..serve.run import bound, is_loopback, serve
     from ..serve.service import Service
 
-    keys = Keys.of(api_key_file, os.environ.get(_KEY))
+    keys = Keys.of(api_key_file, os.environ.get(VARIABLE))
+    hosts = Hosts((host, *allowed_hosts))
     limits = Limits(body_bytes=max_body, items=max_items, queue_tokens=max_queue, seconds=timeout)
     metrics = Metrics()
     with bound(host, port) as listener:  # before the model is loaded, which takes longer
         encoder = M3Encoder(model, **runtime)
         service = Service(
-            encoder, reranker=_reranker(reranker), indexes=_indexes(indexes, encoder), limits=limits,
+            encoder, reranker=_reranker(reranker, runtime), indexes=_indexes(indexes, encoder), limits=limits,
             on_pass=metrics.passed,
         )  # fmt: skip
-        if not keys and not is_loopback(host):
-            say(f"warning: other machines can reach {host} and no API key is set; set {_KEY} or --api-key-file")
+        if not keys and not is_loopback(listener):
+            say(f"warning: other machines can reach {host} and no API key is set; set {VARIABLE} or --api-key-file")
+        asyncio.run(service.warm())
         address = f"[{host}]" if ":" in host else host
         say(f"{encoder.manifest.source.id} at http://{address}:{listener.getsockname()[1]}; Ctrl-C ends it")
-        serve(make_app(service, metrics, keys=keys, access_log=not no_access_log), listener)
+        with nullcontext() if no_access_log else AccessLog(sys.stdout.fileno()) as log:
+            serve(make_app(service, metrics, keys=keys, hosts=hosts, access_log=log), listener, limits)
 
 
-def _reranker(bundle: Path | None) -> M3Reranker | None:
+def _reranker(bundle: Path | None, runtime: dict[str, Any]) -> M3Reranker | None:
     if bundle is None:
         return None
     from ..reranker import M3Reranker
 
-    return M3Reranker(bundle)
+    return M3Reranker(bundle, **runtime)
 
 
 def _indexes(paths: tuple[Path, ...], encoder: M3Encoder) -> dict[str, HybridIndex]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,19 @@ def reranked(reranker: M3Reranker, query: str, hits: tuple[Hit, ...], k: int) ->
 
     Raises InputError for a hit without a text, and what the reranker raises.
     """
-    ranked = reranker.rank(query, [_text(hit) for hit in hits])
-    best = tuple(_scored(hits[place.index], place.score) for place in ranked[:k])
-    return best, sum(place.truncated for place in ranked)
+    scores = reranker.compute_score([(query, text) for text in passages(hits)])
+    return by_scores(hits, list(scores), k), int(scores.truncated.sum())
+
+
+def passages(hits: Iterable[Hit]) -> list[str]:
+    """The texts that a reranker reads. Raises InputError for a hit without one."""
+    return [_text(hit) for hit in hits]
+
+
+def by_scores(hits: Sequence[Hit], scores: Sequence[float], k: int) -> tuple[Hit, ...]:
+    """The k best hits by a reranker's scores of them, equal ones in their order."""
+    order = sorted(range(len(hits)), key=lambda i: -scores[i])[:k]
+    return tuple(_scored(hits[i], scores[i]) for i in order)
 
 
 def _text(hit: Hit) -> str:

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import orjson
+from fastapi import Response
 from numpy.typing import NDArray
+from starlette.types import Receive, Scope, Send
 
 from ..embeddings import Embeddings, SparseVectors
 from ..output.npz import arrays_of
 
+_PIECE_BYTES = 1 << 16
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+class InPieces(Response):
+    """A response that has been sent when it says so: each piece waits until the one before has left."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = memoryview(self.body)
+        for start in range(0, len(body), _PIECE_BYTES):
+            piece = bytes(body[start : start + _PIECE_BYTES])
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def to_json(value: Any) -> bytes:
     """JSON of plain values and of arrays, float32 in the fewest digits that give it back."""
     return orjson.dumps(value, option=_OPTIONS)
+
+
+def any_json(value: Mapping[str, Any]) -> orjson.Fragment:
+    """For to_json(), what it does not take by itself: integers of more than 64 bits, which metadata may hold."""
+    return orjson.Fragment(json.dumps(dict(value)))
 
 
 def base64_of(vector: NDArray[np.float32]) -> str:

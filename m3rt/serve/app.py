@@ -16,7 +16,9 @@ from starlette.exceptions import HTTPException
 from ..errors import M3rtError
 from ..version import __version__
 from . import cohere, documents, encode, openai, tei
+from .access_log import AccessLog
 from .door import Door
+from .hosts import Hosts
 from .keys import Keys
 from .metrics import MEDIA, Metrics
 from .refusals import Dialect, Missing, kind_of, refusal
@@ -41,8 +43,14 @@ _PAGE_HEADERS = {
 _log = logging.getLogger("m3rt.serve")
 
 
-def make_app(service: Service, metrics: Metrics, *, keys: Keys | None = None, access_log: bool = False) -> FastAPI:
-    """The ASGI app. metrics: those that the service's queue feeds. access_log: a JSON line a request on stdout."""
+def make_app(
+    service: Service, metrics: Metrics, *, keys: Keys | None = None, hosts: Hosts | None = None,
+    access_log: AccessLog | None = None,
+) -> FastAPI:  # fmt: skip
+    """The ASGI app. metrics: those that the service's queue feeds. hosts: by which it may be called without keys.
+
+    access_log: gets a line for each request.
+    """
     app = FastAPI(title="m3rt", version=__version__, docs_url=None, redoc_url=None, lifespan=_warm(service))
     dialects: dict[str, Dialect] = {route.path: route.dialect for route in ROUTES}
     for route in ROUTES:
@@ -54,7 +62,15 @@ def make_app(service: Service, metrics: Metrics, *, keys: Keys | None = None, ac
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     metrics.watch("m3rt_queue_tokens", "Tokens of requests that are not answered yet.", lambda: service.queue.cost)
     metrics.watch("m3rt_queue_texts", "Texts that wait for a pass.", lambda: service.queue.texts)
-    app.add_middleware(Door, keys=keys or Keys(), metrics=metrics, dialects=dialects, access_log=access_log)
+    metrics.watch("m3rt_held_bytes", "Bytes of requests and answers in hand.", lambda: service.held.bytes)
+    if access_log is not None:
+        metrics.watch("m3rt_dropped_log_lines", "Lines of the access log that nobody read.", lambda: access_log.dropped)
+    pairs = service.pairs
+    if pairs is not None:
+        metrics.watch("m3rt_pair_tokens", "Tokens of pairs that are not scored yet.", lambda: pairs.cost)
+    app.add_middleware(
+        Door, keys=keys or Keys(), hosts=hosts or Hosts(), metrics=metrics, dialects=dialects, access_log=access_log
+    )
     return app
 
 

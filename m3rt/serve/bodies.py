@@ -48,10 +48,10 @@ Texts = Annotated[list[str], BeforeValidator(_texts), WithJsonSchema(_TEXTS_SCHE
 
 
 class Held:
-    """The bytes of all bodies that are being read or answered. most: how many there may be."""
+    """The bytes of all bodies that are being read, answered or sent. most: with how many a request is still taken."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._bytes = most, 0
+        self._most, self.bytes = most, 0
 
     @contextmanager
     def body(self) -> Iterator[Callable[[int], None]]:
@@ -60,15 +60,24 @@ class Held:
 
         def take(size: int) -> None:
             nonlocal taken
-            if self._bytes + size > self._most:
-                raise QueueFull(f"{self._bytes} bytes of requests are being answered, expected at most {self._most}")
+            if self.bytes + size > self._most:
+                raise QueueFull(f"{self.bytes} bytes of requests are being answered, expected at most {self._most}")
             taken += size
-            self._bytes += size
+            self.bytes += size
 
         try:
             yield take
         finally:
-            self._bytes -= taken
+            self.bytes -= taken
+
+    @contextmanager
+    def answer(self, size: int) -> Iterator[None]:
+        """Count the bytes of an answer, which is computed and so never refused."""
+        self.bytes += size
+        try:
+            yield
+        finally:
+            self.bytes -= size
 
 
 async def read(request: Request, limits: Limits, take: Callable[[int], None]) -> dict[str, Any]:

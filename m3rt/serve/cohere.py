@@ -27,7 +27,7 @@ class CohereRerankRequest(Body):
     top_n: Annotated[int, Field(ge=1)] | None = None
     return_documents: bool | None = None
     rank_fields: list[str] | None = None
-    max_tokens_per_doc: int | None = None
+    max_tokens_per_doc: Annotated[int, Field(ge=1)] | None = None
 
 
 class CohereEmbedRequest(Body):
@@ -42,7 +42,8 @@ class CohereEmbedRequest(Body):
 async def rerank(service: Service, body: CohereRerankRequest, trace: Trace) -> bytes:
     """Documents by score between 0 and 1, best first, top_n of them."""
     texts = [_text(i, document, body.rank_fields) for i, document in enumerate(body.documents)]
-    scores = await service.rerank(body.query, texts, trace, normalize=True)
+    passage_tokens = body.max_tokens_per_doc
+    scores = await service.rerank(body.query, texts, trace, normalize=True, passage_tokens=passage_tokens)
     best = sorted(range(len(scores)), key=lambda i: -scores[i])[: body.top_n]
     documents = [{"document": {"text": text}} if body.return_documents else {} for text in texts]
     results = [{"index": i, "relevance_score": scores[i], **documents[i]} for i in best]

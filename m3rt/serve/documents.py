@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,9 @@ from pydantic import Field
 from ..bundle.heads import HEAD_NAMES, Heads
 from ..errors import InputError
 from ..index import Hit, HybridIndex, SearchResult
-from .answers import to_json
+from ..index.reranking import by_scores, passages
+from ..index.search.options import RERANKED, Options
+from .answers import any_json, to_json
 from .bodies import Body
 from .routes import Route
 from .service import Service
@@ -58,14 +60,15 @@ async def search(service: Service, body: SearchRequest, trace: Trace) -> bytes:
     query = await service.embed([body.query], heads, trace, role="query")
     given = {name: getattr(body, name) for name in ("k", "mode", "fusion", "candidates", "filter", "rerank", "explain")}
     options = {name: value for name, value in given.items() if value is not None}
+    if body.reranker:
+        options["k"] = max(body.k or Options().k, RERANKED)
     with trace.stage("search"):
         result = await service.search(partial(index.search, query, **options))
-    hits = list(result)
-    scores = [hit.score for hit in hits]
+    hits: Sequence[Hit] = result.hits
     if body.reranker and hits:
-        scores = await service.rerank(body.query, [hit.text or "" for hit in hits], trace, normalize=True)
-    order = sorted(range(len(hits)), key=lambda i: -scores[i])
-    found = [_hit(service, hits[i], scores[i]) for i in order]
+        scores = await service.rerank(body.query, passages(hits), trace, normalize=False)
+        hits = by_scores(hits, scores, body.k or Options().k)
+    found = [_hit(service, hit) for hit in hits]
     return to_json({"hits": found, "seconds": _seconds(result, trace), "truncated": bool(query.truncated[0])})
 
 
@@ -100,14 +103,14 @@ def _described(index: HybridIndex) -> dict[str, Any]:
     return {name: found[name] for name in ("documents", "rows", "size", "settings")}
 
 
-def _hit(service: Service, hit: Hit, score: float) -> dict[str, Any]:
+def _hit(service: Service, hit: Hit) -> dict[str, Any]:
     terms = None if hit.terms is None else service.encoder.convert_id_to_token(hit.terms)
     return {
         "id": hit.id,
-        "score": score,
+        "score": hit.score,
         "scores": dict(hit.scores),
         "text": hit.text,
-        "metadata": dict(hit.metadata),
+        "metadata": any_json(hit.metadata),
         "span": hit.span,
         "terms": terms,
     }

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from fastapi import Response
 
 from ..bundle.heads import Heads
-from .answers import to_json, to_npz, weights
+from .answers import InPieces, to_json, to_npz, weights
 from .bodies import Body, Texts
 from .routes import Route
 from .service import Service
@@ -35,7 +35,7 @@ async def encode(service: Service, body: EncodeRequest, trace: Trace) -> bytes |
     options: dict[str, Any] = {"dim": body.truncate_dim, "max_length": body.max_length, "role": body.prompt}
     out = await service.embed(body.inputs, heads, trace, **options)
     if NPZ in trace.accept:
-        return Response(to_npz(out), 200, {"server-timing": trace.timing()}, NPZ)
+        return InPieces(to_npz(out), 200, {"server-timing": trace.timing()}, NPZ)
     found: dict[str, Any] = {"model": service.name}
     if out.dense_vecs is not None:
         found["dense_vecs"] = out.dense_vecs

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..host.files import read_bytes
 
+VARIABLE = "M3RT_API_KEY"
 _FILE_BYTES = 1 << 20
 
 
@@ -23,12 +24,16 @@ class Keys:
     def of(cls, file: Path | None, environment: str | None) -> Keys:
         """The keys of a file, one a line, and of a variable, between spaces or commas. Raises InputError."""
         keys = (environment or "").replace(",", " ").split()
+        if environment is not None and not keys:  # or a mistake would open the server
+            raise InputError(
+                f"{VARIABLE} is set but holds no key; put one in it, or unset it for a server without keys"
+            )
         if file is not None:
             try:
                 lines = read_bytes(file, _FILE_BYTES).decode().splitlines()
             except (OSError, ValueError) as error:
                 raise InputError(f"{file} cannot be read as a file of API keys: {error}") from None
-            found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            found = [key for key in map(str.strip, lines) if key and not key.startswith("#")]
             if not found:
                 raise InputError(f"{file} holds no API key, expected one a line")
             keys += found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..queue import CAPACITY
 from .refusals import TooLarge
+
+_DRAIN_SPARE_SECONDS = 5  # to send the answers to what was given up last
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,8 @@ class Limits:
     """Bounds of a request, and of all together.
 
     items: texts or documents of a request; clients send up to 2048 (openai). queue_tokens: see Queue. seconds: a
-    request that is not answered by then is given up; body_seconds: as long may its body take to come.
+    request that is not answered by then is given up; body_seconds: as long may its body take to come. send_seconds: as
+    long may a client take to read on.
     """
 
     body_bytes: int = 64 << 20
@@ -22,6 +26,12 @@ class Limits:
     queue_tokens: int = CAPACITY
     seconds: float = 120.0
     body_seconds: float = 30.0
+    send_seconds: float = 30.0
+
+    @property
+    def drain_seconds(self) -> int:
+        """In which a request that was accepted is answered, if only by a refusal."""
+        return math.ceil(self.seconds) + _DRAIN_SPARE_SECONDS
 
     def check(self, texts: list[str]) -> int:
         """The characters of the texts of a request. Raises TooLarge."""

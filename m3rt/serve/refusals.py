@@ -40,6 +40,10 @@ class Forbidden(M3rtError):
     """No API key, or a wrong one."""
 
 
+class Misdirected(M3rtError):
+    """A request that was sent to another host's name."""
+
+
 class Missing(M3rtError):
     """No such route, method or index."""
 
@@ -64,6 +68,7 @@ _KINDS: tuple[tuple[type[BaseException], Kind], ...] = (
     (TooLarge, Kind(413, "invalid_request_error", "Validation")),
     (TooSlow, Kind(408, "invalid_request_error", "Validation")),
     (Forbidden, Kind(401, "authentication_error", "Validation")),
+    (Misdirected, Kind(403, "permission_error", "Validation")),
     (Missing, Kind(404, "not_found_error", "Validation")),
     (InputError, Kind(422, "invalid_request_error", "Validation")),
     (QueueFull, Kind(429, "rate_limit_error", "Overloaded", again=True)),

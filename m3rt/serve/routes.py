@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
 
+from .answers import InPieces
 from .bodies import Body, checked, read
 from .refusals import Dialect
 from .service import Service
@@ -34,16 +36,17 @@ class Route:
 
     async def answer(self, service: Service, request: Request, trace: Trace) -> Response:
         """Read, check and answer a request; work for a client that goes is cancelled."""
-        with service.held.body() as take:
-            value = await read(request, service.limits, take)
-            model = self.choose(value) if self.choose else next(iter(self.answers))
-            body = checked(model, value)
-            with trace.stage("total"):
-                content = await _unless_gone(request, self.answers[model](service, body, trace))
-        if isinstance(content, Response):
-            return content
-        headers = {"server-timing": trace.timing(), "x-truncated-texts": str(trace.truncated)}
-        return Response(content, 200, headers, "application/json")
+        until_sent: ExitStack = request.state.until_sent
+        value = await read(request, service.limits, until_sent.enter_context(service.held.body()))
+        model = self.choose(value) if self.choose else next(iter(self.answers))
+        body = checked(model, value)
+        with trace.stage("total"):
+            content = await _unless_gone(request, self.answers[model](service, body, trace))
+        if not isinstance(content, Response):
+            headers = {"server-timing": trace.timing(), "x-truncated-texts": str(trace.truncated)}
+            content = InPieces(content, 200, headers, "application/json")
+        until_sent.enter_context(service.held.answer(len(content.body)))
+        return content
 
     def schema(self) -> dict[str, Any]:
         """The body as OpenAPI has it."""

@@ -7,14 +7,16 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from ..errors import OutputError
+from .connection import connection_of
+from .limits import Limits
 
-_DRAIN_SECONDS = 120  # for what was accepted, once it is told to stop
-_LOOPBACK = ("127.", "::1", "localhost")
+_BACKLOG = 2048  # connections that may wait to be accepted
 
 
 class Server(uvicorn.Server):
@@ -25,9 +27,9 @@ class Server(uvicorn.Server):
         yield
 
 
-def is_loopback(host: str) -> bool:
+def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine can reach a server that listens there."""
-    return host.startswith(_LOOPBACK)
+    return ip_address(listener.getsockname()[0]).is_loopback
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -38,24 +40,26 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # two may bind one port, but not listen there
     except (OSError, OverflowError, UnicodeError) as error:
         listener.close()
         raise OutputError(f"cannot listen on {host} port {port}: {error}; give another --host or --port") from None
     return listener
 
 
-def server_of(app: ASGIApp) -> Server:
+def server_of(app: ASGIApp, limits: Limits) -> Server:
     """A server whose only log is the app's."""
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on", ws="none",
-        timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=75,
+        timeout_graceful_shutdown=limits.drain_seconds, timeout_keep_alive=75, backlog=_BACKLOG,
+        http=connection_of(limits.send_seconds),
     )  # fmt: skip
     return Server(config)
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
+def serve(app: ASGIApp, listener: socket.socket, limits: Limits) -> None:
     """Answer requests until SIGTERM or SIGINT; a second one ends it at once."""
-    server = server_of(app)
+    server = server_of(app, limits)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:  # uvloop, where it is installed
         runner.run(_serve(server, listener))
 

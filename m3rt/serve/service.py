@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 import m3rt_kernels
 
@@ -16,12 +16,15 @@ from ..batching.work import Work
 from ..bundle.heads import Heads
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder
-from ..errors import InputError, QueueFull
+from ..errors import EngineError, InputError, M3rtError
 from ..index import HybridIndex
 from ..queue import Pass, Queue
+from ..text.tokenizer import TokenIds
 from ..values.arguments import choice_of, whole_number
+from ..values.shown import reason
 from .bodies import Held
 from .limits import Limits
+from .pairs import PairQueue, Reranker
 from .refusals import Missing, TooLarge
 from .trace import Trace
 
@@ -29,17 +32,9 @@ R = TypeVar("R")
 Cut = Literal["end", "refuse", "start"]
 
 _INLINE_CHARACTERS = 4096  # tokenized faster than another thread takes over
-_RERANKED_AT_ONCE = 32  # pairs, after which another request may come in between
-_RERANK_CAPACITY = 1 << 14  # pairs that may wait
 _BODIES_AT_ONCE = 4  # of the largest size
 _READY_SECONDS = 5.0  # in which a real inference must be done
 _READY_KEPT_SECONDS = 1.0  # for which its success is taken for granted
-
-
-class Reranker(Protocol):
-    """Scores pairs of query and passage; more is better. normalize: by a sigmoid, between 0 and 1."""
-
-    def compute_score(self, sentence_pairs: Any, *, normalize: bool = False) -> Sequence[float]: ...
 
 
 class Service:
@@ -54,7 +49,7 @@ class Service:
         limits: Limits | None = None,
         on_pass: Callable[[Pass], object] = lambda done: None,
     ) -> None:
-        self.encoder, self.reranker, self.indexes = encoder, reranker, dict(indexes or {})
+        self.encoder, self.indexes = encoder, dict(indexes or {})
         self.limits = limits or Limits()
         self.held = Held(_BODIES_AT_ONCE * self.limits.body_bytes)
         self.queue = Queue(
@@ -65,11 +60,10 @@ class Service:
             on_pass=on_pass,
         )
         self.name = encoder.manifest.source.id
-        self._rerankers = ThreadPoolExecutor(1, "m3rt-reranker")
-        self._pairs = 0
+        self.pairs = None if reranker is None else PairQueue(reranker, self.limits)
         self._searchers = ThreadPoolExecutor(4, "m3rt-search")
         self._writers = ThreadPoolExecutor(1, "m3rt-index")  # one commit at a time, as an index has it
-        self._ready = -_READY_KEPT_SECONDS
+        self._warm, self._ready = False, -_READY_KEPT_SECONDS
 
     async def embed(
         self,
@@ -96,7 +90,7 @@ class Service:
             raise InputError(f"{self.name} has dense vectors only, no lexical weights and no ColBERT vectors")
         with trace.stage("tokenize"):
             work = await self._prepared(self._prompted(texts, role), heads, max_length)
-        _check_cut(work, cut)
+        _check_cut("text", work.tokens, cut)
         trace.texts += len(texts)
         trace.tokens += len(work.tokens.ids)
         trace.truncated += int(work.tokens.truncated.sum())
@@ -107,25 +101,34 @@ class Service:
         with trace.stage("embed"):
             return await self.queue.encode(replace(work, truncate_dim=dim), deadline=deadline)
 
-    async def rerank(self, query: str, documents: list[str], trace: Trace, *, normalize: bool) -> list[float]:
-        """The score of each document. Raises Missing without a reranker, TooLarge, QueueFull, EngineError."""
-        if self.reranker is None:
+    async def rerank(
+        self,
+        query: str,
+        documents: list[str],
+        trace: Trace,
+        *,
+        normalize: bool,
+        cut: Cut | None = None,
+        passage_tokens: int | None = None,
+    ) -> list[float]:
+        """The score of each document; normalize: by a sigmoid, between 0 and 1. cut: as embed()'s.
+
+        passage_tokens: those kept of each document. Raises Missing without a reranker, TooLarge, InputError, QueueFull,
+        DeadlinePassed, EngineError.
+        """
+        deadline = time.monotonic() + self.limits.seconds
+        if self.pairs is None:
             raise Missing("this server has no reranker; start it with m3rt serve --reranker BUNDLE", 400)
         self.limits.check([query, *documents])
-        if self._pairs and self._pairs + len(documents) > _RERANK_CAPACITY:
-            raise QueueFull(f"{self._pairs} pairs wait, expected at most {_RERANK_CAPACITY}; try again later")
+        pairs = [(query, document) for document in documents]
+        with trace.stage("tokenize"):
+            ids, options = await self.pairs.prepare(pairs, passage_tokens)
+        _check_cut("pair", ids.tokens, cut)
         trace.texts += len(documents)
-        self._pairs += len(documents)
-        scores: list[float] = []
-        try:
-            with trace.stage("rerank"):
-                for start in range(0, len(documents), _RERANKED_AT_ONCE):
-                    pairs = [(query, document) for document in documents[start : start + _RERANKED_AT_ONCE]]
-                    score = partial(self.reranker.compute_score, pairs, normalize=normalize)
-                    scores += await _in(self._rerankers, score)
-        finally:
-            self._pairs -= len(documents)
-        return [float(score) for score in scores]
+        trace.tokens += len(ids.tokens.ids)
+        trace.truncated += int(ids.tokens.truncated.sum())
+        with trace.stage("rerank"):
+            return await self.pairs.scores(pairs, ids, options, normalize=normalize, deadline=deadline)
 
     async def search(self, function: Callable[[], R]) -> R:
         """Run a function of an index in a thread for searches."""
@@ -147,12 +150,22 @@ class Service:
         return self.indexes[name]
 
     async def warm(self) -> None:
-        """Compute every view once, so that the first caller waits for no compiler."""
+        """Compute every view once, so that the first caller waits for no compiler. Raises EngineError.
+
+        Once is enough: what was warmed stays so.
+        """
+        if self._warm:
+            return
         sparse = self.encoder.manifest.heads.sparse
-        await self.queue.encode(await self._prepared(["ready?"], Heads(True, sparse, sparse), None))
-        if self.indexes:
-            await asyncio.to_thread(m3rt_kernels.warm)
-        self._ready = time.monotonic()
+        try:
+            await self.queue.encode(await self._prepared(["ready?"], Heads(True, sparse, sparse), None))
+            if self.indexes:
+                await asyncio.to_thread(m3rt_kernels.warm)
+        except M3rtError:
+            raise
+        except Exception as error:  # of a compiler, for one
+            raise EngineError(f"the first inference failed: {reason(error)}") from error
+        self._warm, self._ready = True, time.monotonic()
 
     async def check_ready(self) -> None:
         """Return after a real inference, or a moment after the last one. Raises DeadlinePassed or EngineError."""
@@ -175,14 +188,16 @@ class Service:
         return await asyncio.to_thread(prepare)
 
 
-def _check_cut(work: Work, cut: Cut | None) -> None:
-    cut_texts = work.tokens.truncated.nonzero()[0]
+def _check_cut(name: str, tokens: TokenIds, cut: Cut | None) -> None:
+    cut_texts = tokens.truncated.nonzero()[0]
     if not len(cut_texts) or cut in (None, "end"):
         return
     if cut == "start":
-        raise InputError(f"text {cut_texts[0]} is too long, and only its end can be cut off; cut it before it is sent")
+        raise InputError(
+            f"{name} {cut_texts[0]} is too long, and only its end can be cut off; cut it before it is sent"
+        )
     raise InputError(
-        f"text {cut_texts[0]} has more tokens than the {max(work.tokens.lengths)} of the limit; shorten it, or allow "
+        f"{name} {cut_texts[0]} has more tokens than the {max(tokens.lengths)} of the limit; shorten it, or allow "
         "it to be truncated"
     )
 

@@ -13,6 +13,7 @@ from ..values.arguments import whole_number
 from ..version import __version__
 from .answers import to_json
 from .bodies import Body, Texts
+from .refusals import TooLarge
 from .routes import Route
 from .service import Cut, Service
 from .trace import Trace
@@ -20,15 +21,18 @@ from .trace import Trace
 _Direction = Literal["left", "right", "Left", "Right"]
 
 
-class TeiOptions(Body):
+class Truncation(Body):
     truncate: bool | None = None
     truncation_direction: _Direction | None = None
-    prompt_name: str | None = None
 
     def cut(self) -> Cut:
         if self.truncate is False:
             return "refuse"
         return "start" if (self.truncation_direction or "right").lower() == "left" else "end"
+
+
+class TeiOptions(Truncation):
+    prompt_name: str | None = None
 
 
 class EmbedRequest(TeiOptions):
@@ -51,11 +55,9 @@ class SimilarityRequest(Body):
     parameters: TeiOptions | None = None
 
 
-class RerankRequest(Body):
+class RerankRequest(Truncation):
     query: str
     texts: Annotated[list[str], Field(min_length=1)]
-    truncate: bool | None = None
-    truncation_direction: _Direction | None = None
     raw_scores: bool | None = None
     return_text: bool | None = None
 
@@ -97,7 +99,7 @@ async def similarity(service: Service, body: SimilarityRequest, trace: Trace) ->
 
 async def rerank(service: Service, body: RerankRequest, trace: Trace) -> bytes:
     """All texts by score, best first: between 0 and 1, or as the model gives them."""
-    scores = await service.rerank(body.query, body.texts, trace, normalize=not body.raw_scores)
+    scores = await service.rerank(body.query, body.texts, trace, normalize=not body.raw_scores, cut=body.cut())
     order = sorted(range(len(scores)), key=lambda i: -scores[i])
     texts = [{"text": text} if body.return_text else {} for text in body.texts]
     return to_json([{"index": i, **texts[i], "score": scores[i]} for i in order])
@@ -113,6 +115,9 @@ async def tokenize(service: Service, body: TokenizeRequest, trace: Trace) -> byt
     def rows() -> list[list[dict[str, Any]]]:
         found = []
         tokens = tokenizer.encode(body.inputs, manifest.max_tokens)
+        if len(tokens.ids) > service.limits.queue_tokens:  # each of them becomes an object of the answer
+            most = service.limits.queue_tokens
+            raise TooLarge(f"the texts have {len(tokens.ids)} tokens, expected at most {most}; send them in parts")
         for start, end in zip(tokens.offsets, tokens.offsets[1:], strict=False):
             ids = tokens.ids[start:end].tolist()
             found.append(ids if body.add_special_tokens is not False else ids[1:-1])
@@ -135,7 +140,7 @@ async def decode(service: Service, body: DecodeRequest, trace: Trace) -> bytes:
     last = service.encoder.manifest.architecture.vocab_size - 1
     decoded = service.encoder.tokenizer.decode
     kept = [[whole_number("a token id", i, 0, last) for i in ids if i not in dropped] for ids in rows]
-    return to_json(await service.search(lambda: ["".join(map(decoded, ids)).strip() for ids in kept]))
+    return to_json(await service.search(lambda: [decoded(*ids) for ids in kept]))
 
 
 def info(service: Service) -> bytes:

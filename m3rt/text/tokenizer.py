@@ -15,6 +15,7 @@ from ..bundle.manifest import TOKENIZER, SpecialTokens
 from ..errors import BundleError
 from ..host.forks import native
 from ..values.ragged import offsets_of
+from ..values.shown import shown
 from ..values.texts import check_texts
 from .rust import in_one_line
 from .tries import checked
@@ -52,7 +53,7 @@ class _Model(Protocol):
     """Turns texts into token ids, special tokens included, and single ids back into text."""
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]: ...
-    def decode(self, token: int) -> str: ...
+    def decode(self, tokens: Sequence[int]) -> str: ...
 
 
 class _HuggingFace:
@@ -64,8 +65,8 @@ class _HuggingFace:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [e.ids for e in self._fast.encode_batch_fast(texts)]
 
-    def decode(self, token: int) -> str:
-        return str(self._fast.decode([token], skip_special_tokens=False))
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self._fast.decode(list(tokens), skip_special_tokens=False))
 
 
 class Tokenizer:
@@ -110,10 +111,10 @@ class Tokenizer:
         ids = np.fromiter((token for r in rows for token in r), np.int32, int(offsets[-1]))
         return TokenIds(ids, offsets, truncated)
 
-    def decode(self, token: int) -> str:
-        """Return the text of one token id, as FlagEmbedding's convert_id_to_token does."""
-        with in_one_line(f"{self._file} has no text for token {token}"):
-            return self._model.decode(token)
+    def decode(self, *tokens: int) -> str:
+        """Return the text of token ids together, of a single one as FlagEmbedding's convert_id_to_token does."""
+        with in_one_line(f"{self._file} has no text for tokens {shown(tokens)}"):
+            return self._model.decode(tokens)
 
     def _beginnings(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Return the token ids of each text: all of them, or at least max_length + 1."""

@@ -72,13 +72,12 @@ class Unigram:
         # encode_batch_fast would leave out the tokens' texts.
         return [self._row(words) for words in self._words.encode_batch(texts, add_special_tokens=False)]
 
-    def decode(self, token: int) -> str:
-        """Return the text of one token id, "" for an id that does not exist."""
-        if not 0 <= token < len(self._ids):
-            return ""
-        piece = self._trie.restore_key(int(self._keys[token]))
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of token ids; one that does not exist has none."""
+        known = [token for token in tokens if 0 <= token < len(self._ids)]
+        pieces = [self._trie.restore_key(int(self._keys[token])) for token in known]
         decoder = self._words.decoder
-        return str(decoder.decode([piece]) if decoder else piece)
+        return str(decoder.decode(pieces) if decoder else " ".join(pieces))
 
     def _row(self, words: Any) -> list[int]:
         row = self._around[:1]

@@ -1,68 +1,63 @@
-"""The Parquet file that m3rt encode writes, read by databases and tables with no code of m3rt's."""
+"""Files of texts into files of embeddings: what is unreadable is named, and only one's own leftovers are removed."""
 
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from m3rt import Embeddings, M3Encoder
-from m3rt.output import Part, format_of
+pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+from pyarrow import parquet  # noqa: E402
 
-TEXTS = ["Tokyo Tower is 333 metres high.", "Apfelkuchen schmeckt gut.", "The Danube is long."]
-NAMES = ["tower", "pie", "river"]
-
-
-@pytest.fixture(scope="module")
-def tiny() -> M3Encoder:
-    return M3Encoder(threads=1)
+from m3rt import InputError  # noqa: E402
+from m3rt.adapters.arrow import TableEncoder  # noqa: E402
+from m3rt.adapters.parquet_files import FilePair, encode_file, remove_leftovers  # noqa: E402
+from m3rt.host.files import replacing  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def out(tiny: M3Encoder) -> Embeddings:
-    return tiny.encode_corpus(TEXTS, return_sparse=True, return_colbert_vecs=True)
+def encode() -> TableEncoder:
+    return TableEncoder(threads=1)
 
 
-@pytest.fixture(scope="module")
-def query(tiny: M3Encoder) -> Embeddings:
-    return tiny.encode_queries("How tall is Tokyo Tower?", return_sparse=True, return_colbert_vecs=True)
+def compressed_badly(path: Path) -> None:
+    """A file whose footer is whole and whose rows are not."""
+    parquet.write_table(pa.table({"text": ["some words"] * 10}), path, compression="gzip", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"\x1f\x8b")
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
 
 
-@pytest.fixture(scope="module")
-def path(out: Embeddings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("pyarrow", reason="needs pyarrow")
-    path = tmp_path_factory.mktemp("files") / "x.parquet"
-    format_of(path).write(Part(0, NAMES, out), path)
-    return path
+def not_utf8(path: Path) -> None:
+    """A file whose texts are no texts, for which Arrow has another class of errors."""
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": False, "data_page_version": "1.0"}
+    parquet.write_table(pa.table({"text": ["some words"] * 10}), path, **options)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"\n\x00\x00\x00some words" * 2)
+    data[start : start + 4] = b"\xff\xff\xff\x7f"  # a length beyond the page
+    path.write_bytes(data)
 
 
-@pytest.fixture(scope="module")
-def order(out: Embeddings, query: Embeddings) -> list[str]:
-    return [NAMES[i] for i in np.argsort(-(query["dense_vecs"] @ out["dense_vecs"].T)[0])]
+@pytest.mark.parametrize("damage", [compressed_badly, not_utf8])
+def test_rows_that_cannot_be_read_are_one_line_that_names_the_source(
+    damage: Callable[[Path], None], encode: TableEncoder, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    damage(source)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(source))} cannot be read: [^\n]*$"):
+        encode_file(encode, FilePair(source, target))
+    assert os.listdir(tmp_path) == ["in.parquet"]
 
 
-def test_lancedb_searches_it(path: Path, query: Embeddings, order: list[str], tmp_path: Path) -> None:
-    lancedb = pytest.importorskip("lancedb", reason="needs lancedb")
-    from pyarrow import parquet
-
-    table = lancedb.connect(str(tmp_path)).create_table("docs", parquet.read_table(path))
-    rows = table.search(query["dense_vecs"][0], vector_column_name="dense_vecs").distance_type("cosine").limit(3)
-    assert [row["id"] for row in rows.to_list()] == order
-    tokens = table.search(query["colbert_vecs"][0], vector_column_name="colbert_vecs").distance_type("cosine").limit(1)
-    assert tokens.to_list()[0]["id"] == "tower"
-
-
-def test_duckdb_ranks_it(path: Path, query: Embeddings, order: list[str]) -> None:
-    duckdb = pytest.importorskip("duckdb", reason="needs duckdb")
-    statement = f"select id from '{path}' order by list_dot_product(dense_vecs, ?::float[]) desc"
-    rows = duckdb.sql(statement, params=[query["dense_vecs"][0].tolist()]).fetchall()
-    assert [row[0] for row in rows] == order
-
-
-def test_polars_reads_every_view(path: Path, out: Embeddings) -> None:
-    polars = pytest.importorskip("polars", reason="needs polars")
-    frame = polars.read_parquet(path)
-    np.testing.assert_array_equal(frame["dense_vecs"].to_numpy(), out.dense_vecs)
-    pairs = zip(frame["sparse_indices"].to_list(), frame["sparse_values"].to_list(), strict=True)
-    assert [dict(zip(ids, weights, strict=True)) for ids, weights in pairs] == out.lexical_weights
-    for found, wanted in zip(frame["colbert_vecs"].to_list(), out.colbert_vecs or (), strict=True):
-        np.testing.assert_array_equal(np.array(found, np.float32), wanted)
+def test_only_files_that_a_killed_call_was_writing_are_leftovers(tmp_path: Path) -> None:
+    with replacing(tmp_path / "in.parquet") as aside:
+        killed = {aside.name, ".In 2.PARQUET.77"}
+        others = {".in.parquet.crc", ".in.parquet.swp", ".x.parquet.12.bak", "in.parquet.5", ".parquet.5", ".m3rt.lock"}
+        for name in killed | others:
+            (tmp_path / name).touch()
+        remove_leftovers(tmp_path)
+        assert set(os.listdir(tmp_path)) == others
+        aside.touch()

@@ -35,7 +35,7 @@ def address(tiny: M3Encoder) -> Iterator[str]:
 
     from m3rt.serve.service import Service
 
-    with running(Service(tiny, reranker=SharedWords())) as address:
+    with running(Service(tiny, reranker=SharedWords(tiny))) as address:
         yield address
 
 

@@ -160,6 +160,10 @@ def test_more_than_the_limits_is_refused_before_work(tiny: M3Encoder) -> None:
         assert (
             client.post("/embed", content=iter([b'{"inputs": "'] + [b"x" * 100] * 30), headers=JSON).status_code == 413
         )
+        answer = client.post(
+            "/tokenize", json={"inputs": "a b c d e f g h i j k l m n o p q r s t u v w x y z 0 1 2 3"}
+        )
+        assert (answer.status_code, "tokens, expected at most 30" in message(answer)) == (413, True)
         assert client.post("/embed", json={"inputs": ["x"] * 3}).status_code == 200
 
 
@@ -197,7 +201,9 @@ def connected(address: str) -> socket.socket:
 
 def request(path: str, body: bytes, *, length: int | None = None) -> bytes:
     size = len(body) if length is None else length
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+    )
     return head.encode() + body
 
 

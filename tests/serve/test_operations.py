@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -13,25 +14,26 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from serving import running
 
-from m3rt import EngineError, InputError, M3Encoder
+from m3rt import EngineError, InputError, M3Encoder, OutputError
 from m3rt.cli import main
 from m3rt.engines import Engine, Heads, Outputs
 from m3rt.serve.keys import Keys
 from m3rt.serve.limits import Limits
 from m3rt.serve.metrics import Metrics
-from m3rt.serve.run import is_loopback
+from m3rt.serve.run import bound, is_loopback
 from m3rt.serve.service import Service
 
 pytest.importorskip("fastapi", reason="needs the 'server' extra")
 httpx = pytest.importorskip("httpx")
 
+CLOSE = 2e-2  # between results of an int8 bundle in other batches
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 
 
@@ -101,13 +103,15 @@ def test_without_a_key_there_is_only_the_dialects_401(value: str | None, guarded
 
 
 def test_keys_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("# keys\n one \n\ntwo\n")
+    (tmp_path / "keys").write_text("# keys\n one \n\ntwo\n  # indented\n")
     keys = Keys.of(tmp_path / "keys", "three, four five")
     assert all(keys.admit(name.encode()) for name in ("one", "two", "three", "four", "five"))
-    assert not any(keys.admit(name) for name in (b"# keys", b"", None, b"six"))
-    assert not Keys.of(None, " ,")
+    assert not any(keys.admit(name) for name in (b"# keys", b"# indented", b"", None, b"six"))
     assert Keys.of(None, None).admit(None)
-    (tmp_path / "empty").write_text("# none\n")
+    for nothing in ("", " ", " ,"):
+        with pytest.raises(InputError, match=r"^M3RT_API_KEY is set but holds no key; put one in it[^\n]*$"):
+            Keys.of(None, nothing)
+    (tmp_path / "empty").write_text(" # none\n")
     with pytest.raises(InputError, match="holds no API key, expected one a line"):
         Keys.of(tmp_path / "empty", None)
     with pytest.raises(InputError, match="cannot be read as a file of API keys"):
@@ -116,7 +120,13 @@ def test_keys_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
 
 def test_many_clients_get_what_encode_gives(client: Any, address: str, tiny: M3Encoder) -> None:
     rng = np.random.default_rng(0)
-    texts = [["word " * int(n) for n in rng.integers(1, 200, rng.integers(1, 5))] for _ in range(48)]
+    letters = list("abcdefghijklmnopqrstuvwxyzäöü")
+    lengths = [rng.integers(1, 100, rng.integers(1, 5)) for _ in range(48)]
+    texts = [[" ".join(["".join(rng.choice(letters, 5))] * n) for n in some] for some in lengths]
+    everything = tiny.encode([text for some in texts for text in some]).dense_vecs
+    assert everything is not None
+    nearest = np.abs(everything[:, None] - everything).max(2) + 9 * np.eye(len(everything))
+    assert nearest.min() > 2 * CLOSE  # so that an answer to another text does not pass
 
     async def everyone() -> list[Any]:
         async with httpx.AsyncClient(base_url=address, timeout=120) as many:
@@ -126,7 +136,7 @@ def test_many_clients_get_what_encode_gives(client: Any, address: str, tiny: M3E
         assert answer.status_code == 200
         expected = tiny.encode(some).dense_vecs
         assert expected is not None
-        np.testing.assert_allclose(np.array(answer.json(), np.float32), expected, atol=2e-2)  # other batches, int8
+        np.testing.assert_allclose(np.array(answer.json(), np.float32), expected, atol=CLOSE)
 
 
 def test_a_full_queue_is_a_429_with_retry_after_and_the_accepted_are_answered(tiny: M3Encoder, slow: Slow) -> None:
@@ -236,10 +246,20 @@ def test_no_answer_allows_other_origins(client: Any) -> None:
     assert client.options("/embed", headers=headers).status_code == 405
 
 
-def test_loopback_is_known() -> None:
-    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "192.168.0.1", "::")] == [
-        True, True, True, False, False, False,
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "here"), [("127.0.0.1", True), ("127.1", True), ("localhost", True), ("0.0.0.0", False), ("0", False)]
+)
+def test_whether_other_machines_reach_it_is_read_from_the_bound_address(host: str, here: bool) -> None:
+    with bound(host, 0) as listener:
+        assert is_loopback(listener) == here
+
+
+def test_a_name_that_only_begins_like_loopback_is_not_taken_for_it() -> None:
+    class Elsewhere:
+        def getsockname(self) -> tuple[str, int]:
+            return "192.0.2.7", 80  # as localhost.example may resolve
+
+    assert not is_loopback(cast(socket.socket, Elsewhere()))
 
 
 @contextmanager
@@ -315,9 +335,39 @@ def test_listening_elsewhere_without_a_key_is_warned_of() -> None:
         assert len(lines) == 1
 
 
-def test_what_cannot_start_says_so_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    import socket
+def test_a_stdout_that_nobody_reads_keeps_no_request_waiting_and_the_server_ends() -> None:
+    with command() as (process, address, _), httpx.Client(base_url=address, timeout=20) as client:
+        for _ in range(500):  # more lines than a pipe holds
+            assert client.get("/live", headers={"x-request-id": "x" * 128}).status_code == 200
+        client.close()
+        process.terminate()
+        assert process.wait(60) == 0
 
+
+def test_a_port_that_another_server_has_bound_is_refused_before_anything_is_loaded() -> None:
+    with bound("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OutputError, match=f"^cannot listen on 127.0.0.1 port {port}: [^\n]*$"):
+            bound("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("error", [EngineError("no memory"), RuntimeError("no compiler")])
+def test_a_first_inference_that_fails_is_one_line_and_status_2(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(M3Encoder, "prepare", fail)
+    assert main(["serve", "--port", "0", "--no-access-log"]) == 2
+    assert re.fullmatch(rf"m3rt: error: [^\n]*{error}[^\n]*\n", capsys.readouterr().err)
+
+
+def test_it_waits_for_accepted_requests_as_long_as_they_may_take() -> None:
+    assert [Limits(seconds=seconds).drain_seconds - seconds for seconds in (1, 120, 3600)] == [5, 5, 5]
+
+
+def test_what_cannot_start_says_so_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)]) == 2

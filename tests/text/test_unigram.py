@@ -91,7 +91,7 @@ def test_an_encoder_feeds_its_model_the_ids_of_tokenizers(fp32: M3Encoder) -> No
 def test_every_id_has_the_text_of_tokenizers(unigram: Unigram) -> None:
     decode = xlm_roberta_tokenizer().decode
     for token in range(len(PIECES) + 2):
-        assert unigram.decode(token) == decode([token], skip_special_tokens=False)
+        assert unigram.decode([token]) == decode([token], skip_special_tokens=False)
 
 
 # ---- which bundles have it
