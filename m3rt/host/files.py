@@ -35,10 +35,12 @@ def read_bytes(path: Path, limit: int) -> bytes:
     refused before a byte is read, and the limit also holds for a file that grows or reports a wrong size.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)  # open() would refuse a folder, and leave its descriptor open
+        reason = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(reason, "is no regular file")
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file")
         data = bytearray()
         while len(data) <= limit and status.st_size <= limit and (piece := file.read(_BYTES_AT_A_TIME)):
             data += piece

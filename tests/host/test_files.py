@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from m3rt.host.files import Busy, locked, read_bytes
+from m3rt.host.files import Busy, locked, read_bytes, replacing, replacing_folder
 
 
 def test_a_regular_file_within_the_limit_is_read_whole(tmp_path: Path) -> None:
@@ -28,13 +28,78 @@ def test_what_is_no_regular_file_of_the_limit_is_refused_without_waiting(tmp_pat
     else:
         path.touch()
         os.truncate(path, 1 << 36 if kind == "hole" else 11)
-    with pytest.raises(OSError, match=r"no regular file|larger than the 10 bytes|directory"):
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with pytest.raises(OSError, match=r"no regular file|larger than the 10 bytes"):
         read_bytes(path, 10)
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_file_that_grows_beyond_its_size_is_refused() -> None:
     with pytest.raises(OSError, match="larger than the 5 bytes"):
         read_bytes(Path("/proc/self/status"), 5)  # its size is 0
+
+
+def test_a_file_that_is_written_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with replacing(path) as aside:
+        aside.write_text("new")
+        assert path.read_text() == "old"
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file", "new")]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_error_on_the_way_leaves_what_was_there_and_nothing_else(tmp_path: Path, folder: bool) -> None:
+    path = tmp_path / "it"
+    if not folder:
+        path.write_text("old")
+
+    def write() -> None:
+        with replacing_folder(path, tmp_path / ".aside") if folder else replacing(path) as aside:
+            (aside / "part" if folder else aside).write_text("half")
+            raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert [each.name for each in tmp_path.iterdir()] == ([] if folder else ["it"])
+    assert folder or path.read_text() == "old"
+
+
+@pytest.mark.parametrize("call", ["replacing(path)", "replacing_folder(path, path.with_name('.aside'))"])
+def test_a_kill_on_the_way_leaves_what_was_there(tmp_path: Path, call: str) -> None:
+    path = tmp_path / "it"
+    if "folder" not in call:
+        path.write_text("old")
+    script = f"""
+import os, sys
+from pathlib import Path
+from m3rt.host.files import replacing, replacing_folder
+path = Path({str(path)!r})
+with {call} as aside:
+    (aside / "part" if aside.is_dir() else aside).write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    assert path.read_text() == "old" if "folder" not in call else not path.exists()
+    left = [each.name for each in tmp_path.iterdir() if each != path]
+    assert len(left) == 1
+    assert left[0].startswith(".")
+
+
+def test_a_folder_is_not_put_over_one_that_holds_something(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.mkdir()
+    (path / "mine").touch()
+
+    def write() -> None:
+        with replacing_folder(path, tmp_path / ".aside") as aside:
+            (aside / "part").touch()
+
+    with pytest.raises(OSError, match="not empty"):
+        write()
+    assert [each.name for each in path.iterdir()] == ["mine"]
+    assert [each.name for each in tmp_path.iterdir()] == ["it"]
 
 
 def test_a_lock_keeps_other_threads_and_processes_out(tmp_path: Path) -> None:
