@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from checkpoints import sentences, write_checkpoint, xlm_roberta_tokenizer
 from m3rt_export import export
-from test_compat import SIGNATURES, signature
+from signatures import SIGNATURES, signature
 
 from m3rt import M3Encoder
 from m3rt.compat import BGEM3FlagModel
