@@ -123,8 +123,6 @@ def test_colbert_score_is_the_mean_of_the_best_matches(model: BGEM3FlagModel) ->
 
 # ---- FlagEmbedding's signatures
 
-# Of version 1.4.2; the sources are inference/embedder/encoder_only/m3.py and abc/inference/AbsEmbedder.py.
-
 
 @pytest.mark.parametrize("method", SIGNATURES)
 def test_a_method_has_flagembeddings_signature(method: str) -> None:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+# The sources are inference/embedder/encoder_only/m3.py and abc/inference/AbsEmbedder.py.
 _VIEWS = "return_dense={0}, return_sparse={1}, return_colbert_vecs={1}"
 _ENCODE = f"batch_size=None, max_length=None, {_VIEWS.format(None, None)}, **kwargs"
 _ONE_DEVICE = f"batch_size=256, max_length=512, {_VIEWS.format(True, False)}, device=None, **kwargs"
