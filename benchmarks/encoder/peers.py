@@ -16,47 +16,37 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from ..common import add_threads, options, pause, regime, spread, table, write_results
+from ..common import add_threads, options, regime, spread, table, write_results
+from ..peer_rounds import Measured, Rounds, start
+from . import peer_models
 from .peer_models import PEERS, WORDS
-from .peer_process import PeerError, Worker
 
 ORACLE = "FlagEmbedding fp32"
 # Calls that take half a minute get fewer rounds: parity and the size of the ratio, which is large, need no more.
 ROUNDS = {("flag", (1, 2048)): 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The measurements of one shape (texts, tokens of each) so far, by call: they grow with every round."""
-
-    shape: tuple[int, int]
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    vectors: dict[str, Any] = field(default_factory=dict)  # (texts, dim) float32
-    memory: dict[str, dict[str, int]] = field(default_factory=dict)
-    resident: dict[str, int] = field(default_factory=dict)  # bytes in memory, by process
-
-
 def main() -> None:
     args = _arguments()
-    task = {"checkpoint": str(args.checkpoint), "lite": str(args.lite), "work": str(args.work), "threads": args.threads}
+    paths = {name: str(getattr(args, name)) for name in ("checkpoint", "lite", "work")}
+    task = {"models": peer_models.__name__, **paths, "threads": args.threads}
     args.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, (args.work / "peers.log").open("w") as log:
-        workers, missing = _start(args, task, log)
+        workers, missing = start(task, args.m3rt, [*args.peers, "gemm"], log)
         names = [name for worker in workers if worker.peer != "gemm" for name in worker.calls]
         if args.m3rt[0] in missing:
             raise SystemExit(f"{args.m3rt[0]} cannot be loaded: {missing[args.m3rt[0]]}")
         rates: dict[str, float] = {}
         measured = [Measured(shape) for shape in args.shapes]
         for shape in measured:
-            for _ in _rounds(shape, workers, rates, missing, args.repeats, Path(scratch)):
+            fewer = {peer: count for (peer, at), count in ROUNDS.items() if at == shape.shape}
+            asked = Rounds(_request(shape.shape), args.repeats, fewer)
+            for _ in asked.run(shape, workers, rates, missing, Path(scratch)):
                 result = _result(args, names[0], measured, rates, missing)
                 if args.out:
                     write_results(args.out, _markdown(result), result)
@@ -105,66 +95,16 @@ def _shape(text: str) -> tuple[int, int]:
     return int(batch), int(length)
 
 
-def _start(args: argparse.Namespace, task: dict[str, Any], log: Any) -> tuple[list[Worker], dict[str, str]]:
-    """Return every worker that loads, and why others do not. Models are converted first, each in its own process."""
-    wanted = [(spec, {**task, "peer": "m3rt", "m3rt": spec}) for spec in args.m3rt]
-    wanted += [(name, {**task, "peer": name, "m3rt": ""}) for name in args.peers]
-    wanted.append(("gemm", {**task, "peer": "gemm", "m3rt": ""}))
-    workers, missing, ready = [], {}, []
-    for name, peer_task in tqdm(wanted, desc="prepare"):
-        try:
-            Worker(name, {**peer_task, "prepare": True}, log).close()
-            ready.append((name, peer_task))
-        except PeerError as error:
-            missing[name] = str(error)
-    for name, peer_task in tqdm(ready, desc="load"):
-        try:
-            workers.append(Worker(name, {**peer_task, "prepare": False}, log))
-        except PeerError as error:
-            missing[name] = str(error)
-    return workers, missing
-
-
-def _rounds(
-    measured: Measured, workers: list[Worker], rates: dict[str, float], missing: dict[str, str], repeats: int,
-    scratch: Path,
-) -> Iterator[int]:  # fmt: skip
-    """Ask every call once and yield, `repeats` times after a warm-up, which also gives the vectors.
-
-    A peer that fails goes to `missing` and is not asked again.
-    """
-    batch, length = measured.shape
+def _request(shape: tuple[int, int]) -> dict[str, Any]:
+    batch, length = shape
     draw = np.random.default_rng(length)
     texts = [" ".join(draw.choice(WORDS.split(), length)) for _ in range(batch)]  # more tokens than are kept
-    request = {"texts": texts, "length": length, "inner": 1 + 3 * (length < 64)}
-    calls = [(worker, name) for worker in workers for name in worker.calls or ["gemm"]]
-    for turn in tqdm(range(-1, repeats), desc=f"{batch}x{length}"):
-        for worker, name in calls:
-            if worker.dead or turn >= ROUNDS.get((worker.peer, measured.shape), repeats):
-                continue
-            file = scratch / "vectors.npy"
-            pause()
-            try:
-                reply = worker.ask({**request, "call": name, "save": str(file) if turn < 0 else ""})
-            except PeerError as error:
-                missing[f"{name} at {batch}x{length}"] = str(error)
-                measured.seconds.pop(name, None)
-                continue
-            if "rates" in reply:
-                rates.update({kind: max(rate, rates.get(kind, 0)) for kind, rate in reply["rates"].items()})
-            elif turn < 0:
-                measured.vectors[name], measured.seconds[name] = np.load(file), []
-            else:
-                measured.seconds[name].append(reply["seconds"])
-                measured.memory[name] = worker.memory()
-                measured.resident[worker.peer] = measured.memory[name]["Rss"]
-        if turn >= 0:
-            yield turn
+    return {"texts": texts, "length": length, "inner": 1 + 3 * (length < 64)}
 
 
 def _rows(measured: Measured, subject: str, rates: dict[str, float], operations: Any) -> list[dict[str, Any]]:
     batch, length = measured.shape
-    seconds, vectors = measured.seconds, measured.vectors
+    seconds, vectors = measured.seconds, measured.outputs
     medians = {name: statistics.median(times) for name, times in seconds.items() if times}
     oracle = vectors.get(ORACLE)
     limits = {f"limit: {kind} products": batch * length * operations(length) / rate for kind, rate in rates.items()}

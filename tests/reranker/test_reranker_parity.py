@@ -61,6 +61,20 @@ def test_scores_are_flagrerankers(flag: Any, bundle: Path, engine: str, limits: 
     assert found <= 1e-4
 
 
+def test_scores_of_pairs_up_to_8192_tokens_are_flagrerankers(tmp_path: Path) -> None:
+    from FlagEmbedding import FlagReranker as Original
+
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", kind="reranker", positions=8194)
+    words = " ".join(sentences() * 400)
+    pairs = [(words[:length], words[: 40 * length]) for length in (100, 400, 2000)] + [(words, "short")]
+    options = {"max_length": 8192}
+    ours = M3Reranker(export(checkpoint, tmp_path / "fp32", precision="fp32").path, threads=1)
+    scores = ours.compute_score(pairs, **options)
+    assert scores.n_tokens.max() == 8192
+    theirs = Original(str(checkpoint), use_fp16=False, devices="cpu", batch_size=1).compute_score(pairs, **options)
+    assert np.abs(scores.values - theirs).max() <= 1e-5
+
+
 def test_the_drop_in_is_flagreranker(flag: Any, bundle: Path) -> None:
     ours = FlagReranker(bundle, threads=1)
     for options in ({}, {"normalize": True}, {"max_length": 40, "query_max_length": 10}):

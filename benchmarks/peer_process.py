@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from ..common import memory_of
+from .common import memory_of
 
 WORKER = f"{__package__}.peer_worker"
 

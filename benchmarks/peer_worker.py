@@ -6,6 +6,7 @@ not import, as its memory is measured.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -44,14 +45,13 @@ _rates: Any = None
 def _start(task: dict[str, Any]) -> dict[str, Any]:
     if task["peer"] == "gemm":
         global _rates
-        from ..kernels.gemm import rates
+        from .kernels.gemm import rates
 
         _rates = lambda: rates(task["threads"], calls=3)  # noqa: E731
         return {"calls": [], "versions": {}}
-    from .peer_models import PEERS, Material, m3rt
-
-    material = Material(Path(task["checkpoint"]), Path(task["lite"]), Path(task["work"]), task["threads"])
-    peer = m3rt(task["m3rt"]) if task["m3rt"] else PEERS[task["peer"]]
+    models = importlib.import_module(task["models"])  # a table of peers: its PEERS, and m3rt() for a bundle
+    material = models.Material(Path(task["checkpoint"]), Path(task["lite"]), Path(task["work"]), task["threads"])
+    peer = models.m3rt(task["m3rt"]) if task["m3rt"] else models.PEERS[task["peer"]]
     if task["prepare"]:
         peer.prepare(material)
     else:
@@ -63,14 +63,14 @@ def _call(request: dict[str, Any]) -> dict[str, Any]:
     if _rates:
         return {"rates": _rates()}
     call, texts, length = _calls[request["call"]], request["texts"], request["length"]
-    vectors, seconds = None, []
-    for _ in range(request["inner"]):
-        start = time.perf_counter()
-        vectors = call(texts, length)
-        seconds.append(time.perf_counter() - start)
+    output, count = None, request["inner"]
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        output = call(texts, length)
+    seconds = {"seconds": (time.perf_counter() - start) / count, "cpu_seconds": (time.process_time() - cpu) / count}
     if request["save"]:
-        np.save(request["save"], np.asarray(vectors, np.float32))
-    return {"seconds": sum(seconds) / len(seconds)}
+        np.save(request["save"], np.asarray(output, np.float32))
+    return seconds
 
 
 if __name__ == "__main__":
