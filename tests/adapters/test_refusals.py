@@ -10,8 +10,7 @@ import pytest
 from corpus import DIM, VOCABULARY, documents, embeddings
 
 from m3rt import InputError, OutputError
-from m3rt.adapters.collection import load
-from m3rt.adapters.layout import Layout
+from m3rt.adapters import Layout, load
 from m3rt.input import Record
 
 LAYOUT = Layout(DIM, VOCABULARY)
@@ -19,8 +18,8 @@ LAYOUT = Layout(DIM, VOCABULARY)
 LOAD = """
 import sys
 import m3rt
-from m3rt.adapters.collection import load
-from m3rt.adapters.layout import Layout
+from m3rt.adapters import load
+from m3rt.adapters import Layout
 from m3rt.input import Record
 
 def opened(engine, where, layout):
