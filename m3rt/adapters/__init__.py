@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from .parts.layout import Layout
     from .parts.loading import Loaded, load, load_index
     from .parts.place import opened
+    from .parts.reranker import best, relevance
 
-__all__ = ["Collection", "Layout", "Loaded", "load", "load_index", "opened"]
+__all__ = ["Collection", "Layout", "Loaded", "best", "load", "load_index", "opened", "relevance"]
 
 _HOME = {
     "Collection": ".parts.collection",
     "Layout": ".parts.layout",
     "Loaded": ".parts.loading",
+    "best": ".parts.reranker",
     "load": ".parts.loading",
     "load_index": ".parts.loading",
     "opened": ".parts.place",
+    "relevance": ".parts.reranker",
 }
 
 
