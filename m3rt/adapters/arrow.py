@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..host.extras import need
 from ..output.part import Part
 from ..values.shown import kind
-from .documents import Documents
+from .parts.documents import Documents
 
 if TYPE_CHECKING:
     import pyarrow as pa

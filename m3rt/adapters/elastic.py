@@ -9,8 +9,8 @@ from ..embeddings import Embeddings
 from ..errors import InputError
 from ..values.arguments import choice_of
 from ..values.shown import shown
-from .documents import Documents
-from .layout import Layout
+from .parts.documents import Documents
+from .parts.layout import Layout
 
 Product = Literal["elasticsearch", "opensearch"]
 

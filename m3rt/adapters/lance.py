@@ -5,21 +5,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host.extras import need
 from ..index.search.options import FUSION
 from ..index.search.result import Hit
 from ..scoring import colbert_score
 from .arrow import documents_table
-from .collection import Mode, hit, query_of
-from .documents import Documents
-from .layout import Layout
+from .parts.collection import Collection, Mode, hit
+from .parts.documents import Documents
+from .parts.layout import Layout
+from .parts.place import refuse_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,7 @@ _COLUMNS = {"dense": "dense_vecs", "sparse": "sparse_indices", "colbert": "colbe
 _SHOWN = ("id", "text", "metadata")
 
 
-class LanceCollection:
+class LanceCollection(Collection):
     """A Collection in a table of LanceDB.
 
     database: what lancedb.connect() returns. name: the table, made if it is not there, with the columns of
@@ -51,36 +51,37 @@ class LanceCollection:
         else:
             self.table = database.create_table(name, schema=self._schema())
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Those of the ids that are not there, in order."""
+    @classmethod
+    def at(cls, where: str, name: str, layout: Layout, key: str | None = None) -> Self:
+        """The table in a directory, or in a bucket that its URL names."""
+        need("lance", "lancedb", "pyarrow", purpose="LanceDB")
+        import lancedb
+
+        refuse_key(key)
+        return cls(lancedb.connect(where), name, layout)
+
+    def finish(self) -> None:
+        """Join the small files that additions have left."""
+        self.table.optimize()
+
+    def _there(self, ids: Sequence[str]) -> set[str]:
         quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in ids)
         rows = self.table.search().where(f"id in ({quoted or 'null'})").select(["id"]).limit(len(ids) or 1).to_arrow()
-        found = set(rows["id"].to_pylist())
-        return [name for name in ids if name not in found]
+        return set(rows["id"].to_pylist())
 
-    def add(
-        self,
-        embeddings: Embeddings,
-        ids: Iterable[str],
-        texts: Iterable[str] | None = None,
-        metadata: Iterable[Mapping[str, Any] | None] | None = None,
-    ) -> None:
-        """Add documents; one whose id is there is replaced."""
-        found = Documents.of(embeddings, ids, texts, metadata, layout=self.layout)
+    def _write(self, found: Documents) -> None:
         rows = _filled(documents_table(found.embeddings, found.ids, found.texts, found.metadata), self.table.schema)
         self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
-    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
-        """The k best documents for the embeddings of one text, best first."""
-        found = query_of(query, k, mode, candidates, self.layout)
+    def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         if mode == "sparse":
             raise InputError(
                 "LanceDB has no sparse search; use 'hybrid', which ranks candidates by lexical weights too"
             )
         if mode != "hybrid":
-            return [hit(score, payload, mode) for score, payload, _ in self._nearest(found, mode, k)]
+            return [hit(score, payload, mode) for score, payload, _ in self._nearest(query, mode, k)]
         first = "dense" if self.layout.dense else "colbert"
-        hits = [_ranked(found, payload, row) for _, payload, row in self._nearest(found, first, max(k, candidates))]
+        hits = [_ranked(query, payload, row) for _, payload, row in self._nearest(query, first, max(k, candidates))]
         return sorted(hits, key=lambda hit: -hit.score)[:k]
 
     def _nearest(self, query: Documents, view: str, k: int) -> list[tuple[float, dict[str, Any], dict[str, Any]]]:

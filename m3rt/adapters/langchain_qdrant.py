@@ -11,7 +11,7 @@ from typing import Any
 from ..bundle import DEFAULT
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder
-from .packages import unusable
+from .parts.packages import unusable
 
 try:
     from langchain_qdrant.sparse_embeddings import SparseEmbeddings, SparseVector

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..bundle import DEFAULT
 from ..encoder import M3Encoder
-from .packages import unusable
-from .reranker import best, relevance
+from .parts.packages import unusable
+from .parts.reranker import best, relevance
 
 try:
     from llama_index.core.base.base_retriever import BaseRetriever

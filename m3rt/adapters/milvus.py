@@ -7,21 +7,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host.extras import need
 from ..index.search.result import Hit
 from ..values.shown import shown
-from .collection import RRF_K, Mode, hit, query_of
-from .documents import Documents
-from .layout import Layout
+from .parts.collection import RRF_K, Collection, Mode, hit
+from .parts.documents import Documents
+from .parts.layout import Layout
+from .parts.place import refuse_key, url_of
 
 NO_TOKEN = (1 << 32) - 2  # the largest index that a sparse field holds: no vocabulary has a token of this id
 
 _METRICS = {"dense": "COSINE", "sparse": "IP"}
 _INDEXES = {"dense": "AUTOINDEX", "sparse": "SPARSE_INVERTED_INDEX"}
+_SUFFIX = ".db"  # by which pymilvus tells a file of Milvus Lite
 _MAX_ID_BYTES = 512
 _MAX_TEXT_BYTES = 65_535
 _ROWS = 256  # in a request
@@ -43,7 +45,7 @@ def to_milvus(
     return _rows(Documents.of(embeddings, ids, texts, metadata))
 
 
-class MilvusCollection:
+class MilvusCollection(Collection):
     """A Collection in Milvus, Lite or on a server, of dense and sparse vectors.
 
     client: a MilvusClient. name: the collection, made and loaded if it is not there. "hybrid" fuses dense and sparse
@@ -62,32 +64,39 @@ class MilvusCollection:
             self._create()
         client.load_collection(name)
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Those of the ids that are not there, in order."""
+    @classmethod
+    def at(cls, where: str, name: str, layout: Layout, key: str | None = None) -> Self:
+        """The collection in a file of Milvus Lite, or on the server of a URL, which may ask for a key."""
+        need("milvus", "pymilvus", purpose="Milvus")
+        from pymilvus import MilvusClient
+
+        if url := url_of(where):
+            return cls(MilvusClient(url, token=key or ""), name, layout)
+        refuse_key(key)
+        if not where.endswith(_SUFFIX):
+            raise InputError(f"Milvus Lite's file is {shown(where)}, expected a name that ends in {_SUFFIX}")
+        need("milvus", "milvus_lite", purpose="Milvus Lite")
+        return cls(MilvusClient(where), name, layout)
+
+    def close(self) -> None:
+        """Close the client, which lets others open a file of Milvus Lite."""
+        self.client.close()
+
+    def _there(self, ids: Sequence[str]) -> set[str]:
         # MilvusClient.get() quotes ids without escapes, and Lite knows no filter_params.
         wanted = f"id in {json.dumps(list(ids), ensure_ascii=False)}"
-        found = {row["id"] for row in self.client.query(self.name, filter=wanted, output_fields=["id"])}
-        return [name for name in ids if name not in found]
+        return {row["id"] for row in self.client.query(self.name, filter=wanted, output_fields=["id"])}
 
-    def add(
-        self,
-        embeddings: Embeddings,
-        ids: Iterable[str],
-        texts: Iterable[str] | None = None,
-        metadata: Iterable[Mapping[str, Any] | None] | None = None,
-    ) -> None:
-        """Add documents; one whose id is there is replaced."""
-        rows = _rows(Documents.of(embeddings, ids, texts, metadata, layout=self.layout))
+    def _write(self, found: Documents) -> None:
+        rows = _rows(found)
         nothing = {"text": None, "metadata": None}
         while batch := [nothing | row for row in islice(rows, _ROWS)]:
             self.client.upsert(self.name, batch)
 
-    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
-        """The k best documents for the embeddings of one text, best first."""
+    def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         from pymilvus import AnnSearchRequest, RRFRanker
 
-        found = query_of(query, k, mode, candidates, self.layout)
-        asked = {"dense": found.dense(0), "sparse": found.sparse(0)}
+        asked = {"dense": query.dense(0), "sparse": query.sparse(0)}
         asked = {view: value for view, value in asked.items() if value is not None}
         if mode == "hybrid":
             requests = [AnnSearchRequest([asked[v]], v, {"metric_type": _METRICS[v]}, candidates) for v in asked]

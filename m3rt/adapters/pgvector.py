@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,16 @@ from ..host.extras import need
 from ..index.search.result import Hit
 from ..values.arguments import whole_number
 from ..values.shown import shown
-from .collection import RRF_K, Mode, hit, query_of
-from .documents import Documents, heaviest
-from .layout import Layout
+from .parts.collection import RRF_K, Collection, Mode, hit
+from .parts.documents import Documents, heaviest
+from .parts.layout import Layout
+from .parts.place import refuse_key
 
 MAX_NNZ = 1000  # weights of a row that an HNSW index takes
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _NUL_IN_JSON = re.compile(r"(?<!\\)(\\\\)*\\u0000")
+_MAX_ID_BYTES = 2_600  # a key of an index has at most 2,704 bytes
 _MAX_EF_SEARCH = 1000  # hits that pgvector's HNSW search gives at most
 _MAX_DENSE = 2000  # components that an HNSW index takes
 _TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
@@ -64,7 +66,7 @@ def to_pgvector(
     return _rows(found, vocabulary, max_nnz)
 
 
-class PostgresCollection:
+class PostgresCollection(Collection):
     """A Collection in a table of PostgreSQL with pgvector.
 
     connection: one of psycopg 3; every add() is one transaction. name: the table, made with its HNSW indexes if it is
@@ -90,22 +92,25 @@ class PostgresCollection:
             else:
                 self._create()
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Those of the ids that are not there, in order."""
+    @classmethod
+    def at(cls, where: str, name: str, layout: Layout, key: str | None = None) -> Self:
+        """The table in the database of a URL without its "postgresql:"; $PGPASSWORD may hold the password."""
+        need("pgvector", "psycopg", purpose="PostgreSQL")
+        import psycopg
+
+        refuse_key(key)
+        return cls(psycopg.connect(f"postgresql:{where}", autocommit=True), name, layout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def _there(self, ids: Sequence[str]) -> set[str]:
         with self.connection.transaction():
             rows = self.connection.execute(f"select id from {self.name} where id = any(%s)", [list(ids)]).fetchall()
-        found = {row[0] for row in rows}
-        return [name for name in ids if name not in found]
+        return {row[0] for row in rows}
 
-    def add(
-        self,
-        embeddings: Embeddings,
-        ids: Iterable[str],
-        texts: Iterable[str] | None = None,
-        metadata: Iterable[Mapping[str, Any] | None] | None = None,
-    ) -> None:
-        """Add documents; one whose id is there is replaced."""
-        found = Documents.of(embeddings, ids, texts, metadata, layout=self.layout)
+    def _write(self, found: Documents) -> None:
         columns = ["id", "text", "metadata", *self.layout.widths()]
         places = ", ".join(["%s", "%s", "%s::jsonb", *(f"%s::{kind}" for kind in self._types().values())])
         update = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
@@ -116,12 +121,10 @@ class PostgresCollection:
         with self.connection.transaction(), self.connection.cursor() as cursor:
             cursor.executemany(statement, ([row.get(column) for column in columns] for row in rows))
 
-    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
-        """The k best documents for the embeddings of one text, best first."""
-        found = query_of(query, k, mode, candidates, self.layout)
+    def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         if mode != "colbert":  # which no index searches
             whole_number("k", k, 1, _MAX_EF_SEARCH)
-        row = next(_rows(found, self.layout.sparse or 0, MAX_NNZ))
+        row = next(_rows(query, self.layout.sparse or 0, MAX_NNZ))
         scores = {
             "dense": "-(dense <#> %(dense)s::vector)",
             "sparse": "-(sparse <#> %(sparse)s::sparsevec)",
@@ -198,6 +201,8 @@ def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str,
             if "\0" in value:
                 raise InputError(f"id or text of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
     for i, name in enumerate(found.ids):
+        if len(name.encode()) > _MAX_ID_BYTES:
+            raise InputError(f"id {shown(name)} has {len(name.encode())} bytes, expected at most {_MAX_ID_BYTES:,}")
         if found.metadata and _NUL_IN_JSON.search(json.dumps(found.metadata[i])):
             raise InputError(f"the metadata of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
     if found.embeddings.sparse is not None:

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host.extras import need
 from ..index.search.result import Hit
-from .collection import RRF_K, Mode, hit, query_of
-from .documents import Documents
-from .layout import Layout
-from .uuids import uuid_of
+from .parts.collection import RRF_K, Collection, Mode, hit
+from .parts.documents import Documents
+from .parts.layout import Layout
+from .parts.place import refuse_key, url_of
+from .parts.uuids import uuid_of
 
+_SECONDS = 60  # that a server may take to answer
 _POINTS = 64  # in a request: with ColBERT vectors a point has megabytes
 
 
@@ -35,7 +37,7 @@ def to_qdrant(
     return _points(Documents.of(embeddings, ids, texts, metadata))
 
 
-class QdrantCollection:
+class QdrantCollection(Collection):
     """A Collection in Qdrant, local or on a server.
 
     client: a QdrantClient. name: the collection, made if it is not there. "hybrid" fuses dense and sparse candidates
@@ -51,32 +53,37 @@ class QdrantCollection:
         else:
             self._create()
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Those of the ids that are not there, in order."""
-        points = {uuid_of(name): name for name in ids}
-        found = {str(point.id) for point in self.client.retrieve(self.name, list(points), with_payload=False)}
-        return [name for point, name in points.items() if point not in found]
+    @classmethod
+    def at(cls, where: str, name: str, layout: Layout, key: str | None = None) -> Self:
+        """The collection in a directory, or on the server of a URL, which may ask for a key."""
+        need("qdrant", "qdrant_client", purpose="Qdrant")
+        from qdrant_client import QdrantClient
 
-    def add(
-        self,
-        embeddings: Embeddings,
-        ids: Iterable[str],
-        texts: Iterable[str] | None = None,
-        metadata: Iterable[Mapping[str, Any] | None] | None = None,
-    ) -> None:
-        """Add documents; one whose id is there is replaced."""
+        if url := url_of(where):
+            return cls(QdrantClient(url, api_key=key, timeout=_SECONDS), name, layout)
+        refuse_key(key)
+        return cls(QdrantClient(path=where), name, layout)
+
+    def close(self) -> None:
+        """Close the client, which lets others open a directory."""
+        self.client.close()
+
+    def _there(self, ids: Sequence[str]) -> set[str]:
+        points = {uuid_of(name): name for name in ids}
+        found = self.client.retrieve(self.name, list(points), with_payload=False)
+        return {points[str(point.id)] for point in found}
+
+    def _write(self, found: Documents) -> None:
         from qdrant_client.models import PointStruct
 
-        rows = _points(Documents.of(embeddings, ids, texts, metadata, layout=self.layout))
+        rows = _points(found)
         while points := [PointStruct(**row) for row in islice(rows, _POINTS)]:
             self.client.upsert(self.name, points, wait=True)
 
-    def search(self, query: Embeddings, k: int = 10, *, mode: Mode = "hybrid", candidates: int = 100) -> list[Hit]:
-        """The k best documents for the embeddings of one text, best first."""
+    def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         from qdrant_client import models
 
-        found = query_of(query, k, mode, candidates, self.layout)
-        asked = _vectors(found, 0)
+        asked = _vectors(query, 0)
         if "sparse" in asked:
             asked["sparse"] = models.SparseVector(**asked["sparse"])
         options: dict[str, Any] = {"query": asked.get(mode), "using": mode}

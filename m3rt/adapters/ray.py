@@ -16,7 +16,7 @@ from ..host.files import Busy, locked
 from ..values.arguments import path_of, whole_number
 from ..values.shown import reason
 from .arrow import TableEncoder
-from .parquet_files import FilePair, encode_file, pairs, remove_leftovers
+from .parts.parquet_files import FilePair, encode_file, pairs, remove_leftovers
 
 _LOCK = ".m3rt.lock"
 

@@ -11,8 +11,8 @@ from ..index.search.options import FUSION
 from ..values.arguments import whole_number
 from ..values.printable import to_json
 from ..values.shown import shown
-from .documents import Documents
-from .layout import Layout
+from .parts.documents import Documents
+from .parts.layout import Layout
 
 _SERVICES = """\
 <?xml version="1.0" encoding="utf-8" ?>
@@ -83,7 +83,11 @@ def to_vespa(
     vespa_application() gives ColBERT as m3rt does, the **mean** over query tokens of the best match.
     Raises InputError for an id with control characters, which Vespa refuses.
     """
-    found = Documents.of(embeddings, ids, texts, metadata)
+    return operations(Documents.of(embeddings, ids, texts, metadata), namespace)
+
+
+def operations(found: Documents, namespace: str) -> Iterator[dict[str, Any]]:
+    """to_vespa() of documents."""
     for name in found.ids:
         if any(character < " " or character == "\x7f" for character in name):
             raise InputError(f"id {shown(name)} holds a control character, which Vespa refuses; give another")

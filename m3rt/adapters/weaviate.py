@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..embeddings import Embeddings
-from .documents import Documents
-from .uuids import uuid_of
+from .parts.documents import Documents
+from .parts.uuids import uuid_of
 
 
 def to_weaviate(

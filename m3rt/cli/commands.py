@@ -22,6 +22,7 @@ _COMMANDS = {
     "index": "Build an index of documents, change it, look at it.",
     "search": "Search an index.",
     "context": "Collect the best chunks for a question, ready for a prompt.",
+    "load": "Load texts or an index into a database.",
     "serve": "Serve a bundle over HTTP.",
     "eval": "Measure how well a bundle retrieves, on labelled data sets.",
     "bench": "Measure latency, throughput, memory and cold start on this machine.",

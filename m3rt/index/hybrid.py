@@ -32,6 +32,7 @@ from .store.keys import check_ids
 from .store.manifest import Manifest, Settings
 from .store.snapshot import open_snapshot
 from .store.writer import Writer
+from .stored import StoredRows, stored
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
@@ -252,6 +253,10 @@ class HybridIndex:
     def context(self, question: str, tokens: int = 2000, **options: Any) -> Context:
         """The best chunks for a question within so many tokens, for a prompt; see m3rt.index.context.context()."""
         return context(self, question, tokens, **options)
+
+    def stored(self, batch: int = 256) -> Iterator[StoredRows]:
+        """All rows, `batch` at a time: ids, texts, metadata, and embeddings as they are stored, see StoredRows."""
+        return stored(self._snapshot, whole_number("batch", batch, 1, 1 << 20))
 
     def info(self) -> dict[str, Any]:
         """Counts, sizes, settings and model of the index, as plain values."""

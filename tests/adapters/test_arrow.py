@@ -12,7 +12,7 @@ from pyarrow import parquet  # noqa: E402
 
 from m3rt import BundleError, Embeddings, InputError, M3Encoder  # noqa: E402
 from m3rt.adapters.arrow import TableEncoder, documents_table, embeddings_table, encode_table  # noqa: E402
-from m3rt.adapters.parquet_files import FilePair, encode_file, pairs  # noqa: E402
+from m3rt.adapters.parts.parquet_files import FilePair, encode_file, pairs  # noqa: E402
 from m3rt.output import Part, format_of  # noqa: E402
 
 TEXTS = ["Tokyo Tower is 333 metres high.", "Apfelkuchen", "", "東京タワー"]

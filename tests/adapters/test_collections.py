@@ -8,8 +8,8 @@ import pytest
 from corpus import DIM, VOCABULARY, Document, documents, embeddings
 
 from m3rt import InputError, M3Encoder, OutputError
-from m3rt.adapters.collection import RRF_K, Loaded, load
-from m3rt.adapters.layout import Layout
+from m3rt.adapters import Layout, Loaded, load
+from m3rt.adapters.parts.collection import RRF_K
 from m3rt.input import Record
 
 DOCS = documents(500)

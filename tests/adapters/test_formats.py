@@ -11,10 +11,10 @@ import pytest
 from corpus import DIM, VOCABULARY, Document, documents, embeddings, scores
 
 from m3rt import Embeddings, InputError, SparseVectors
-from m3rt.adapters.documents import heaviest
+from m3rt.adapters import Layout
 from m3rt.adapters.elastic import elastic_mapping, elastic_sparse_query, to_elastic
-from m3rt.adapters.layout import Layout
 from m3rt.adapters.milvus import NO_TOKEN, to_milvus
+from m3rt.adapters.parts.documents import heaviest
 from m3rt.adapters.pgvector import to_pgvector
 from m3rt.adapters.qdrant import to_qdrant
 from m3rt.adapters.vespa import to_vespa, vespa_application, vespa_query

@@ -13,7 +13,7 @@ from pyarrow import parquet  # noqa: E402
 
 from m3rt import InputError  # noqa: E402
 from m3rt.adapters.arrow import TableEncoder  # noqa: E402
-from m3rt.adapters.parquet_files import FilePair, encode_file, remove_leftovers  # noqa: E402
+from m3rt.adapters.parts.parquet_files import FilePair, encode_file, remove_leftovers  # noqa: E402
 from m3rt.host.files import replacing  # noqa: E402
 
 

@@ -7,8 +7,8 @@ import pytest
 from corpus import DIM, VOCABULARY, documents, embeddings
 
 from m3rt import InputError
-from m3rt.adapters.collection import Mode
-from m3rt.adapters.layout import Layout
+from m3rt.adapters import Layout
+from m3rt.adapters.parts.collection import Mode
 from m3rt.adapters.pgvector import PostgresCollection
 
 QUERY = embeddings([next(doc for doc in documents(9, seed=3) if doc.terms)])

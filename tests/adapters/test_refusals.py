@@ -10,8 +10,7 @@ import pytest
 from corpus import DIM, VOCABULARY, documents, embeddings
 
 from m3rt import InputError, OutputError
-from m3rt.adapters.collection import load
-from m3rt.adapters.layout import Layout
+from m3rt.adapters import Layout, Loaded, load
 from m3rt.input import Record
 
 LAYOUT = Layout(DIM, VOCABULARY)
@@ -19,8 +18,8 @@ LAYOUT = Layout(DIM, VOCABULARY)
 LOAD = """
 import sys
 import m3rt
-from m3rt.adapters.collection import load
-from m3rt.adapters.layout import Layout
+from m3rt.adapters import load
+from m3rt.adapters import Layout
 from m3rt.input import Record
 
 def opened(engine, where, layout):
@@ -171,3 +170,41 @@ def test_a_load_that_is_killed_goes_on_and_doubles_nothing(
     added, skipped = (int(word.rstrip("),").split("=")[1]) for word in done.stdout.split("Loaded(")[1].split()[:2])
     assert added + skipped == 120
     assert skipped >= 32
+
+
+def test_a_database_that_dies_in_the_middle_of_a_load_is_one_line_and_the_same_call_goes_on(postgres: Any) -> None:
+    psycopg = pytest.importorskip("psycopg", reason="needs psycopg")
+    from m3rt import M3Encoder
+    from m3rt.adapters import opened
+
+    encoder = M3Encoder(threads=1)
+    records = [Record(f"text number {i}", f"id-{i}") for i in range(40)]
+    collection: Any = opened(postgres.get_uri(), "dying", Layout.of(encoder))
+    backend = collection.connection.info.backend_pid
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as other:
+        batches = []
+
+        def end(documents: int) -> None:
+            batches.append(documents)
+            if len(batches) == 2:
+                other.execute("select pg_terminate_backend(%s)", [backend])
+
+        with pytest.raises(OutputError, match=r"^dying failed after 16 documents \(.*\); the same call goes on there$"):
+            load(collection, encoder, records, batch=8, progress=end)
+        again: Any = opened(postgres.get_uri(), "dying", Layout.of(encoder))
+        assert load(again, encoder, records, batch=8) == Loaded(added=24, skipped=16)
+        assert other.execute("select count(*), count(distinct id) from dying").fetchone() == (40, 40)
+        again.close()
+
+
+def test_an_id_that_no_index_of_postgres_holds_is_refused_by_name(postgres: Any) -> None:
+    pytest.importorskip("psycopg", reason="needs psycopg")
+    from m3rt.adapters import opened
+
+    collection: Any = opened(postgres.get_uri(), "names", Layout(DIM, VOCABULARY))
+    with pytest.raises(InputError, match=r"^id 'xxx.*xxx' has 3000 bytes, expected at most 2,600$"):
+        collection.add(embeddings(documents(1)), ["x" * 3000])
+    longest = "".join(chr(0x4E00 + 37 * i) for i in range(866))  # 2598 bytes that do not compress
+    collection.add(embeddings(documents(1)), [longest])
+    assert collection.missing([longest, "a"]) == ["a"]
+    collection.close()

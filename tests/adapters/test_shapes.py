@@ -10,8 +10,8 @@ import pytest
 import m3rt
 from m3rt import InputError, M3Encoder
 from m3rt.adapters import fastembed
+from m3rt.adapters.parts.reranker import best, relevance
 from m3rt.adapters.pymilvus_model import BGEM3EmbeddingFunction
-from m3rt.adapters.reranker import best, relevance
 
 TEXTS = ["Tokyo Tower is 333 metres high.", "Apfelkuchen schmeckt gut.", ""]
 ADAPTERS = sorted(path.stem for path in (Path(m3rt.__file__).parent / "adapters").glob("[!_]*.py"))

@@ -20,7 +20,7 @@ from m3rt.bundle.manifest import Manifest
 from m3rt.cli import main
 
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
-COMMANDS = ("export", "encode", "info", "eval", "bench", "tune", "verify")
+COMMANDS = ("export", "encode", "info", "load", "eval", "bench", "tune", "verify")
 CONTAINER = {
     "M3RT_DEVICE": "--device",
     "M3RT_ENGINE": "--engine",

@@ -36,6 +36,10 @@ class Precision(Protocol):
         """The arrays that store `vectors` (n, dim)."""
         ...
 
+    def decode(self, stored: Stored, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors at some places, fresh (n, dim), by the most exact array that is stored."""
+        ...
+
     def find(
         self, stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None
     ) -> ScoredRows:

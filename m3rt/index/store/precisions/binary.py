@@ -21,6 +21,10 @@ class Binary:
     def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         return {"bits": kernels.pack_bits(vectors)}
 
+    def decode(self, stored: Stored, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        signs = np.unpackbits(stored["bits"][places], axis=1, bitorder="little").astype(np.float32) * 2 - 1
+        return signs / np.float32(np.sqrt(max(1, signs.shape[1])))  # of unit length
+
     def find(
         self, stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None
     ) -> ScoredRows:

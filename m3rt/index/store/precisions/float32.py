@@ -21,6 +21,9 @@ class Float32:
     def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         return {"vectors": vectors}
 
+    def decode(self, stored: Stored, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        return stored["vectors"][places]
+
     def find(
         self, stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None
     ) -> ScoredRows:

@@ -22,6 +22,9 @@ class Int8:
         codes, scales = kernels.quantize_int8(vectors)
         return {"codes": codes, "scales": scales}
 
+    def decode(self, stored: Stored, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        return stored["codes"][places] * stored["scales"][places, None]
+
     def find(
         self, stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None
     ) -> ScoredRows:

@@ -28,6 +28,9 @@ class Rescored:
     def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         return {**self._coarse.encode(vectors), **self._fine.encode(vectors)}
 
+    def decode(self, stored: Stored, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._fine.decode(stored, places)
+
     def find(
         self, stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None
     ) -> ScoredRows:

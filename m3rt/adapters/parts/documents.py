@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embeddings import Embeddings, SparseVectors
-from ..errors import InputError
-from ..index.store.keys import check_ids
-from ..values.listing import listed
-from ..values.shown import kind, shown
-from ..values.texts import check_texts
+from ...embeddings import Embeddings, SparseVectors
+from ...errors import InputError
+from ...index.store.keys import check_ids
+from ...values.listing import listed
+from ...values.shown import kind, shown
+from ...values.texts import check_texts
 from .layout import Layout
 
 

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from ..bundle.heads import Heads
-from ..embeddings import Embeddings
-from ..errors import InputError
-from ..index.checks import check_embeddings
-from ..index.store.manifest import Settings
-from ..values.arguments import whole_number
+from ...bundle import open_bundle
+from ...bundle.heads import Heads
+from ...embeddings import Embeddings
+from ...errors import InputError
+from ...index.checks import check_embeddings
+from ...index.models import check_same, located
+from ...index.store.directory import read
+from ...index.store.manifest import Settings
+from ...values.arguments import whole_number
 
 if TYPE_CHECKING:
-    from ..encoder import M3Encoder
+    from ...encoder import M3Encoder
+    from ...index import HybridIndex
 
 _MAX_WIDTH = 1 << 30
 
@@ -47,6 +51,28 @@ class Layout:
             m.architecture.vocab_size if sparse else None,
             (m.architecture.colbert_dim or m.dim) if colbert else None,
         )
+
+    @classmethod
+    def of_index(
+        cls, index: HybridIndex, model: str | None = None, *, sparse: bool = True, colbert: bool = False
+    ) -> Self:
+        """The layout for an index's stored vectors: dense where it has them, and those that are asked for.
+
+        model: the index's bundle, which knows the vocabulary, if it is not where it was when the index was built.
+        Raises InputError for a view that the index lacks and, with sparse, where no model is found; HybridIndexError
+        for a model that is not the index's.
+        """
+        s = index.settings
+        for view, lacks in (("sparse", sparse and not s.sparse), ("ColBERT", colbert and not s.colbert)):
+            if lacks:
+                raise InputError(f"{index.path} stores no {view} vectors; leave them out, or build it with them")
+        vocabulary = None
+        if sparse:
+            made_by = read(index.path).model
+            bundle = open_bundle(model or located(index.path, made_by))
+            check_same(index.path, made_by, bundle)
+            vocabulary = bundle.manifest.architecture.vocab_size
+        return cls(s.dense_dim if s.dense else None, vocabulary, s.colbert_dim if colbert else None)
 
     def widths(self) -> dict[str, int]:
         """The widths of what is stored, by view."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, OutputError
-from ..host.files import replacing
-from ..values.listing import listed
-from ..values.shown import reason, shown
-from .arrow import TableEncoder
+from ...errors import InputError, OutputError
+from ...host.files import replacing
+from ...values.listing import listed
+from ...values.shown import reason, shown
+from ..arrow import TableEncoder
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..errors import InputError
-from ..values.listing import listed
+from ...errors import InputError
+from ...values.listing import listed
 
 _ALL_VIEWS = "colbert+sparse+dense"
 

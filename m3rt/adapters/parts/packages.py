@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from ..errors import InputError
-from ..host.extras import install, missing
-from ..values.shown import reason
+from ...errors import InputError
+from ...host.extras import install, missing
+from ...values.shown import reason
 
 
 def unusable(package: str, extra: str, tested: str, error: ImportError) -> InputError:

@@ -1,0 +1,1 @@
+"""What several adapters share: documents, layouts, the base of collections, loading, ids, rerankers."""
