@@ -20,7 +20,7 @@ LAYERS = [
     "version", "errors",
     "values", "host",
     "bundle", "embeddings", "relevance",
-    "text", "engines", "scoring",
+    "text", "engines", "scoring", "quantization",
     "batching", "input", "model",
     "queue", "output",
     "encoder", "reranker",
