@@ -25,7 +25,7 @@ LAYERS = [
     "queue", "output",
     "encoder", "reranker",
     "tuning", "index", "evaluation", "compat",
-    "mteb", "adapters", "serve",
+    "mteb", "adapters", "serve", "plan",
     "cli",
     "__init__", "__main__",
 ]  # fmt: skip
