@@ -23,7 +23,7 @@ LAYERS = [
     "text", "engines", "scoring", "quantization",
     "batching", "input", "model",
     "queue", "output",
-    "encoder", "reranker",
+    "encoder", "reranker", "granularity",
     "tuning", "index", "evaluation", "compat",
     "mteb", "adapters", "serve", "plan",
     "cli",
