@@ -46,37 +46,47 @@ class SparseVectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiVectors:
-    """ColBERT vectors, ragged: vectors (total, dim) float32, text i owns rows offsets[i]:offsets[i + 1]."""
+    """ColBERT vectors, ragged: vectors (total, dim) float32, text i owns rows offsets[i]:offsets[i + 1].
 
-    vectors: NDArray[np.float32]
+    With scales (total,) float32, vectors are int8 codes: a code times the scale of its row is a component.
+    """
+
+    vectors: NDArray[Any]
     offsets: NDArray[np.int64]
+    scales: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        _check_arrays(self, vectors=2, offsets=1)
+        _check_arrays(self, vectors=2, offsets=1, **({} if self.scales is None else {"scales": 1}))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def row(self, i: int) -> NDArray[np.float32]:
+    def row(self, i: int) -> NDArray[Any]:
         """Return a view of the vectors of text i, (tokens_i - 1, dim)."""
         return self.vectors[self.offsets[i] : self.offsets[i + 1]]
+
+    def restored(self) -> MultiVectors:
+        """Return the same vectors in float32, fresh where they are codes."""
+        if self.scales is None:
+            return self
+        return MultiVectors(self.vectors.astype(np.float32) * self.scales[:, None], self.offsets)
 
     def part(self, rows: slice) -> MultiVectors:
         """Return the texts of a slice without a step, counted from its first one; vectors is a view."""
         offsets, items = _window(self.offsets, rows)
-        return MultiVectors(self.vectors[items], offsets)
+        return MultiVectors(self.vectors[items], offsets, None if self.scales is None else self.scales[items])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
     """The outputs for n texts, in input order; a view that was not requested is None.
 
-    dense_vecs: (n, dim) float32 with unit rows. sparse: SparseVectors. multi: MultiVectors, the ColBERT vectors.
-    n_tokens: (n,) int64 after truncation. truncated: (n,) bool. `out["dense_vecs"]` and dict(out) work too; len(out)
-    is the number of texts.
+    dense_vecs: (n, dim) float32 with unit rows, or the codes that dense_precision asked for. sparse: SparseVectors.
+    multi: MultiVectors, the ColBERT vectors. n_tokens: (n,) int64 after truncation. truncated: (n,) bool.
+    `out["dense_vecs"]` and dict(out) work too; len(out) is the number of texts.
     """
 
-    dense_vecs: NDArray[np.float32] | None
+    dense_vecs: NDArray[Any] | None
     sparse: SparseVectors | None
     multi: MultiVectors | None
     n_tokens: NDArray[np.int64]
@@ -100,7 +110,7 @@ class Embeddings:
         return [dict(zip(ids.tolist(), values.tolist(), strict=True)) for ids, values in rows]
 
     @property
-    def colbert_vecs(self) -> list[NDArray[np.float32]] | None:
+    def colbert_vecs(self) -> list[NDArray[Any]] | None:
         """Return one (tokens_i - 1, dim) view for each text, all into one flat array: `multi.vectors`."""
         return None if self.multi is None else [self.multi.row(i) for i in range(len(self))]
 

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from .batching.collect import Collector
 from .batching.plan import plan
-from .batching.work import Work
+from .batching.work import VectorFormat, Work
 from .bundle.heads import Heads
 from .embeddings import Embeddings
 from .errors import EngineError, InputError
 from .model import Model, progress
 from .model import Progress as Progress
+from .quantization import COLBERT_PRECISIONS, DENSE_PRECISIONS, checked_ranges
 from .scoring import check_weights, mappings, pair_scores
-from .values.arguments import flag, whole_number
+from .values.arguments import choice_of, flag, whole_number
 from .values.listing import items, listed
 from .values.texts import pairs_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .queue import Queue
 
 STREAM_TEXTS = 4096  # that stream() encodes at a time: enough to group by length, in little memory
@@ -54,6 +58,9 @@ class M3Encoder(Model):
         return_colbert_vecs: bool = False,
         max_length: int | None = None,
         truncate_dim: int | None = None,
+        dense_precision: str = "float32",
+        dense_ranges: NDArray[np.float32] | None = None,
+        colbert_precision: str = "float32",
         show_progress: bool | Progress = False,
     ) -> Embeddings:
         """Encode n texts (a str counts as one) into Embeddings in input order.
@@ -61,6 +68,9 @@ class M3Encoder(Model):
         texts: a list, or anything that holds str in an order: an array, a column of a table, a generator. max_length:
         tokens kept of each text, <s> and </s> counted; the default and the limit is the bundle's max_tokens.
         truncate_dim: keep so many first components of dense and ColBERT vectors and normalise again (Matryoshka).
+        dense_precision: float32, int8, uint8, binary or ubinary, as quantization.quantize_embeddings() makes them, int8
+        and uint8 of dense_ranges (2, dim), by default its default_ranges(). colbert_precision: float32, or int8 with a
+        scale for each vector.
         show_progress: show a bar on stderr, or call a function with the number of texts and tokens of each pass.
         Raises InputError for unusable texts or options, EngineError when inference fails or its output is not finite.
         """
@@ -71,6 +81,9 @@ class M3Encoder(Model):
             return_colbert_vecs=return_colbert_vecs,
             max_length=max_length,
             truncate_dim=truncate_dim,
+            dense_precision=dense_precision,
+            dense_ranges=dense_ranges,
+            colbert_precision=colbert_precision,
         )
         tokens, heads = work.tokens, work.heads
         result = Collector(self.manifest, tokens, heads)
@@ -79,7 +92,7 @@ class M3Encoder(Model):
                 ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
                 result.add(rows, mask, self.engine.run(ids, mask, heads))
                 advance(len(rows), int(mask.sum()))
-        return result.embeddings(work.truncate_dim)
+        return result.embeddings(work.format)
 
     async def aencode(self, texts: str | Iterable[str], **options: Any) -> Embeddings:
         """encode() for an event loop. Callers that wait at the same time share forward passes, and take turns.
@@ -108,12 +121,20 @@ class M3Encoder(Model):
         return_colbert_vecs: bool = False,
         max_length: int | None = None,
         truncate_dim: int | None = None,
+        dense_precision: str = "float32",
+        dense_ranges: NDArray[np.float32] | None = None,
+        colbert_precision: str = "float32",
     ) -> Work:
         """The texts as token ids and encode()'s options, checked: what a Queue takes. Raises InputError."""
         heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
         limit = self._limit(max_length)
         truncate_dim = self._truncate_dim(truncate_dim)
-        return Work(self.tokenizer.encode(_texts(texts), limit), heads, truncate_dim)
+        choice_of("dense_precision", dense_precision, DENSE_PRECISIONS)
+        choice_of("colbert_precision", colbert_precision, COLBERT_PRECISIONS)
+        if dense_ranges is not None:
+            dense_ranges = checked_ranges(dense_ranges, truncate_dim or self.manifest.dim)
+        form = VectorFormat(truncate_dim, dense_precision, dense_ranges, colbert_precision)
+        return Work(self.tokenizer.encode(_texts(texts), limit), heads, form)
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Return the token ids that encode() gives the model for one text, <s> and </s> included."""

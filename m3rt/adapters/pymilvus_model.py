@@ -40,7 +40,7 @@ class BGEM3EmbeddingFunction:
         if not flag("normalize_embeddings", normalize_embeddings):
             raise InputError("normalize_embeddings is False, but a bundle's dense vectors are always normalised")
         self.model = model_name if isinstance(model_name, M3Encoder) else M3Encoder(model_name, device=device, **kwargs)
-        self._options = {
+        self._options: dict[str, Any] = {
             "return_dense": return_dense,
             "return_sparse": return_sparse,
             "return_colbert_vecs": return_colbert_vecs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from m3rt_kernels import scatter_max
+from m3rt_kernels import quantize_int8, scatter_max
 from numpy.typing import NDArray
 
 from ..bundle.heads import Heads
@@ -11,7 +11,9 @@ from ..bundle.manifest import Manifest
 from ..embeddings import Embeddings, MultiVectors, SparseVectors
 from ..engines import Outputs
 from ..errors import EngineError
+from ..quantization import quantize_embeddings
 from ..text.tokenizer import TokenIds
+from .work import VectorFormat
 
 
 class Collector:
@@ -47,7 +49,7 @@ class Collector:
                 start, end = self._offsets[i : i + 2]
                 self._colbert[start:end] = out.colbert[row, : end - start]
 
-    def embeddings(self, truncate_dim: int | None) -> Embeddings:
+    def embeddings(self, form: VectorFormat) -> Embeddings:
         """Return the embeddings of all texts; every text must have been added."""
         tokens = self._tokens
         sparse = None
@@ -55,8 +57,12 @@ class Collector:
             sparse = SparseVectors(*scatter_max(tokens.ids, self._weights, tokens.offsets, self._weightless))
         multi = None
         if self._colbert is not None:
-            multi = MultiVectors(truncated_to(self._colbert, truncate_dim), self._offsets)
-        dense = None if self._dense is None else truncated_to(self._dense, truncate_dim)
+            vectors = truncated_to(self._colbert, form.truncate_dim)
+            codes = quantize_int8(vectors) if form.colbert_precision == "int8" else (vectors, None)
+            multi = MultiVectors(codes[0], self._offsets, codes[1])
+        dense = None if self._dense is None else truncated_to(self._dense, form.truncate_dim)
+        if dense is not None and form.dense_precision != "float32":
+            dense = quantize_embeddings(dense, form.dense_precision, form.dense_ranges)
         return Embeddings(dense, sparse, multi, tokens.lengths, tokens.truncated)
 
 

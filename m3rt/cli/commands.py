@@ -15,6 +15,7 @@ from ..version import __version__
 from .parts.console import close_stdout, one_line_warning, open_missing_streams, say
 
 _COMMANDS = {
+    "plan": "Choose a model, precisions, views and machines for a corpus.",
     "export": "Turn a checkpoint into a bundle.",
     "encode": "Embed texts: arguments, files or stdin.",
     "rerank": "Order passages by their relevance to a query.",

@@ -22,6 +22,8 @@ from .parts.console import bar, say
 from .parts.options import FORMAT, input_option, model_option, runtime_options
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..embeddings import Embeddings
     from ..encoder import M3Encoder
     from ..output.spool import Spool
@@ -46,6 +48,15 @@ _CHUNK_CHARACTERS = {True: 1 << 17, False: 1 << 20}
 @click.option("--colbert", is_flag=True, help="With ColBERT vectors, one a token.")
 @click.option("--max-length", type=int, help="Tokens kept of each text.  [default: what the model takes]")
 @click.option("--truncate-dim", type=int, help="Components kept of each vector (Matryoshka).  [default: all]")
+@click.option(
+    "--dense-precision", default="float32", help="float32, int8, uint8, binary or ubinary, as sentence-transformers'."
+)
+@click.option(
+    "--dense-ranges",
+    metavar="FILE",
+    help="Ranges of int8 and uint8: a .npy file (2, dim).  [default: fixed ones for unit vectors]",
+)
+@click.option("--colbert-precision", default="float32", help="float32, or int8 with a scale for each vector.")
 @click.option("--query", "role", flag_value="query", default=None, help="Put the bundle's query prompt before each.")
 @click.option("--passage", "role", flag_value="passage", help="Put the bundle's passage prompt before each.")
 @click.option(
@@ -58,7 +69,8 @@ _CHUNK_CHARACTERS = {True: 1 << 17, False: 1 << 20}
 def command(
     texts: tuple[str, ...], model: str, source: str | None, input_format: str | None, field: str, out: str,
     force: bool, restart: bool, no_dense: bool, sparse: bool, colbert: bool, max_length: int | None,
-    truncate_dim: int | None, role: str | None, chunk_size: int, **runtime: Any,
+    truncate_dim: int | None, dense_precision: str, dense_ranges: str | None, colbert_precision: str,
+    role: str | None, chunk_size: int, **runtime: Any,
 ) -> None:  # fmt: skip
     """Embed texts: arguments, files or stdin.
 
@@ -85,7 +97,10 @@ def command(
         **Heads(not no_dense, sparse, colbert).keywords(),
         "max_length": max_length,
         "truncate_dim": truncate_dim,
+        "dense_precision": dense_precision,
+        "colbert_precision": colbert_precision,
     }
+    ranges = _ranges(dense_ranges) if dense_ranges else None
     state = {
         "m3rt": __version__,
         "bundle": sha256_of(bundle.path / MANIFEST),
@@ -94,12 +109,13 @@ def command(
         "field": field,
         "prompt": role,
         "chunk_size": chunk_size,
+        "dense_ranges": ranges.tolist() if ranges is not None else None,
         **options,
     }
     records = TextFile(source, input_format, field) if source else list(arguments(texts))
     with _sink(out, state, force, restart) as sink:
         try:
-            encode = partial(_method(M3Encoder(model, **runtime), role), **options)
+            encode = partial(_method(M3Encoder(model, **runtime), role), dense_ranges=ranges, **options)
             encode([])  # refuse unusable options before a long input is read
             with Meter(_count(records), sink.kept) as meter:
                 encode = partial(encode, show_progress=meter.ran)
@@ -108,6 +124,20 @@ def command(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(sink.resume) from None
     say(meter.summary(max_length or bundle.manifest.max_tokens))
+
+
+def _ranges(path: str) -> NDArray[Any]:
+    """The array of a .npy file. Raises InputError."""
+    import numpy as np
+
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+        reason = "it holds several arrays"
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error)
+    raise InputError(f"--dense-ranges {path} cannot be read ({reason:.100}), expected a .npy file of shape (2, dim)")
 
 
 def _sink(out: str, state: dict[str, Any], force: bool, restart: bool) -> AbstractContextManager[Spool | Stdout]:

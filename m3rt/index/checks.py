@@ -62,6 +62,8 @@ def _check_sparse(sparse: SparseVectors, n: int) -> None:
 
 
 def _check_vectors(name: str, vectors: NDArray[Any], rows: int, dim: int) -> None:
+    if vectors.dtype.kind != "f":
+        raise InputError(f"{name} vectors are {vectors.dtype}, expected float32: encode without a precision of theirs")
     if vectors.shape != (rows, dim):
         raise InputError(f"{name} vectors have shape {vectors.shape}, expected {(rows, dim)}")
     for i in range(0, rows, _ROWS_AT_A_TIME):

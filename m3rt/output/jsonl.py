@@ -41,13 +41,19 @@ def _row(part: Part, i: int) -> dict[str, Any]:
     if part.ids[i] is not None:
         row["id"] = part.ids[i]
     if out.dense_vecs is not None:
-        row["dense_vecs"] = _rounded(out.dense_vecs[i])
+        row["dense_vecs"] = _numbers(out.dense_vecs[i])
     if out.sparse is not None:
         tokens, weights = out.sparse.row(i)
         row["lexical_weights"] = dict(zip(tokens.tolist(), _rounded(weights), strict=True))
     if out.multi is not None:
-        row["colbert_vecs"] = _rounded(out.multi.row(i))
+        row["colbert_vecs"] = _numbers(out.multi.row(i))
+        if out.multi.scales is not None:
+            row["colbert_scales"] = _rounded(out.multi.scales[out.multi.offsets[i] : out.multi.offsets[i + 1]])
     return {**row, "n_tokens": int(out.n_tokens[i]), "truncated": bool(out.truncated[i])}
+
+
+def _numbers(array: NDArray[Any]) -> Any:
+    return _rounded(array) if array.dtype.kind == "f" else array.tolist()
 
 
 def _rounded(array: NDArray[np.float32]) -> Any:

@@ -55,6 +55,8 @@ def arrays_of(out: Embeddings) -> dict[str, Any]:
     if out.multi is not None:
         arrays["colbert_offsets"] = out.multi.offsets
         arrays["colbert_vecs"] = out.multi.vectors
+        if out.multi.scales is not None:
+            arrays["colbert_scales"] = out.multi.scales
     return {**arrays, "n_tokens": out.n_tokens, "truncated": out.truncated}
 
 

@@ -53,10 +53,12 @@ def table(part: Part) -> Any:
         columns["sparse_values"] = _lists(out.sparse.indptr, pa.array(out.sparse.values))
     if out.multi is not None:
         columns["colbert_vecs"] = _lists(out.multi.offsets, _vectors(out.multi.vectors))
+        if out.multi.scales is not None:
+            columns["colbert_scales"] = _lists(out.multi.offsets, pa.array(out.multi.scales))
     return pa.table({**columns, "n_tokens": pa.array(out.n_tokens), "truncated": pa.array(out.truncated)})
 
 
-def _vectors(array: NDArray[np.float32]) -> Any:
+def _vectors(array: NDArray[Any]) -> Any:
     return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
 
 

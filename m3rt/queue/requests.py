@@ -34,7 +34,7 @@ class Request:
         self._collector.add(rows, mask, out)
         self._left -= len(rows)
         if not (self._left or self.future.done()):
-            embeddings = self._collector.embeddings(self.work.truncate_dim)  # it may fail, and then fail() must work
+            embeddings = self._collector.embeddings(self.work.format)  # it may fail, and then fail() must work
             if self.future.set_running_or_notify_cancel():
                 self.future.set_result(embeddings)
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 import m3rt_kernels
 
-from ..batching.work import Work
+from ..batching.work import VectorFormat, Work
 from ..bundle.heads import Heads
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder
@@ -99,7 +99,7 @@ class Service:
                 f"the request costs {work.cost} tokens, expected at most {self.limits.queue_tokens}; send it in parts"
             )
         with trace.stage("embed"):
-            return await self.queue.encode(replace(work, truncate_dim=dim), deadline=deadline)
+            return await self.queue.encode(replace(work, format=VectorFormat(dim)), deadline=deadline)
 
     async def rerank(
         self,

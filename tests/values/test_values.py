@@ -234,9 +234,13 @@ VECTORS = np.eye(2, dtype=np.float32)
 FIELDS = {name: getattr(SHARED, name) for name in ("dense_vecs", "sparse", "multi", "n_tokens", "truncated")}
 CALLS: dict[str, Call] = {
     **arguments("encoder.encode", "texts"),
-    **arguments("encoder.encode", f"{HEADS} max_length truncate_dim", ["a"]),
+    **arguments(
+        "encoder.encode", f"{HEADS} max_length truncate_dim dense_precision dense_ranges colbert_precision", ["a"]
+    ),
     **arguments("encoder.prepare", "texts"),
-    **arguments("encoder.prepare", f"{HEADS} max_length truncate_dim", ["a"]),
+    **arguments(
+        "encoder.prepare", f"{HEADS} max_length truncate_dim dense_precision dense_ranges colbert_precision", ["a"]
+    ),
     "encoder.aencode texts": lambda p, v: asyncio.run(p.encoder.aencode(v)),
     **arguments("encoder.encode_queries", "queries"),
     **arguments("encoder.encode_corpus", "corpus"),

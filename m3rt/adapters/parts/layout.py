@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ...bundle import open_bundle
 from ...bundle.heads import Heads
@@ -79,7 +79,7 @@ class Layout:
         found = {"dense": self.dense, "sparse": self.sparse, "colbert": self.colbert}
         return {view: width for view, width in found.items() if width is not None}
 
-    def keywords(self) -> dict[str, bool]:
+    def keywords(self) -> dict[str, Any]:
         """encode()'s options for what is stored."""
         return Heads(*(width is not None for width in (self.dense, self.sparse, self.colbert))).keywords()
 

@@ -1,0 +1,181 @@
+"""Rules that turn answers into a plan, each decision with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import ceil
+
+from ..errors import InputError
+from .costs import QUERY_TOKENS, Cost, Speed, cost, search_ms, speed
+from .models import AS_OF, MODELS, Checkpoint
+from .questions import LEAST_COLBERT_DOCUMENTS, Questions
+from .sizes import Corpus, index_bytes
+
+_EDGE_BYTES = 150e6  # of a bundle that a phone or a small board loads
+_INDEX_ROWS = 2_000_000  # beyond, a database spreads the rows over machines
+_SIGNS_ROWS = 500_000  # beyond, a search reads signs first: an eighth of the bytes
+_CHUNK, _OVERLAP = 512, 64  # tokens
+_TASKS = {  # of mteb, by domain
+    "code": ("CosQA", "CodeSearchNetRetrieval"),
+    "finance": ("FiQA2018",),
+    "legal": ("AILAStatutes",),
+    "medical": ("NFCorpus", "TRECCOVID"),
+    "science": ("SciFact", "SCIDOCS"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A model with its precision, what is stored of each view, where, at what cost, and why."""
+
+    model: Checkpoint
+    precision: str
+    dim: int
+    dense: str
+    colbert: str | None
+    chunk_tokens: int | None
+    corpus: Corpus
+    store: str
+    parts: dict[str, float]  # bytes
+    speed: Speed
+    query_ms: float
+    cost: Cost
+    reasons: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = field(default=())
+
+    @property
+    def sparse(self) -> bool:
+        """Whether lexical weights are stored."""
+        return "sparse" in self.model.views
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of all that is stored."""
+        return sum(self.parts.values())
+
+
+def recommend(q: Questions) -> Plan:
+    """The first plan, in the order of preference, that meets every budget. Raises InputError when none does."""
+    plans = [_plan(q, model, dense, colbert) for model in _models(q) for dense, colbert in _stored(q, model)]
+    for plan in plans:
+        if not _excess(q, plan):
+            return plan
+    nearest = min(plans, key=lambda plan: _excess(q, plan))
+    raise InputError(
+        f"no plan meets the budget; the nearest is {nearest.model.name} with dense {nearest.dense}: "
+        f"{nearest.query_ms:.3g} ms a query and {nearest.bytes / 1e9:.3g} GB; allow as much or plan for fewer"
+    )
+
+
+def _models(q: Questions) -> list[Checkpoint]:
+    """The models that have all languages and fit the target. Raises InputError, naming what is missing."""
+    lacking = {model.name: sorted({*q.languages} - model.languages) for model in MODELS}
+    speaking = [model for model in MODELS if not lacking[model.name]]
+    if not speaking:
+        name, codes = min(lacking.items(), key=lambda item: len(item[1]))
+        raise InputError(f"no model has every language; the nearest is {name}, without {', '.join(codes)}")
+    fitting = [m for m in speaking if q.target != "edge" or m.bundle_bytes("int8") <= _EDGE_BYTES]
+    if q.dim is not None:
+        fitting = [m for m in fitting if m.dim >= q.dim]
+    if not fitting:
+        raise InputError(f"no model for target {q.target} has {q.dim} components and the languages; leave dim out")
+    return fitting
+
+
+def _stored(q: Questions, model: Checkpoint) -> Iterator[tuple[str, str | None]]:
+    """Precisions of dense and ColBERT vectors, the better first."""
+    large = _rows(q, model).rows > _SIGNS_ROWS
+    wanted = "colbert" in model.views and (q.colbert or (_enough(q, model) and q.storage_gb is not None))
+    denses = ["binary+int8", "binary"] if large else ["int8", "binary"]
+    for dense in denses:
+        if wanted:
+            yield from ((dense, colbert) for colbert in ("int8", "binary"))
+        if not (q.colbert and wanted):
+            yield dense, None
+
+
+def _enough(q: Questions, model: Checkpoint) -> bool:
+    return _rows(q, model).rows >= LEAST_COLBERT_DOCUMENTS
+
+
+def _chunk_tokens(q: Questions, model: Checkpoint) -> int | None:
+    return min(_CHUNK, model.max_tokens) if q.tokens > _CHUNK or q.tokens > model.max_tokens else None
+
+
+def _rows(q: Questions, model: Checkpoint) -> Corpus:
+    chunk = _chunk_tokens(q, model)
+    if chunk is None:
+        return Corpus(q.documents, q.tokens)
+    chunks = max(1, ceil((q.tokens - _OVERLAP) / (chunk - _OVERLAP)))
+    return Corpus(q.documents * chunks, min(chunk, (q.tokens + (chunks - 1) * _OVERLAP) / chunks))
+
+
+def _plan(q: Questions, model: Checkpoint, dense: str, colbert: str | None) -> Plan:
+    corpus, dim, sparse = _rows(q, model), q.dim or model.dim, "sparse" in model.views
+    parts = index_bytes(corpus, dim, dense=dense, sparse=sparse, colbert=colbert, colbert_dim=model.colbert_dim)
+    rate = speed(model, "int8", q.tokens_per_s)
+    scanned = corpus.rows * (dim if dense == "int8" else dim / 8)
+    store = "index" if corpus.rows <= _INDEX_ROWS and dim == model.dim else "database"
+    query_ms = rate.query_ms + (search_ms(scanned) if store == "index" else 0)
+    bill = cost(corpus.rows * corpus.tokens, rate, q.dollars_an_hour, q.hours, query_ms)
+    plan = Plan(
+        model, "int8", dim, dense, colbert, _chunk_tokens(q, model), corpus, store, parts, rate, query_ms, bill,
+        tasks=_tasks(q),
+    )  # fmt: skip
+    return Plan(**{**{name: getattr(plan, name) for name in Plan.__slots__}, "reasons": tuple(_reasons(q, plan))})
+
+
+def _excess(q: Questions, plan: Plan) -> float:
+    """By what factor a plan exceeds its budgets, together; 0 where it meets them."""
+    over = [
+        used / budget
+        for used, budget in ((plan.query_ms, q.latency_ms), (plan.bytes / 1e9, q.storage_gb))
+        if budget is not None and used > budget
+    ]
+    return sum(over)
+
+
+def _tasks(q: Questions) -> tuple[str, ...]:
+    found = _TASKS.get(q.domain, ("NFCorpus", "SciFact", "FiQA2018") if q.languages == ("en",) else ())
+    return found if q.languages == ("en",) else (*found, "MIRACLRetrieval")
+
+
+def _reasons(q: Questions, plan: Plan) -> Iterator[str]:
+    """A line for each decision."""
+    m, languages = plan.model, ", ".join(q.languages)
+    published = ", ".join(f"{name} {value:g}" for name, value in (m.figures or {}).items())
+    yield (
+        f"model: {m.name} has {languages} and fits target {q.target}"
+        + (f"; published nDCG@10: {published}" if published else "; no figure in the table")
+        + f" ({AS_OF}, {m.sources[0]})"
+    )
+    if q.domain != "general":
+        yield f"domain: no figure here is of {q.domain}; measure with --data before you trust the order"
+    yield "precision: int8 weights run about 3.8 times as fast as fp32 on CPUs; fp16 is for GPUs"
+    yield {
+        "int8": "dense: int8 codes lose less than 0.1 points of nDCG@10 and take a quarter of float32",
+        "binary+int8": f"dense: {plan.corpus.rows:,} rows; signs choose and int8 ranks: an eighth is read, 0.5 lost",
+        "binary": "dense: signs alone meet the budget; they lose 1 to 6 points of nDCG@10, so rerank",
+    }[plan.dense]
+    if plan.dim < m.dim:
+        trained = plan.dim in m.matryoshka
+        yield f"dim: {plan.dim} of {m.dim}, " + ("trained so" if trained else "not trained so: measure with --data")
+    if plan.colbert:
+        yield f"colbert: {plan.colbert}, {plan.parts['colbert'] / 1e9:.3g} GB, reorders the best of the other views"
+    elif "colbert" in m.views:
+        why = "costs most of the storage; set --colbert or a storage budget"
+        if not _enough(q, m):
+            why = f"pays from {LEAST_COLBERT_DOCUMENTS:,} passages on; below, a reranker reads the best ones as well"
+        yield f"colbert: none, it {why}"
+    if m.prompts:
+        yield f"prompt: {m.prompts}; the bundle holds them, --query and --passage put them there"
+    if plan.chunk_tokens:
+        long = f", longer than the model's window of {m.max_tokens}" if q.tokens > m.max_tokens else ""
+        yield f"chunking: {q.tokens} tokens a document{long}; chunks of {plan.chunk_tokens}, {_OVERLAP} shared"
+    yield f"speed: {plan.speed.tokens_per_s:,.0f} tokens/s a machine ({plan.speed.origin}); a query has {QUERY_TOKENS}"
+    if plan.store == "database":
+        smaller = "an index keeps all components" if plan.dim < m.dim else f"an index is for up to {_INDEX_ROWS:,} rows"
+        yield f"store: a database (Qdrant, Milvus, pgvector, Vespa), since {smaller}"
+    else:
+        yield "store: an index of m3rt, one directory on one machine"
