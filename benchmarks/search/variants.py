@@ -20,7 +20,6 @@ BATCH_DOCUMENTS = 50_000
 _BASE = 1 << 32  # above any document's number times token id
 
 
-
 class Variants:
     """Documents and queries, the same ones for the same file, and exact scores over float32 vectors.
 
@@ -45,9 +44,7 @@ class Variants:
     def query(self, i: int) -> Embeddings:
         """Text i as a query, with its lexical weights alone."""
         ids, weights = self._sparse.row(i)
-        return _embeddings(
-            self._vectors[i : i + 1] @ self._map, SparseVectors(np.array([0, len(ids)]), ids, weights)
-        )
+        return _embeddings(self._vectors[i : i + 1] @ self._map, SparseVectors(np.array([0, len(ids)]), ids, weights))
 
     def batches(self, done: int = 0) -> Iterator[tuple[int, Embeddings]]:
         """Yield batches of the documents from number `done` on, each with the number of its first document."""
@@ -87,7 +84,8 @@ class Variants:
             assert query.sparse is not None
             row[query.sparse.indices] = query.sparse.values
         for first, out in self.batches():
-            assert out.sparse is not None and out.dense_vecs is not None
+            assert out.sparse is not None
+            assert out.dense_vecs is not None
             part = slice(first, first + len(out))
             dense[:, part] = vectors @ out.dense_vecs.T
             for row, scores in zip(weights, sparse, strict=True):
@@ -100,7 +98,8 @@ def encode_texts(texts: Path, count: int, encoded: Path) -> None:
     """Embed `count` of the texts by m3-tiny and keep them in an .npz file."""
     encoder = M3Encoder("m3-tiny")
     out = encoder.encode(draw_texts(texts, count), return_sparse=True)
-    assert out.dense_vecs is not None and out.sparse is not None
+    assert out.dense_vecs is not None
+    assert out.sparse is not None
     np.savez(
         encoded, dense=out.dense_vecs.astype(np.float16), indptr=out.sparse.indptr, indices=out.sparse.indices,
         values=out.sparse.values,
