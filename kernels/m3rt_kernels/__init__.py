@@ -6,6 +6,7 @@ same array is called indptr, as in scipy. compiler/jit.py shows the shape of a k
 
 from .compiler.warm import warm
 from .dense.scores import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8
+from .dense.signs import Signs, check_signs, dense_top_k_signs, sign_words
 from .fusion import rrf
 from .inverted.index import InvertedIndex
 from .late_interaction.maxsim import maxsim, maxsim_binary, maxsim_int8
@@ -15,10 +16,13 @@ from .top_k import top_k
 
 __all__ = [
     "InvertedIndex",
+    "Signs",
+    "check_signs",
     "dense_scores",
     "dense_top_k",
     "dense_top_k_binary",
     "dense_top_k_int8",
+    "dense_top_k_signs",
     "maxsim",
     "maxsim_binary",
     "maxsim_int8",
@@ -26,6 +30,7 @@ __all__ = [
     "quantize_int8",
     "rrf",
     "scatter_max",
+    "sign_words",
     "sparse_dot",
     "sparse_dot_rows",
     "top_k",

@@ -215,7 +215,9 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "incomplete", f"{facts['documents']:,} documents so far: the same m3rt index build goes on"
     yield "size", f"{size(facts['size'])} in {facts['segments']} segments, commit {facts['commit']}"
     yield "model", f"{model['id']} {model['precision']}, {model['path']}" if model else "none: made from embeddings"
-    yield "dense", f"{settings['dense_dim']} dimensions, {settings['dense']}" if settings["dense"] else "not stored"
+    dense = f"{settings['dense_dim']} dimensions, {settings['dense']}"
+    dense += f", signs first for {facts['signed_rows']:,} rows" * bool(facts["signed_rows"])
+    yield "dense", dense if settings["dense"] else "not stored"
     yield "sparse", "lexical weights" if settings["sparse"] else "not stored"
     colbert = f"{settings['colbert_dim']} dimensions, {settings['colbert']}, for each token"
     yield "colbert", colbert if settings["colbert"] else "not stored"

@@ -38,14 +38,15 @@ _ID_CHARACTERS = 120  # characters of an id that a person sees; --json prints th
 @click.option("--no-rerank", is_flag=True, help="Without ColBERT.")
 @click.option("--rerank", "reranker", metavar="BUNDLE", help="A reranker's bundle, which has the last word.")
 @click.option("--rerank-candidates", type=int, default=30, help="Documents that --rerank reads with the query.")
+@click.option("--exact", is_flag=True, help="Score every dense vector, also in a large index.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON.")
 @click.option("--explain", is_flag=True, help="Scores of each view, matched terms, and the time of each stage.")
 @click.option("-m", "--model", help="The bundle, if it is not where it was when the index was built.")
 @runtime_options
 def command(
     index: str, query: str, k: int, mode: Any, filters: tuple[str, ...], rrf: bool, weights: str | None,
-    candidates: int, no_rerank: bool, reranker: str | None, rerank_candidates: int, as_json: bool, explain: bool,
-    model: str | None, **runtime: Any,
+    candidates: int, no_rerank: bool, reranker: str | None, rerank_candidates: int, exact: bool,
+    as_json: bool, explain: bool, model: str | None, **runtime: Any,
 ) -> None:  # fmt: skip
     """Search an index.
 
@@ -61,7 +62,7 @@ def command(
         raise click.UsageError("Expected --rrf or --weights, not both.")
     searched = opened_index(index, model, runtime)
     options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
-    options["filter"] = filter_of(filters)
+    options |= {"filter": filter_of(filters), "exact": exact}
     if reranker:
         options |= {"rerank": _reranker(reranker, no_rerank, runtime), "rerank_candidates": rerank_candidates}
     if rrf or weights:

@@ -49,7 +49,7 @@ def answer(
         clock.lap("encode")
     results = []
     for i in range(len(queries)):
-        query = query_of(queries, i, views, settings, threads)
+        query = query_of(queries, i, views, settings, threads, exact=options.exact)
         ranking = rank(snapshot, query, options.before_reranking, clock)
         hits, cut_pairs = tuple(_hits(snapshot, query, ranking, explain)), 0
         clock.lap("read")

@@ -222,6 +222,7 @@ class HybridIndex:
         explain: bool = False,
         rerank_candidates: int = RERANKED,
         chunks: bool = False,
+        exact: bool = False,
     ) -> SearchResult:
         """The k best documents for a text, or for the embeddings of one.
 
@@ -235,6 +236,9 @@ class HybridIndex:
         everything else as text: 2020 equals "2020" and 2020.0. explain: give the hits' terms.
         A document in chunks counts by its best chunk, which is the one that the hit shows; with chunks=True each chunk
         is a hit of its own.
+        exact: score every dense vector. By default, where a segment has 65,536 rows or more, the signs of its vectors
+        choose 32 rows for each candidate (1,024 at least), and these alone are scored: faster, and hardly ever another
+        result; more candidates make it rarer. A filter that leaves few rows has all of them scored.
         rerank: also an M3Reranker. It reads the query with each of the rerank_candidates best documents (k of them at
         least), and its logit is then the score.
         Raises InputError for an option or query that does not fit, EngineError when the text cannot be embedded.
@@ -242,7 +246,7 @@ class HybridIndex:
         if isinstance(query, Embeddings) and len(query) != 1:
             raise InputError(f"embeddings hold {len(query)} queries, expected one; search_batch takes many")
         queries = query if isinstance(query, Embeddings) else [query]
-        options = Options(k, mode, fusion, candidates, rerank, filter, rerank_candidates, chunks)
+        options = Options(k, mode, fusion, candidates, rerank, filter, rerank_candidates, chunks, exact)
         return self._search(queries, options, flag("explain", explain))[0]
 
     def search_batch(self, queries: Iterable[str] | Embeddings, k: int = 10, **options: Any) -> list[SearchResult]:

@@ -50,6 +50,22 @@ def test_top_k_equals_sorting(scores: list[float], k: int, data: st.DataObject) 
     assert (places.dtype, values.dtype) == (np.int64, np.float32)
 
 
+@pytest.mark.parametrize("k", [1, 100, 5000, 1 << 16])
+@pytest.mark.parametrize("kind", ["normal", "rising", "few values", "equal", "one above"])
+def test_top_k_of_many_scores_equals_sorting(kind: str, k: int) -> None:
+    draw = np.random.default_rng(0)
+    scores = {
+        "normal": draw.normal(size=1 << 17), "rising": np.arange(1 << 17), "equal": np.zeros(1 << 17),
+        "few values": draw.integers(0, 9, 1 << 17), "one above": np.arange(1 << 17) == 5,
+    }[kind].astype(np.float32)  # fmt: skip
+    for alive in (None, draw.random(1 << 17) < 0.5, draw.random(1 << 17) < 1e-3):
+        order = np.lexsort((np.arange(1 << 17), -scores))
+        expected = order if alive is None else order[alive[order]]
+        places, values = top_k(scores, k, alive=alive)
+        np.testing.assert_array_equal(places, expected[:k])
+        np.testing.assert_array_equal(values, scores[places])
+
+
 @pytest.mark.parametrize(("scores", "k", "words"), [
     (np.array([1, np.nan], np.float32), 1, "NaN at index 1"), (np.zeros(2), 1, "scores is float64"),
     (np.zeros((2, 2), np.float32), 1, "1 dimension"), (np.zeros(2, np.float32), 0, "k is 0"),

@@ -49,6 +49,11 @@ def inverted(**arrays: Array) -> tuple[Array, Array]:
     return index.search(INDICES[:12], np.linspace(0.1, 1, 12, dtype=np.float32), 40)
 
 
+def signs_first(query: Array, alive: Array, **arrays: Array) -> tuple[Array, Array]:
+    return kernels.dense_top_k_signs(query, kernels.Signs(**arrays), 300, alive=alive)
+
+
+SIGNS = kernels.sign_words(lambda begin, end: VECTORS[begin:end], *VECTORS.shape)
 INDEX = kernels.InvertedIndex.build(**CSR)
 TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "maxsim float32": (kernels.maxsim, {"query": QUERY, "vectors": VECTORS, **RAGGED}),
@@ -65,6 +70,7 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         kernels.dense_top_k_int8, {"queries": QUERY, "codes": CODES, "scales": SCALES, "k": 300, "alive": ALIVE},
     ),
     "dense_top_k_binary": (kernels.dense_top_k_binary, {"queries": QUERY, "bits": BITS, "k": 300, "alive": ALIVE}),
+    "dense_top_k_signs": (signs_first, {"query": QUERY[0], "alive": ALIVE, **SIGNS._asdict()}),
     "dense_scores": (
         kernels.dense_scores,
         {"query": QUERY[0], "vectors": CODES, "documents": np.array([255, 0, 127]), "scales": SCALES},

@@ -32,6 +32,7 @@ found = [
     maxsim_binary(query, bits, offsets), dense_top_k(query, vectors, 5)[1], dense_top_k(query, half, 5)[1],
     dense_top_k_int8(query, *codes, 5)[1], dense_top_k_binary(query, bits, 5)[1], sparse_dot(*rows, *rows),
     sparse_dot_rows(*rows, *rows),
+    dense_top_k_signs(query[0], sign_words(lambda begin, end: vectors[begin:end], 400, 64), 5)[1],
     InvertedIndex.build(*rows).search(ids[:12], rows[2][:12], 9)[1],
 ]
 np.savez(sys.argv[1], *found)

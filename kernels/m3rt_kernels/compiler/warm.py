@@ -28,6 +28,7 @@ def warm() -> None:
         kernels.dense_top_k(query, half, 5, alive=alive)
         kernels.dense_top_k_int8(query, codes, scales, 5, alive=alive)
         kernels.dense_top_k_binary(query, bits, 5, alive=alive)
+    kernels.dense_top_k_signs(query[0], kernels.sign_words(lambda begin, end: vectors[begin:end], 40, _DIM), 5)
     kernels.dense_scores(vectors[0], vectors, documents)
     kernels.dense_scores(vectors[0], codes, documents, scales=scales)
     kernels.top_k(vectors[:, 0], 3)

@@ -78,6 +78,7 @@ def dense_scores(
     documents: NDArray[np.int64],
     *,
     scales: NDArray[np.float32] | None = None,
+    threads: int | None = None,
 ) -> NDArray[np.float32]:
     """Multiply query (dim,) float32 with some rows of vectors (n, dim): a fresh (len(documents),) float32.
 
@@ -95,11 +96,12 @@ def dense_scores(
         )
     if len(documents) and not 0 <= documents.min() <= documents.max() < len(vectors):
         raise ValueError(f"documents are {documents.min()}..{documents.max()}, expected 0..{len(vectors) - 1}")
-    scores: NDArray[np.float32] = vectors[documents].astype(np.float32) @ query
+    found = np.empty(len(documents), np.float32)
+    dots(readonly(query[None]), vectors[documents], found[None], thread_count(threads))
     if scales is None:
-        return scores
+        return found
     _check_scales(scales, len(vectors))
-    return scores * scales[documents]
+    return found * scales[documents]
 
 
 def _check_scales(scales: NDArray[np.float32], n: int) -> None:

@@ -36,6 +36,7 @@ class Options:
     filter: Filter | None = None
     rerank_candidates: int = RERANKED
     chunks: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         whole_number("k", self.k, 1, MOST_HITS)
@@ -43,6 +44,7 @@ class Options:
         choice_of("mode", self.mode, MODES)
         whole_number("rerank_candidates", self.rerank_candidates, 1, MOST_HITS)
         flag("chunks", self.chunks)
+        flag("exact", self.exact)
         if self.reranker is None:
             _check_rerank(self.rerank)
         if not self.is_rrf:

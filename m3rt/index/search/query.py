@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,14 +30,24 @@ class QueryView(Protocol):
 QueryViews = Mapping[str, QueryView]  # by "dense", "sparse", "colbert"
 
 
-def query_of(out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None) -> QueryViews:
-    """The views of text i that a search needs. Raises InputError for one that is missing, not finite or too wide."""
-    return {view: _VIEW_OF[view](out, i, settings, threads) for view in views}
+def query_of(
+    out: Embeddings, i: int, views: Sequence[str], settings: Settings, threads: int | None, *, exact: bool = False
+) -> QueryViews:
+    """The views of text i that a search needs; exact: as DenseQuery takes it.
+
+    Raises InputError for one that is missing, not finite or too wide.
+    """
+    makers: Mapping[str, Callable[..., QueryView]] = {
+        "dense": partial(_dense, exact=exact),
+        "sparse": _sparse,
+        "colbert": _colbert,
+    }
+    return {view: makers[view](out, i, settings, threads) for view in views}
 
 
-def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
+def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None, *, exact: bool) -> QueryView:
     vector = _floats("dense", i, None if out.dense_vecs is None else out.dense_vecs[i], settings.dense_dim)
-    return DenseQuery(vector, DENSE[str(settings.dense)], threads)
+    return DenseQuery(vector, DENSE[str(settings.dense)], threads, exact)
 
 
 def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
@@ -50,9 +61,6 @@ def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) ->
 def _colbert(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     vectors = _floats("colbert", i, None if out.multi is None else out.multi.row(i), settings.colbert_dim)
     return ColbertQuery(vectors, COLBERT[str(settings.colbert)], threads)
-
-
-_VIEW_OF = {"dense": _dense, "sparse": _sparse, "colbert": _colbert}
 
 
 def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = None) -> NDArray[np.float32]:

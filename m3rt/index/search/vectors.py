@@ -8,22 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..store.columns import view_arrays
-from ..store.precisions import Precision, TokenPrecision
+from ..store.precisions import Precision, TokenPrecision, best
 from ..store.rows import RowMask, ScoredRows
 from ..store.segment import Segment
+from ..store.signs import chosen_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DenseQuery:
-    """A query's dense vector (dim,) float32."""
+    """A query's dense vector (dim,) float32. exact: score every row, also where signs could choose rows."""
 
     vector: NDArray[np.float32]
     precision: Precision
     threads: int | None
+    exact: bool
 
     def find(self, segment: Segment, k: int, mask: RowMask) -> ScoredRows:
-        """The k best rows of a segment; every row of the mask is scored."""
-        return self.precision.find(view_arrays(segment.arrays, "dense"), self.vector, k, mask, self.threads)
+        """The k best rows of a segment, of those of the mask; in a large segment, signs may choose which are scored."""
+        stored = view_arrays(segment.arrays, "dense")
+        rows = chosen_rows(stored, self.vector, k, mask, self.threads, exact=self.exact)
+        if rows is None:
+            return self.precision.find(stored, self.vector, k, mask, self.threads)
+        return best(rows, self.score(segment, rows), k)
 
     def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Dot products with rows of a segment, by the most exact vectors that are stored."""

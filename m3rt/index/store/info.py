@@ -11,6 +11,7 @@ from ...host.files import sha256
 from .arrays import Damage, check_size, opening
 from .directory import SEGMENTS
 from .manifest import SegmentRecord
+from .signs import is_signed
 from .snapshot import Snapshot
 
 
@@ -23,6 +24,7 @@ def info(path: Path, snapshot: Snapshot) -> dict[str, Any]:
         "rows": sum(segment.rows - segment.deleted for segment in m.segments),
         "deleted_rows": sum(segment.deleted for segment in m.segments),
         "segments": len(m.segments),
+        "signed_rows": sum(segment.rows - segment.deleted for segment in m.segments if is_signed(segment)),
         "damaged": dict(snapshot.damaged),
         "size": sum(segment.size for segment in m.segments),
         "commit": m.commit,

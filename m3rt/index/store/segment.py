@@ -21,6 +21,7 @@ from .documents import key_order
 from .facets import FACETS, check_facets, invert_facets
 from .inverted import invert, inverted
 from .manifest import SegmentRecord, Settings
+from .signs import check_stored_signs, derive_signs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,7 @@ def mark_deleted(path: Path, segment: Segment, rows: NDArray[np.int64], commit: 
 def _write(folder: Path, *, settings: Settings, blocks: Sequence[RowBlock], counts: list[int]) -> dict[str, FileRecord]:
     files = write_columns(folder, columns(settings), blocks)
     arrays = {name.removesuffix(".npy"): map_array(folder / name, file) for name, file in files.items()}
-    more = {"key_order": key_order(arrays), **invert_facets(arrays)}
+    more = {"key_order": key_order(arrays), **invert_facets(arrays), **derive_signs(settings, arrays)}
     if settings.sparse:
         more |= invert(arrays)
     for name, array in more.items():
@@ -122,6 +123,7 @@ def _check(record: SegmentRecord, settings: Settings, arrays: Arrays, alive: NDA
     if len(order := _named(arrays, "key_order")) != record.rows:
         raise ValueError(f"key_order.npy has {len(order)} places, expected {record.rows}")
     check_places("key_order.npy", order, record.rows)
+    check_stored_signs(arrays, record.rows, settings.dense_dim)
     check_facets({name: _named(arrays, name) for name in FACETS}, record.rows)
 
 

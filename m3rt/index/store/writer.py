@@ -18,6 +18,7 @@ from .info import segment_faults
 from .keys import key
 from .manifest import SegmentRecord
 from .segment import mark_deleted, open_segment, reading, write_segment
+from .signs import lacks_signs
 from .snapshot import Snapshot
 
 _FLUSH_BYTES = 1 << 28  # rows of so many bytes are written as a segment before the commit
@@ -71,7 +72,8 @@ class Writer:
         """Merge all segments into one without deleted rows; returns whether anything changed."""
         if self._dropping:
             self._drop_damaged()
-        if len(self._records) > 1 or any(record.deleted for record in self._records.values()):
+        settings = self._manifest.settings
+        if len(self._records) > 1 or any(r.deleted or lacks_signs(r, settings) for r in self._records.values()):
             self._merge(list(self._records))
             return True
         return len(self._records) < len(self._manifest.segments)

@@ -1,0 +1,114 @@
+"""Indexes over the corpus of variants.py: each is built in a folder, and opened there by a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m3rt import Embeddings, HybridIndex
+
+from .variants import DIM, Variants
+
+Search = Callable[[Embeddings], list[int]]  # the numbers of the ten best documents
+LISTS = 1024  # clusters of the peers' IVF indexes
+_TRAINED_DOCUMENTS = 50_000
+
+
+@dataclass(frozen=True)
+class Engine:
+    """build(folder, corpus) gives its seconds without those of making the corpus; open(folder, options) a search."""
+
+    build: Callable[[Path, Variants], float]
+    open: Callable[[Path, Mapping[str, Any]], Search]
+    packages: tuple[str, ...] = ()
+
+
+def _timed(corpus: Variants, add: Callable[[int, Embeddings], object], done: int = 0) -> float:
+    seconds = 0.0
+    for first, out in corpus.batches(done):
+        start = time.perf_counter()
+        add(first, out)
+        seconds += time.perf_counter() - start
+    return seconds
+
+
+def _build_m3rt(folder: Path, corpus: Variants) -> float:
+    index = HybridIndex.create(folder, dim=DIM)
+    seconds = _timed(corpus, lambda first, out: index.add(map(str, range(first, first + len(out))), embeddings=out))
+    start = time.perf_counter()
+    index.compact()
+    return seconds + time.perf_counter() - start
+
+
+def _open_m3rt(folder: Path, options: Mapping[str, Any]) -> Search:
+    index = HybridIndex(folder)
+    return lambda query: [int(hit.id) for hit in index.search(query, **options)]
+
+
+def _build_lancedb(folder: Path, corpus: Variants) -> float:
+    """A table of float32 vectors with an IVF_PQ index: a code of a byte for each eight dimensions."""
+    import lancedb
+    import pyarrow as pa
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for first, out in corpus.batches():
+            assert out.dense_vecs is not None
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(out.dense_vecs.ravel()), DIM)
+            ids = pa.array(range(first, first + len(out)), pa.int64())
+            yield pa.RecordBatch.from_arrays([ids, vectors], names=["id", "vector"])
+
+    start = time.perf_counter()
+    schema = pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), DIM))])
+    table = lancedb.connect(folder).create_table("docs", batches(), schema=schema)
+    table.create_index(metric="dot", num_partitions=LISTS, num_sub_vectors=DIM // 8)
+    return time.perf_counter() - start
+
+
+def _open_lancedb(folder: Path, options: Mapping[str, Any]) -> Search:
+    import lancedb
+
+    table = lancedb.connect(folder).open_table("docs")
+
+    def search(query: Embeddings) -> list[int]:
+        assert query.dense_vecs is not None
+        found = table.search(query.dense_vecs[0]).distance_type("dot").nprobes(options["probes"])
+        rows = found.refine_factor(options["refined"]).select(["id"]).limit(10).to_arrow()
+        return [int(i) for i in rows["id"].to_pylist()]
+
+    return search
+
+
+def _build_faiss(folder: Path, corpus: Variants) -> float:
+    """IVF over codes of 8 bits, in memory."""
+    import faiss
+
+    index = faiss.index_factory(DIM, f"IVF{LISTS},SQ8", faiss.METRIC_INNER_PRODUCT)
+
+    def add(first: int, out: Embeddings) -> None:
+        assert out.dense_vecs is not None
+        if not index.is_trained:
+            index.train(out.dense_vecs[:_TRAINED_DOCUMENTS])
+        index.add(out.dense_vecs)
+
+    seconds = _timed(corpus, add)
+    folder.mkdir()
+    faiss.write_index(index, str(folder / "index.faiss"))
+    return seconds
+
+
+def _open_faiss(folder: Path, options: Mapping[str, Any]) -> Search:
+    import faiss
+
+    index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP)
+    index.nprobe = options["probes"]
+    return lambda query: [int(i) for i in index.search(query.dense_vecs, 10)[1][0]]
+
+
+ENGINES = {
+    "m3rt": Engine(_build_m3rt, _open_m3rt),
+    "lancedb": Engine(_build_lancedb, _open_lancedb, ("lancedb",)),
+    "faiss": Engine(_build_faiss, _open_faiss, ("faiss-cpu",)),
+}
