@@ -21,6 +21,7 @@ from ..engines import Engine, Outputs
 from ..errors import DeadlinePassed, EngineError, QueueFull
 from ..host import forks
 from ..values.shown import reason
+from .loops import Loops, fail
 from .requests import Request, part
 from .waiting import Waiting
 
@@ -70,6 +71,7 @@ class Queue:
         self._open: set[Request] = set()
         self._cost = 0
         self._running = False
+        self._loops = Loops()
 
     @property
     def cost(self) -> int:
@@ -116,14 +118,19 @@ class Queue:
 
     async def encode(self, work: Work, *, deadline: float | None = None) -> Embeddings:
         """submit() for an event loop; a caller that is cancelled is dropped, and one whose deadline passes at once."""
-        future = asyncio.wrap_future(self.submit(work, deadline=deadline))
-        if deadline is None:
-            return await future
+        future = self.submit(work, deadline=deadline)
+        if future.done():
+            return future.result()
+        waiter = self._loops.waiter(future)
+        late = None
+        if deadline is not None:
+            late = waiter.get_loop().call_later(deadline - time.monotonic(), fail, waiter, DeadlinePassed(_LATE))
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await future
-        except TimeoutError:
-            raise DeadlinePassed(_LATE) from None
+            return await waiter
+        finally:
+            future.cancel()
+            if late is not None:
+                late.cancel()
 
     def _ended(self, request: Request) -> None:
         """Called once, by whoever ends the request: this thread of the queue, or a caller that has gone."""
@@ -143,6 +150,8 @@ class Queue:
             for request in requests:
                 request.fail(EngineError(f"the queue failed ({reason(error)}); send the request again"))
             raise
+        finally:
+            self._loops.wake()
 
     def _passes(self) -> None:
         while True:
@@ -156,6 +165,7 @@ class Queue:
                 request.fail(DeadlinePassed(_LATE))
             if live := {request: rows for request, rows in taken.items() if not request.future.done()}:
                 self._pass(live)
+            self._loops.wake()
 
     def _pass(self, taken: dict[Request, list[int]]) -> None:
         began = time.perf_counter()

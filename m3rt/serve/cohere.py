@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -47,7 +46,7 @@ async def rerank(service: Service, body: CohereRerankRequest, trace: Trace) -> b
     best = sorted(range(len(scores)), key=lambda i: -scores[i])[: body.top_n]
     documents = [{"document": {"text": text}} if body.return_documents else {} for text in texts]
     results = [{"index": i, "relevance_score": scores[i], **documents[i]} for i in best]
-    return to_json({"id": str(uuid.uuid4()), "results": results, "model": service.name, "meta": _META})
+    return to_json({"id": trace.id, "results": results, "model": service.name, "meta": _META})
 
 
 async def embed(service: Service, body: CohereEmbedRequest, trace: Trace) -> bytes:
@@ -59,7 +58,7 @@ async def embed(service: Service, body: CohereEmbedRequest, trace: Trace) -> byt
     if "base64" in (body.embedding_types or []):
         vectors["base64"] = [base64_of(row) for row in out.dense_vecs]
     vectors = {name: vectors[name] for name in body.embedding_types or ["float"]}
-    found = {"id": str(uuid.uuid4()), "embeddings": vectors, "texts": body.texts, "meta": _META}
+    found = {"id": trace.id, "embeddings": vectors, "texts": body.texts, "meta": _META}
     return to_json({**found, "response_type": "embeddings_by_type"})
 
 

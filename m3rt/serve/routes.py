@@ -56,16 +56,20 @@ class Route:
 
 
 async def _unless_gone(request: Request, answer: Awaitable[bytes | Response]) -> bytes | Response:
-    work = asyncio.ensure_future(answer)
-    gone = asyncio.ensure_future(_gone(request))
+    here = asyncio.current_task()
+    assert here is not None
+    watch = asyncio.create_task(_cancel_when_gone(request, here))
     try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return await work if work.done() else Response(status_code=_GONE)
+        return await answer
+    except asyncio.CancelledError:
+        if not watch.done() or here.uncancel():  # somebody else cancelled it
+            raise
+        return Response(status_code=_GONE)
     finally:
-        gone.cancel()
-        work.cancel()
+        watch.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _cancel_when_gone(request: Request, answering: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    answering.cancel()
