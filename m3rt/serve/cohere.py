@@ -82,10 +82,11 @@ def _by_documents(value: dict[str, Any]) -> type[Body]:
 _RERANK = "Rerank: TEI's shape for texts, Cohere's and Jina's for documents"
 ROUTES = (
     Route(
-        "/rerank", {tei.RerankRequest: tei.rerank, CohereRerankRequest: rerank}, "rerank", _RERANK, choose=_by_documents
+        "/rerank", {tei.RerankRequest: tei.rerank, CohereRerankRequest: rerank}, "rerank", _RERANK,
+        choose=_by_documents, waits=False,
     ),
-    Route("/v1/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere, Jina: rerank"),
-    Route("/v2/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere: rerank"),
+    Route("/v1/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere, Jina: rerank", waits=False),
+    Route("/v2/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere: rerank", waits=False),
     Route("/v1/embed", {CohereEmbedRequest: embed}, "cohere", "Cohere: dense vectors"),
     Route("/v2/embed", {CohereEmbedRequest: embed}, "cohere", "Cohere: dense vectors"),
-)
+)  # fmt: skip

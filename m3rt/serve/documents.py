@@ -123,5 +123,6 @@ def _seconds(result: SearchResult, trace: Trace) -> Mapping[str, float]:
 ROUTES = (
     Route("/v1/search", {SearchRequest: search}, "openai", "Search a served index"),
     Route("/v1/documents", {AddRequest: add}, "openai", "Add documents to a served index"),
-    Route("/v1/documents", {DeleteRequest: delete}, "openai", "Delete documents from a served index", method="DELETE"),
-)
+    Route("/v1/documents", {DeleteRequest: delete}, "openai", "Delete documents from a served index", method="DELETE",
+          waits=False),
+)  # fmt: skip

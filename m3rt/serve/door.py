@@ -35,7 +35,8 @@ class Door:
     """
 
     def __init__(
-        self, app: ASGIApp, *, answers: Mapping[tuple[str, str], ASGIApp], keys: Keys, hosts: Hosts, metrics: Metrics, dialects: dict[str, Dialect],
+        self, app: ASGIApp, *, answers: Mapping[tuple[str, str], ASGIApp], keys: Keys,
+        hosts: Hosts, metrics: Metrics, dialects: dict[str, Dialect],
         access_log: AccessLog | None,
     ) -> None:  # fmt: skip
         self._app, self._answers, self._keys, self._hosts = app, answers, keys, hosts

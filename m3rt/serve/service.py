@@ -57,6 +57,7 @@ class Service:
             encoder.manifest,
             batch_tokens=encoder.batch_tokens,
             capacity=self.limits.queue_tokens,
+            max_wait=self.limits.seconds if self.limits.wait_seconds is None else self.limits.wait_seconds,
             on_pass=on_pass,
         )
         self.name = encoder.manifest.source.id
@@ -83,7 +84,6 @@ class Service:
         """
         deadline = time.monotonic() + self.limits.seconds
         self.limits.check(texts)
-        self.queue.check_room()
         if dim is not None:
             dim = whole_number("dimensions", dim, 1, self.encoder.manifest.dim)
         if (heads.sparse or heads.colbert) and not self.encoder.manifest.heads.sparse:
@@ -98,6 +98,7 @@ class Service:
             raise TooLarge(
                 f"the request costs {work.cost} tokens, expected at most {self.limits.queue_tokens}; send it in parts"
             )
+        trace.give_up()
         with trace.stage("embed"):
             return await self.queue.encode(replace(work, truncate_dim=dim), deadline=deadline)
 

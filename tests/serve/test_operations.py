@@ -164,6 +164,27 @@ def test_a_full_queue_is_a_429_with_retry_after_and_the_accepted_are_answered(ti
         assert httpx.post(f"{address}/embed", json={"inputs": "x"}).status_code == 200
 
 
+def test_a_request_that_would_wait_too_long_is_refused_before_its_body_comes(tiny: M3Encoder, slow: Slow) -> None:
+    service = service_of(tiny, slow, wait_seconds=1e-9)
+    with running(service) as address:
+        for _ in range(3):  # so that the speed is known
+            assert httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60).status_code == 200
+        closed(slow)
+        first = threading.Thread(target=lambda: httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60))
+        first.start()
+        assert slow.entered.acquire(timeout=60)
+        host, _, port = address.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as alone:
+            alone.sendall(b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n")
+            head = alone.recv(4096)
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: " in head
+        slow.open.set()
+        first.join()
+        assert httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60).status_code == 200
+        assert service.queue.cost == 0
+
+
 def test_who_waits_too_long_gets_a_503_with_retry_after(tiny: M3Encoder, slow: Slow) -> None:
     with running(service_of(tiny, slow, seconds=0.05)) as address, httpx.Client(base_url=address, timeout=60) as client:
         closed(slow)
