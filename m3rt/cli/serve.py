@@ -14,6 +14,7 @@ import click
 from ..errors import InputError
 from ..host.extras import need
 from ..serve.keys import VARIABLE
+from ..text.rust import hush_panics
 from .parts.console import say
 from .parts.options import model_argument, runtime_options
 
@@ -90,6 +91,7 @@ def command(
             encoder, reranker=_reranker(reranker, runtime), indexes=_indexes(indexes, encoder), limits=limits,
             on_pass=metrics.passed,
         )  # fmt: skip
+        hush_panics(False)
         if not keys and not is_loopback(listener):
             say(f"warning: other machines can reach {host} and no API key is set; set {VARIABLE} or --api-key-file")
         asyncio.run(service.warm())
