@@ -122,8 +122,8 @@ class Queue:
                 f"{self._capacity}; try again later"
             )
 
-    def submit(self, work: Work, *, deadline: float | None = None) -> Future[Embeddings]:
-        """The embeddings of the texts, later. cancel() drops those that have not run. Raises QueueFull.
+    def submit(self, work: Work, *, deadline: float | None = None, bounded: bool = True) -> Future[Embeddings]:
+        """The embeddings of the texts, later. cancel() drops those that have not run. Raises QueueFull if bounded.
 
         deadline: of time.monotonic(). A request that has texts waiting later than that fails with DeadlinePassed, when
         one of them would run.
@@ -133,7 +133,8 @@ class Queue:
             request.add(self._manifest, *_nothing())
             return request.future
         with self._lock:
-            self._check_room(work.cost, len(work.tokens.ids))
+            if bounded:
+                self._check_room(work.cost, len(work.tokens.ids))
             self._cost += work.cost
             self._load.add(len(work.tokens.ids))
             self._open.add(request)

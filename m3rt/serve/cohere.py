@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ _ROLES = {"search_query": "query", "search_document": "passage"}
 
 
 class CohereRerankRequest(Body):
+    refused: ClassVar = {
+        "max_chunks_per_doc": ((1,), "documents are cut at their end; split long ones before they are sent"),
+        "truncate_prompt_tokens": ((-1,), "use max_tokens_per_doc"),
+    }
     query: str
     documents: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
     model: str | None = None
@@ -27,9 +31,11 @@ class CohereRerankRequest(Body):
     return_documents: bool | None = None
     rank_fields: list[str] | None = None
     max_tokens_per_doc: Annotated[int, Field(ge=1)] | None = None
+    raw_scores: bool | None = None  # infinity's
 
 
 class CohereEmbedRequest(Body):
+    refused: ClassVar = {"max_tokens": ((), "POST /v1/encode takes max_length")}
     texts: Texts
     model: str | None = None
     input_type: str | None = None
@@ -39,10 +45,12 @@ class CohereEmbedRequest(Body):
 
 
 async def rerank(service: Service, body: CohereRerankRequest, trace: Trace) -> bytes:
-    """Documents by score between 0 and 1, best first, top_n of them."""
+    """Documents by score between 0 and 1, or as the model gives them, best first, top_n of them."""
     texts = [_text(i, document, body.rank_fields) for i, document in enumerate(body.documents)]
     passage_tokens = body.max_tokens_per_doc
-    scores = await service.rerank(body.query, texts, trace, normalize=True, passage_tokens=passage_tokens)
+    scores = await service.rerank(
+        body.query, texts, trace, normalize=not body.raw_scores, passage_tokens=passage_tokens
+    )
     best = sorted(range(len(scores)), key=lambda i: -scores[i])[: body.top_n]
     documents = [{"document": {"text": text}} if body.return_documents else {} for text in texts]
     results = [{"index": i, "relevance_score": scores[i], **documents[i]} for i in best]

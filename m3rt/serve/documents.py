@@ -80,6 +80,7 @@ async def add(service: Service, body: AddRequest, trace: Trace) -> bytes:
     trace.texts += len(texts)
     metadata = [document.metadata for document in documents]
     run = partial(index.add, [document.id for document in documents], texts, metadata=metadata)
+    trace.give_up()  # its texts wait in the queue themselves
     with trace.stage("add"):
         added = await service.write(run)
     trace.truncated += added.truncated

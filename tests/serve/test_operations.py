@@ -18,12 +18,11 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from serving import running
+from slow_engine import Slow, closed
 
 from m3rt import EngineError, InputError, M3Encoder, OutputError
 from m3rt.cli import main
-from m3rt.engines import Engine, Heads, Outputs
 from m3rt.serve.keys import Keys
 from m3rt.serve.limits import Limits
 from m3rt.serve.metrics import Metrics
@@ -37,44 +36,8 @@ CLOSE = 2e-2  # between results of an int8 bundle in other batches
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 
 
-class Slow:
-    """An engine whose passes wait for the test."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.name, self.device, self.threads = engine.name, engine.device, engine.threads
-        self.batch_tokens, self.pass_tokens = engine.batch_tokens, engine.pass_tokens
-        self._engine = engine
-        self.open = threading.Event()
-        self.open.set()
-        self.entered = threading.Semaphore(0)
-        self.passes = 0
-        self.broken = False
-
-    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
-        self.passes += 1
-        self.entered.release()
-        assert self.open.wait(60)
-        if self.broken:
-            raise EngineError("no memory")
-        return self._engine.run(input_ids, attention_mask, heads)
-
-
-@pytest.fixture
-def slow(tiny: M3Encoder) -> Iterator[Slow]:
-    engine = Slow(tiny.engine)
-    yield engine
-    engine.open.set()
-
-
 def service_of(tiny: M3Encoder, engine: Slow, **limits: Any) -> Service:
     return Service(M3Encoder.with_engine(tiny.bundle, engine), limits=Limits(**limits))
-
-
-def closed(engine: Slow) -> None:
-    """From now on passes wait."""
-    while engine.entered.acquire(blocking=False):
-        pass
-    engine.open.clear()
 
 
 @pytest.fixture(scope="module")
