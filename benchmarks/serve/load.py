@@ -112,7 +112,7 @@ def _idle(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[s
 
 def _throughput(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     for name, longest in (("short", SHORT[1]), ("mixed", args.longest)):
-        texts = _texts(encoder, _TEXTS, SHORT[0], longest)
+        texts = texts_of(encoder, _TEXTS, SHORT[0], longest)
         tokens = [len(encoder.tokenize(text)) for text in texts]
         served, alone, served_cpu, alone_cpu = [], [], [], []
         for _ in range(args.repeats):  # in turns, since neighbours on this machine come and go
@@ -140,8 +140,8 @@ def _cpu_seconds(pid: int) -> float:
 
 def _beside_long_texts(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     """Latency of clients with short texts, alone and beside as many with long ones."""
-    short = _texts(encoder, 256, *SHORT)
-    long = _texts(encoder, 64, args.longest // 2, args.longest)
+    short = texts_of(encoder, 256, *SHORT)
+    long = texts_of(encoder, 64, args.longest // 2, args.longest)
     half = args.clients // 2
 
     async def both(with_long: bool) -> list[Answer]:
@@ -155,7 +155,7 @@ def _beside_long_texts(encoder: M3Encoder, pid: int, port: int, args: Any) -> It
 
 def _open(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     """70% of the rate that a closed loop of clients gets, of texts of all lengths."""
-    texts = _texts(encoder, _TEXTS, SHORT[0], args.longest)
+    texts = texts_of(encoder, _TEXTS, SHORT[0], args.longest)
     alone = _answered(closed_loop(_target(port), texts, 1, args.seconds))
     yield _row("one client", alone)
     full = summary(_answered(closed_loop(_target(port), texts, args.clients, args.seconds)))["requests_per_s"]
@@ -167,7 +167,7 @@ def _open(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[s
 
 def _overload(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     """Clients that fill the queue, then ten times as many, then one: how long the accepted and the refused wait."""
-    texts = _texts(encoder, 256, *SHORT)
+    texts = texts_of(encoder, 256, *SHORT)
     for clients in (args.clients, 10 * args.clients):
         answers = asyncio.run(closed_loop(_target(port), texts, clients, args.seconds))
         found = summary(answers)
@@ -182,7 +182,7 @@ def _overload(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[di
 
 def _memory(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     """The server's memory after each part of a long load of texts of all lengths."""
-    texts, sizes = _texts(encoder, _TEXTS, SHORT[0], args.longest), []
+    texts, sizes = texts_of(encoder, _TEXTS, SHORT[0], args.longest), []
     for _ in range(2 * _PARTS):
         _answered(closed_loop(_target(port), texts, args.clients, 10 * args.seconds / (2 * _PARTS)))
         sizes.append(memory_of(pid)["Rss"] / 1e6)
@@ -222,7 +222,7 @@ def _row(name: str, answers: list[Answer]) -> dict[str, Any]:
     }
 
 
-def _texts(encoder: M3Encoder, count: int, shortest: int, longest: int) -> list[str]:
+def texts_of(encoder: M3Encoder, count: int, shortest: int, longest: int) -> list[str]:
     lengths = random.Random(0)
     return [text_of(encoder, lengths.randint(shortest, longest), seed) for seed in range(count)]
 
