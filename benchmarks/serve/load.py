@@ -1,17 +1,19 @@
-"""m3rt serve under load: idle overhead, throughput of many clients, short texts beside long ones, overload.
+"""m3rt serve under load: idle overhead, throughput of many clients, short texts beside long ones, overload, memory.
 
-    python -m benchmarks.serve.load [BUNDLE] [--clients 32] [--seconds 10] [--repeats 5] [--longest 500]
+    python -m benchmarks.serve.load [BUNDLE] [--only MEASURE ...] [--clients 32] [--seconds 10] [--repeats 5]
+        [--longest 500]
 
 The server is a process of its own on a loopback port; its clients, and in-process encode() beside it, are in this one,
 so both share the CPUs; Linux only. "share" compares the tokens a second of all clients with those of one encode() over
-the same texts. Clients are bare sockets: a client library costs more CPU than the server.
+the same texts. "open" sends 70% of what all clients get, at random times. "overload" compares as many clients as fill
+the queue with ten times as many. "memory" lasts ten times --seconds. Clients are m3rt.tuning.load's bare sockets: a
+client library costs more CPU than the server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import http.client
-import itertools
 import json
 import os
 import random
@@ -20,13 +22,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from m3rt import M3Encoder
 from m3rt.bundle import DEFAULT
+from m3rt.tuning.load import Answer, Target, closed_loop, open_loop, summary
 from m3rt.tuning.speed import text_of
 
 from ..common import add_threads, interleaved, memory_of, options, regime, report, require
@@ -34,13 +37,16 @@ from ..common import add_threads, interleaved, memory_of, options, regime, repor
 SHORT = (4, 32)  # tokens
 _IDLE_TOKENS = 16
 _IDLE_CALLS = 40  # of each repeat
-_PAUSE_SECONDS = 1  # of a client that was refused, the least that the server asks for
+_WAIT_SECONDS = 0.5  # that the requests before one may take, under overload
+_PARTS = 5  # of the time in which memory is watched
 _TEXTS = 1024  # of a closed loop, over again until time is up
 
 
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("model", nargs="?", default=DEFAULT)
+    parser.add_argument("--only", nargs="+", choices=_MEASURES, default=list(_MEASURES), metavar="MEASURE",
+                        help=", ".join(_MEASURES))  # fmt: skip
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--repeats", type=int, default=5)
@@ -50,17 +56,11 @@ def main() -> None:
     require("fastapi", "uvicorn")
     encoder = M3Encoder(args.model, threads=args.threads)
     conditions = regime(model=encoder.manifest.source.id, threads=args.threads, clients=args.clients)
-    with server(args.model, args.threads) as (process, port):
-        rows = [
-            _idle(encoder, port, args.repeats),
-            *_throughput(encoder, process.pid, port, args),
-            *_beside_long_texts(encoder, port, args),
-        ]
-        rows.append(
-            {"measure": "server's memory after it all, MB", "value": round(memory_of(process.pid)["Rss"] / 1e6)}
-        )
-    with server(args.model, args.threads, "--max-queue", "2000") as (_, port):
-        rows += _overload(encoder, port, args)
+    rows: list[dict[str, Any]] = []
+    for name in args.only:
+        more = ["--max-wait", str(_WAIT_SECONDS)] if name == "overload" else []
+        with server(args.model, args.threads, *more) as (process, port):
+            rows += _MEASURES[name](encoder, process.pid, port, args)
     report("m3rt serve under load", rows, conditions)
 
 
@@ -92,7 +92,7 @@ def _wait(port: int) -> None:
             time.sleep(0.1)
 
 
-def _idle(encoder: M3Encoder, port: int, repeats: int) -> dict[str, Any]:
+def _idle(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     """The median of one request at a time, beside encode()."""
     text = text_of(encoder, _IDLE_TOKENS, 0)
     body, connection = json.dumps({"input": text}), http.client.HTTPConnection("127.0.0.1", port)
@@ -102,9 +102,9 @@ def _idle(encoder: M3Encoder, port: int, repeats: int) -> dict[str, Any]:
         connection.getresponse().read()
 
     calls = {"served": served, "encode": lambda: encoder.encode(text)}
-    seconds = interleaved(calls, repeats * _IDLE_CALLS)
+    seconds = interleaved(calls, args.repeats * _IDLE_CALLS)
     served_ms, encode_ms = (1e3 * statistics.median(seconds[name]) for name in ("served", "encode"))
-    return {
+    yield {
         "measure": f"idle, {_IDLE_TOKENS} tokens, dense JSON, p50 ms", "value": round(served_ms, 2),
         "beside": f"encode {encode_ms:.2f}, overhead {served_ms - encode_ms:.2f}",
     }  # fmt: skip
@@ -112,17 +112,17 @@ def _idle(encoder: M3Encoder, port: int, repeats: int) -> dict[str, Any]:
 
 def _throughput(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     for name, longest in (("short", SHORT[1]), ("mixed", args.longest)):
-        texts = _texts(encoder, _TEXTS, SHORT[0], longest)
+        texts = texts_of(encoder, _TEXTS, SHORT[0], longest)
         tokens = [len(encoder.tokenize(text)) for text in texts]
         served, alone, served_cpu, alone_cpu = [], [], [], []
         for _ in range(args.repeats):  # in turns, since neighbours on this machine come and go
             cpu = _cpu_seconds(pid)
-            answers = asyncio.run(_closed_loop(port, texts, args.clients, args.seconds / args.repeats))
-            count = sum(tokens[i] for i, _, _ in answers)
-            served.append(count / max(end for _, _, end in answers))
+            answers = _answered(closed_loop(_target(port), texts, args.clients, args.seconds / args.repeats))
+            count = sum(tokens[answer.text] for answer in answers)
+            served.append(count / max(answer.end for answer in answers))
             served_cpu.append(1e6 * (_cpu_seconds(pid) - cpu) / count)
             began, cpu = time.perf_counter(), time.process_time()
-            encoder.encode([texts[i] for i, _, _ in answers])
+            encoder.encode([texts[answer.text] for answer in answers])
             alone.append(count / (time.perf_counter() - began))
             alone_cpu.append(1e6 * (time.process_time() - cpu) / count)
         fast, slow, fast_cpu, slow_cpu = map(statistics.median, (alone, served, alone_cpu, served_cpu))
@@ -138,89 +138,93 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _beside_long_texts(encoder: M3Encoder, port: int, args: Any) -> Iterator[dict[str, Any]]:
+def _beside_long_texts(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
     """Latency of clients with short texts, alone and beside as many with long ones."""
-    short = _texts(encoder, 256, *SHORT)
-    long = _texts(encoder, 64, args.longest // 2, args.longest)
+    short = texts_of(encoder, 256, *SHORT)
+    long = texts_of(encoder, 64, args.longest // 2, args.longest)
     half = args.clients // 2
 
-    async def both(with_long: bool) -> list[float]:
-        others = _closed_loop(port, long, half, args.seconds) if with_long else asyncio.sleep(0)
-        answers, _ = await asyncio.gather(_closed_loop(port, short, half, args.seconds), others)
-        return [seconds for _, seconds, _ in answers]
+    async def both(with_long: bool) -> list[Answer]:
+        others = closed_loop(_target(port), long, half, args.seconds) if with_long else asyncio.sleep(0)
+        answers, _ = await asyncio.gather(closed_loop(_target(port), short, half, args.seconds), others)
+        return answers
 
     for name, with_long in (("alone", False), ("beside long ones", True)):
-        p50, p99 = _quantiles(asyncio.run(both(with_long)))
-        yield {
-            "measure": f"short texts {name}, {half} clients, p50 ms",
-            "value": round(p50, 1),
-            "beside": f"p99 {p99:.1f}",
-        }
+        yield _row(f"short texts {name}, {half} clients", _answered(both(with_long)))
 
 
-def _overload(encoder: M3Encoder, port: int, args: Any) -> Iterator[dict[str, Any]]:
-    """Ten times the clients at a queue of 2000 tokens: how long those wait who are accepted, and the refused."""
-    texts = _texts(encoder, 256, *SHORT)
+def _open(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
+    """70% of the rate that a closed loop of clients gets, of texts of all lengths."""
+    texts = texts_of(encoder, _TEXTS, SHORT[0], args.longest)
+    alone = _answered(closed_loop(_target(port), texts, 1, args.seconds))
+    yield _row("one client", alone)
+    full = summary(_answered(closed_loop(_target(port), texts, args.clients, args.seconds)))["requests_per_s"]
+    assert full is not None
+    yield _row(
+        f"open loop, {0.7 * full:.1f} a second", _answered(open_loop(_target(port), texts, 0.7 * full, args.seconds))
+    )
+
+
+def _overload(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
+    """Clients that fill the queue, then ten times as many, then one: how long the accepted and the refused wait."""
+    texts = texts_of(encoder, 256, *SHORT)
     for clients in (args.clients, 10 * args.clients):
-        answers = asyncio.run(_closed_loop(port, texts, clients, args.seconds, refusals := []))
-        p50, p99 = _quantiles([seconds for _, seconds, _ in answers])
-        refused = f", {len(refusals)} refused in {1e3 * statistics.median(refusals):.1f} ms" if refusals else ""
-        yield {
-            "measure": f"queue of 2000 tokens, {clients} clients, p50 ms", "value": round(p50, 1),
-            "beside": f"p99 {p99:.1f}, {len(answers)} answered{refused}",
-        }  # fmt: skip
+        answers = asyncio.run(closed_loop(_target(port), texts, clients, args.seconds))
+        found = summary(answers)
+        refused = f", {found['refused']} refused in {found['refused_p50_ms']:.1f} ms" if found["refused"] else ""
+        row = _row(f"at most {_WAIT_SECONDS} s of waiting, {clients} clients", answers)
+        yield {**row, "beside": f"{row['beside']}, {found['errors']} errors{refused}"}
+    began = time.perf_counter()
+    _answered(closed_loop(_target(port), texts, 1, 0.01))
+    yield {"measure": "first answer after the overload, ms", "value": round(1e3 * (time.perf_counter() - began), 1)}
+    yield {"measure": "server's memory after the overload, MB", "value": round(memory_of(pid)["Rss"] / 1e6)}
 
 
-def _texts(encoder: M3Encoder, count: int, shortest: int, longest: int) -> list[str]:
-    lengths = random.Random(0)
-    return [text_of(encoder, lengths.randint(shortest, longest), seed) for seed in range(count)]
+def _memory(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
+    """The server's memory after each part of a long load of texts of all lengths."""
+    texts, sizes = texts_of(encoder, _TEXTS, SHORT[0], args.longest), []
+    for _ in range(2 * _PARTS):
+        _answered(closed_loop(_target(port), texts, args.clients, 10 * args.seconds / (2 * _PARTS)))
+        sizes.append(memory_of(pid)["Rss"] / 1e6)
+    last = sizes[_PARTS:]
+    yield {
+        "measure": f"server's memory over {10 * args.seconds:g} s, MB", "value": round(sizes[-1]),
+        "beside": f"{', '.join(f'{size:.0f}' for size in sizes)}; last half within {max(last) / min(last) - 1:.1%}",
+    }  # fmt: skip
 
 
-async def _closed_loop(
-    port: int, texts: Sequence[str], clients: int, seconds: float, refusals: list[float] | None = None
-) -> list[tuple[int, float, float]]:
-    """Clients that each send the next text when they have an answer: of each its text, its seconds and when it came.
+_MEASURES = {
+    "idle": _idle, "throughput": _throughput, "beside": _beside_long_texts, "open": _open, "overload": _overload,
+    "memory": _memory,
+}  # fmt: skip
 
-    refusals: gets the seconds of each answer that is 429; another status than that and 200 ends the run.
-    """
-    requests = [_request(text) for text in texts]
-    order, began = itertools.count(), time.perf_counter()
-    answers: list[tuple[int, float, float]] = []
 
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (start := time.perf_counter()) - began < seconds:
-            i = next(order) % len(texts)
-            writer.write(requests[i])
-            head = await reader.readuntil(b"\r\n\r\n")
-            size = re.search(rb"content-length: (\d+)", head)
-            assert size is not None
-            await reader.readexactly(int(size[1]))
-            now = time.perf_counter()
-            status = head.split(b" ", 2)[1]
-            if status == b"200":
-                answers.append((i, now - start, now - began))
-            elif status == b"429" and refusals is not None:
-                refusals.append(now - start)
-                await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                raise SystemExit(f"the server answered {head.splitlines()[0].decode()}")
-        writer.close()
+def _target(port: int) -> Target:
+    return Target(f"http://127.0.0.1:{port}")
 
-    await asyncio.gather(*(client() for _ in range(clients)))
+
+def _answered(load: Coroutine[Any, Any, list[Answer]]) -> list[Answer]:
+    """The answers of a load; one that is not 200 ends the run."""
+    answers = asyncio.run(load)
+    if failed := [answer.status for answer in answers if answer.status != 200]:
+        raise SystemExit(f"the server answered {failed[0]}, of {len(answers)} requests {len(failed)} like that")
     return answers
 
 
-def _request(text: str) -> bytes:
-    body = json.dumps({"input": text, "encoding_format": "base64"}).encode()
-    head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+def _row(name: str, answers: list[Answer]) -> dict[str, Any]:
+    found = summary(answers)
+    p50, p99 = found["p50_ms"], found["p99_ms"]
+    assert p50 is not None
+    return {
+        "measure": f"{name}, p50 ms",
+        "value": round(p50, 1),
+        "beside": f"p99 {p99:.1f}, {found['answered']} answered",
+    }
 
 
-def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """p50 and p99 in ms."""
-    cuts = statistics.quantiles(seconds, n=100)
-    return 1e3 * cuts[49], 1e3 * cuts[98]
+def texts_of(encoder: M3Encoder, count: int, shortest: int, longest: int) -> list[str]:
+    lengths = random.Random(0)
+    return [text_of(encoder, lengths.randint(shortest, longest), seed) for seed in range(count)]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""m3rt bench: how fast a bundle is on this machine, and what memory it takes."""
+"""m3rt bench: how fast a bundle is on this machine, and what memory it takes; or how fast a server answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,15 +25,34 @@ _QUICK = {"latency": {"runs": 100, "seconds": 2.0, "least": 5}, "speed": {"runs"
 @click.command("bench")
 @model_argument
 @click.option("--quick", is_flag=True, help="Fewer runs: seconds instead of minutes, and rougher.")
+@click.option("--server", metavar="URL", help="Measure m3rt serve there, or any server of OpenAI's embeddings.")
+@click.option("--clients", type=click.IntRange(1, 10_000), default=32,
+              help="With --server: clients that each send a text when they have an answer.")  # fmt: skip
+@click.option("--rate", type=click.FloatRange(0.001, 100_000),
+              help="With --server: then also so many texts a second, however long answers take.")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0.01, 86_400), default=10.0, help="With --server: of each load.")
+@click.option("--words", type=click.IntRange(1, 10_000), default=20, help="With --server: of the longest text.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+              help="With --server: the figure, .svg, .png or .pdf; the table is written beside it as .md.")  # fmt: skip
 @runtime_options
-def command(model: str, quick: bool, **runtime: Any) -> None:
+def command(
+    model: str, quick: bool, server: str | None, clients: int, rate: float | None, seconds: float, words: int,
+    output: Path | None, **runtime: Any,
+) -> None:  # fmt: skip
     """Measure latency, throughput, memory and cold start on this machine.
 
     Text in, dense vectors out, on texts cut to exactly so many tokens. Conditions come first, then a table, and as
     the last line of stdout the same as JSON. A percentile that the runs are too few for is left out.
 
     MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
+
+    With --server it loads nothing and measures the time until each answer, with the API key of M3RT_API_KEY.
     """
+    if server is not None:
+        from .parts.load import measure
+
+        measure(server, clients, rate, seconds, words, output)
+        return
     from ..encoder import M3Encoder
     from ..host.machine import conditions
     from ..tuning import speed

@@ -76,9 +76,9 @@ def command(
     from ..encoder import M3Encoder
     from ..evaluation import read_dataset, task
     from ..evaluation.chart import chart as draw
-    from ..evaluation.chart import check
     from ..evaluation.report import conditions, languages, table, to_json
     from ..host.extras import need
+    from ..output.figure import check
 
     need("eval", "ir_measures", *["bm25s"] * bm25)
     if cross_lingual and language_pairs:

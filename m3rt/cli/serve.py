@@ -14,6 +14,7 @@ import click
 from ..errors import InputError
 from ..host.extras import need
 from ..serve.keys import VARIABLE
+from ..text.rust import hush_panics
 from .parts.console import say
 from .parts.options import model_argument, runtime_options
 
@@ -45,6 +46,9 @@ _PATH = click.Path(path_type=Path)
               help="Bytes of a request.")  # fmt: skip
 @click.option("--max-queue", type=click.IntRange(1), default=1 << 19, envvar="M3RT_MAX_QUEUE", show_envvar=True,
               help="Tokens of all requests that wait; more are refused with status 429.")  # fmt: skip
+@click.option("--max-wait", type=click.FloatRange(0.001), envvar="M3RT_MAX_WAIT", show_envvar=True,
+              help="Seconds that the requests before one may take; else it is refused with status 429.  "
+              "[default: as --timeout]")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(0.001), default=120.0, envvar="M3RT_TIMEOUT", show_envvar=True,
               help="Seconds after which a request that still waits is given up.")  # fmt: skip
 @click.option("--no-access-log", is_flag=True, envvar="M3RT_NO_ACCESS_LOG", show_envvar=True,
@@ -52,8 +56,8 @@ _PATH = click.Path(path_type=Path)
 @runtime_options
 def command(
     model: str, reranker: Path | None, indexes: tuple[Path, ...], host: str, port: int, api_key_file: Path | None,
-    allowed_hosts: tuple[str, ...], max_items: int, max_body: int, max_queue: int, timeout: float,
-    no_access_log: bool, **runtime: Any,
+    allowed_hosts: tuple[str, ...], max_items: int, max_body: int, max_queue: int, max_wait: float | None,
+    timeout: float, no_access_log: bool, **runtime: Any,
 ) -> None:  # fmt: skip
     """Serve a bundle over HTTP, to the clients of OpenAI, TEI, Cohere and Jina, and with a page to try it on.
 
@@ -77,7 +81,9 @@ def command(
 
     keys = Keys.of(api_key_file, os.environ.get(VARIABLE))
     hosts = Hosts((host, *allowed_hosts))
-    limits = Limits(body_bytes=max_body, items=max_items, queue_tokens=max_queue, seconds=timeout)
+    limits = Limits(
+        body_bytes=max_body, items=max_items, queue_tokens=max_queue, wait_seconds=max_wait, seconds=timeout
+    )
     metrics = Metrics()
     with bound(host, port) as listener:  # before the model is loaded, which takes longer
         encoder = M3Encoder(model, **runtime)
@@ -85,6 +91,7 @@ def command(
             encoder, reranker=_reranker(reranker, runtime), indexes=_indexes(indexes, encoder), limits=limits,
             on_pass=metrics.passed,
         )  # fmt: skip
+        hush_panics(False)
         if not keys and not is_loopback(listener):
             say(f"warning: other machines can reach {host} and no API key is set; set {VARIABLE} or --api-key-file")
         asyncio.run(service.warm())

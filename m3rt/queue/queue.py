@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from ..engines import Engine, Outputs
 from ..errors import DeadlinePassed, EngineError, QueueFull
 from ..host import forks
 from ..values.shown import reason
+from .load import Load
+from .loops import Loops, fail
 from .requests import Request, part
 from .waiting import Waiting
 
@@ -43,8 +45,9 @@ class Pass:
 class Queue:
     """Requests of many callers, merged into passes as long as the engine is busy; nothing waits for others to come.
 
-    batch_tokens: padded tokens of a pass. capacity: the cost of all requests that are not answered yet. A request that
-    costs more is taken all the same when nothing else waits. on_pass: called in the queue's thread after each pass.
+    batch_tokens: padded tokens of a pass. capacity: the cost of all requests that are not answered yet. max_wait:
+    seconds that the requests before one may take, at the speed of the last passes. What is over these bounds is taken
+    all the same when nothing else waits. on_pass: called in the queue's thread after each pass.
     """
 
     def __init__(
@@ -54,11 +57,11 @@ class Queue:
         *,
         batch_tokens: int,
         capacity: int = CAPACITY,
+        max_wait: float = math.inf,
         on_pass: Callable[[Pass], object] = lambda done: None,
     ) -> None:
         self._engine, self._manifest, self._batch_tokens = engine, manifest, batch_tokens
-        self._capacity, self._on_pass = capacity, on_pass
-        self._tokens_a_second = 0.0  # of the last passes
+        self._capacity, self._max_wait, self._on_pass = capacity, max_wait, on_pass
         self.forked()
         forks.tell(self)
 
@@ -69,7 +72,9 @@ class Queue:
         self._waiting: Waiting[Request] = Waiting(self._batch_tokens, self._engine.pass_tokens)
         self._open: set[Request] = set()
         self._cost = 0
+        self._load = Load()
         self._running = False
+        self._loops = Loops()
 
     @property
     def cost(self) -> int:
@@ -83,18 +88,42 @@ class Queue:
 
     def seconds(self) -> float:
         """How long the work that waits will take, at the speed of the last passes."""
-        return self._cost / self._tokens_a_second if self._tokens_a_second else 0.0
+        return self._load.seconds()
 
-    def check_room(self, cost: int = 1) -> None:
-        """Raise QueueFull when a request of such a cost would be refused now: before it is tokenized, for one."""
+    def book(self, tokens: int) -> Callable[[], None]:
+        """Room for a request of about so many tokens that is still to be read; calling what this returns gives it up.
+
+        Raises QueueFull: a flood is refused before its requests are read and tokenized, which takes longer than that.
+        """
+        with self._lock:
+            self._check_room(tokens, tokens)
+            self._cost += tokens
+            self._load.add(tokens)
+        booked = [tokens]
+
+        def give_up() -> None:
+            if booked:
+                with self._lock:
+                    self._cost -= tokens
+                    self._load.remove(booked.pop())
+
+        return give_up
+
+    def _check_room(self, cost: int, tokens: int) -> None:
+        wait = self._load.seconds(tokens)
+        if wait > self._max_wait:
+            raise QueueFull(
+                f"the requests before this one take {wait:.2g} s, expected at most {self._max_wait:g} s; try again "
+                "later"
+            )
         if self._cost and self._cost + cost > self._capacity:
             raise QueueFull(
                 f"the queue is full: {self._cost} tokens wait and {cost} more were sent, expected at most "
                 f"{self._capacity}; try again later"
             )
 
-    def submit(self, work: Work, *, deadline: float | None = None) -> Future[Embeddings]:
-        """The embeddings of the texts, later. cancel() drops those that have not run. Raises QueueFull.
+    def submit(self, work: Work, *, deadline: float | None = None, bounded: bool = True) -> Future[Embeddings]:
+        """The embeddings of the texts, later. cancel() drops those that have not run. Raises QueueFull if bounded.
 
         deadline: of time.monotonic(). A request that has texts waiting later than that fails with DeadlinePassed, when
         one of them would run.
@@ -104,8 +133,10 @@ class Queue:
             request.add(self._manifest, *_nothing())
             return request.future
         with self._lock:
-            self.check_room(work.cost)
+            if bounded:
+                self._check_room(work.cost, len(work.tokens.ids))
             self._cost += work.cost
+            self._load.add(len(work.tokens.ids))
             self._open.add(request)
             self._waiting.add(request, work.tokens.lengths.tolist())
             request.future.add_done_callback(lambda _: self._ended(request))
@@ -116,14 +147,19 @@ class Queue:
 
     async def encode(self, work: Work, *, deadline: float | None = None) -> Embeddings:
         """submit() for an event loop; a caller that is cancelled is dropped, and one whose deadline passes at once."""
-        future = asyncio.wrap_future(self.submit(work, deadline=deadline))
-        if deadline is None:
-            return await future
+        future = self.submit(work, deadline=deadline)
+        if future.done():
+            return future.result()
+        waiter = self._loops.waiter(future)
+        late = None
+        if deadline is not None:
+            late = waiter.get_loop().call_later(deadline - time.monotonic(), fail, waiter, DeadlinePassed(_LATE))
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await future
-        except TimeoutError:
-            raise DeadlinePassed(_LATE) from None
+            return await waiter
+        finally:
+            future.cancel()
+            if late is not None:
+                late.cancel()
 
     def _ended(self, request: Request) -> None:
         """Called once, by whoever ends the request: this thread of the queue, or a caller that has gone."""
@@ -131,6 +167,7 @@ class Queue:
             if request in self._open:
                 self._open.remove(request)
                 self._cost -= request.work.cost
+                self._load.remove(len(request.work.tokens.ids))
                 self._waiting.drop(request)
 
     def _run(self) -> None:
@@ -143,6 +180,8 @@ class Queue:
             for request in requests:
                 request.fail(EngineError(f"the queue failed ({reason(error)}); send the request again"))
             raise
+        finally:
+            self._loops.wake()
 
     def _passes(self) -> None:
         while True:
@@ -156,6 +195,7 @@ class Queue:
                 request.fail(DeadlinePassed(_LATE))
             if live := {request: rows for request, rows in taken.items() if not request.future.done()}:
                 self._pass(live)
+            self._loops.wake()
 
     def _pass(self, taken: dict[Request, list[int]]) -> None:
         began = time.perf_counter()
@@ -179,8 +219,8 @@ class Queue:
         self._count(Pass(len(taken), len(mask), int(mask.sum()), mask.size, time.perf_counter() - began))
 
     def _count(self, done: Pass) -> None:
-        speed = done.tokens / max(done.seconds, 1e-9)
-        self._tokens_a_second += (speed - self._tokens_a_second) * (0.1 if self._tokens_a_second else 1)
+        with self._lock:
+            self._load.passed(done.tokens)
         try:
             self._on_pass(done)
         except Exception:  # whoever measures must not stop the work

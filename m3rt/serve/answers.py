@@ -22,15 +22,14 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
 class InPieces(Response):
-    """A response that has been sent when it says so: each piece waits until the one before has left."""
+    """A response that has been sent, but for its last piece, when it says so: a piece waits for the one before."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body = memoryview(self.body)
-        for start in range(0, len(body), _PIECE_BYTES):
-            piece = bytes(body[start : start + _PIECE_BYTES])
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        for start in range(0, len(body) or 1, _PIECE_BYTES):
+            end = start + _PIECE_BYTES
+            await send({"type": "http.response.body", "body": bytes(body[start:end]), "more_body": end < len(body)})
 
 
 def to_json(value: Any) -> bytes:

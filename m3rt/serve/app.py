@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import M3rtError
 from ..version import __version__
@@ -46,7 +47,7 @@ _log = logging.getLogger("m3rt.serve")
 def make_app(
     service: Service, metrics: Metrics, *, keys: Keys | None = None, hosts: Hosts | None = None,
     access_log: AccessLog | None = None,
-) -> FastAPI:  # fmt: skip
+) -> Door:  # fmt: skip
     """The ASGI app. metrics: those that the service's queue feeds. hosts: by which it may be called without keys.
 
     access_log: gets a line for each request.
@@ -68,10 +69,10 @@ def make_app(
     pairs = service.pairs
     if pairs is not None:
         metrics.watch("m3rt_pair_tokens", "Tokens of pairs that are not scored yet.", lambda: pairs.cost)
-    app.add_middleware(
-        Door, keys=keys or Keys(), hosts=hosts or Hosts(), metrics=metrics, dialects=dialects, access_log=access_log
-    )
-    return app
+    return Door(
+        app, answers={(route.method, route.path): _answer(route, service) for route in ROUTES}, keys=keys or Keys(),
+        hosts=hosts or Hosts(), metrics=metrics, dialects=dialects, access_log=access_log,
+    )  # fmt: skip
 
 
 def _warm(service: Service) -> Callable[[FastAPI], Any]:
@@ -91,6 +92,21 @@ def _add(app: FastAPI, route: Route, service: Service) -> None:
         route.path, endpoint, methods=[route.method], summary=route.summary, openapi_extra=route.schema(),
         name=f"{route.method} {route.path}", response_class=Response,
     )  # fmt: skip
+
+
+def _answer(route: Route, service: Service) -> ASGIApp:
+    """The route as FastAPI would answer it, in a third of its time: it has no parameters to solve."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = route
+        request = Request(scope, receive)
+        try:
+            response = await route.answer(service, request, request.state.trace)
+        except M3rtError as error:
+            response = _refused(error, scope["path"], route.dialect, service)
+        await response(scope, receive, send)
+
+    return answer
 
 
 def _add_read(app: FastAPI, path: str, read: Callable[[Service], bytes], service: Service) -> None:
@@ -126,12 +142,17 @@ def _add_errors(app: FastAPI, service: Service, dialects: dict[str, Dialect]) ->
             error = Missing(
                 f"{request.method} {request.url.path!r:.80} is not a route of this server", error.status_code
             )
-        if kind_of(error).status >= 500:
-            _log.error("m3rt: %s: %s", request.url.path, error)
-        return refusal(error, dialects.get(request.url.path, "openai"), seconds=service.queue.seconds())
+        path = request.url.path
+        return _refused(error, path, dialects.get(path, "openai"), service)
 
     for kind in (M3rtError, HTTPException):
         app.add_exception_handler(kind, answer)
+
+
+def _refused(error: Exception, path: str, dialect: Dialect, service: Service) -> Response:
+    if kind_of(error).status >= 500:
+        _log.error("m3rt: %s: %s", path, error)
+    return refusal(error, dialect, seconds=service.queue.seconds())
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

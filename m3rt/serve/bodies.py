@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import orjson
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 from starlette.requests import ClientDisconnect
 
-from ..errors import QueueFull
+from ..errors import InputError, QueueFull
 from ..values.shown import shown
 from .limits import Limits
 from .refusals import Malformed, TooLarge, TooSlow
 
 _DRAINED = 4  # times the bound on a body that is read all the same, so that its sender gets to see the answer
+_LONG_NUMBER = re.compile(rb"\d{19}")  # perhaps an integer of more than 64 bits, of which orjson makes a float
 _TOKENS = (
     "holds token ids, expected text: no other model's ids fit this one "
     "(LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)"
@@ -25,8 +28,12 @@ _TOKENS = (
 
 
 class Body(BaseModel):
-    """A request; fields that it does not know are ignored, and every optional one may be null."""
+    """A request; fields that it does not know are ignored, and every optional one may be null.
 
+    refused: those that would change the answer, by the values that would not, and what to do instead.
+    """
+
+    refused: ClassVar[Mapping[str, tuple[tuple[object, ...], str]]] = {}
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
@@ -91,7 +98,9 @@ async def read(request: Request, limits: Limits, take: Callable[[int], None]) ->
     data = await _data(request, limits, take)
     try:
         value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        if _LONG_NUMBER.search(data):
+            value = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"the body is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise Malformed(f"the body is {shown(value)}, expected a JSON object")
@@ -122,7 +131,10 @@ async def _data(request: Request, limits: Limits, take: Callable[[int], None]) -
 
 
 def checked(model: type[B], value: dict[str, Any]) -> B:
-    """The object as `model`. Raises Malformed."""
+    """The object as `model`. Raises Malformed, and InputError for what the model refuses."""
+    for name, (harmless, advice) in model.refused.items():
+        if (asked := value.get(name)) is not None and asked not in harmless:
+            raise InputError(f"{name} is {shown(asked)}, which this server does not do; {advice}")
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +20,10 @@ _ROLES = {"search_query": "query", "search_document": "passage"}
 
 
 class CohereRerankRequest(Body):
+    refused: ClassVar = {
+        "max_chunks_per_doc": ((1,), "documents are cut at their end; split long ones before they are sent"),
+        "truncate_prompt_tokens": ((-1,), "use max_tokens_per_doc"),
+    }
     query: str
     documents: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
     model: str | None = None
@@ -28,9 +31,11 @@ class CohereRerankRequest(Body):
     return_documents: bool | None = None
     rank_fields: list[str] | None = None
     max_tokens_per_doc: Annotated[int, Field(ge=1)] | None = None
+    raw_scores: bool | None = None  # infinity's
 
 
 class CohereEmbedRequest(Body):
+    refused: ClassVar = {"max_tokens": ((), "POST /v1/encode takes max_length")}
     texts: Texts
     model: str | None = None
     input_type: str | None = None
@@ -40,14 +45,16 @@ class CohereEmbedRequest(Body):
 
 
 async def rerank(service: Service, body: CohereRerankRequest, trace: Trace) -> bytes:
-    """Documents by score between 0 and 1, best first, top_n of them."""
+    """Documents by score between 0 and 1, or as the model gives them, best first, top_n of them."""
     texts = [_text(i, document, body.rank_fields) for i, document in enumerate(body.documents)]
     passage_tokens = body.max_tokens_per_doc
-    scores = await service.rerank(body.query, texts, trace, normalize=True, passage_tokens=passage_tokens)
+    scores = await service.rerank(
+        body.query, texts, trace, normalize=not body.raw_scores, passage_tokens=passage_tokens
+    )
     best = sorted(range(len(scores)), key=lambda i: -scores[i])[: body.top_n]
     documents = [{"document": {"text": text}} if body.return_documents else {} for text in texts]
     results = [{"index": i, "relevance_score": scores[i], **documents[i]} for i in best]
-    return to_json({"id": str(uuid.uuid4()), "results": results, "model": service.name, "meta": _META})
+    return to_json({"id": trace.id, "results": results, "model": service.name, "meta": _META})
 
 
 async def embed(service: Service, body: CohereEmbedRequest, trace: Trace) -> bytes:
@@ -59,7 +66,7 @@ async def embed(service: Service, body: CohereEmbedRequest, trace: Trace) -> byt
     if "base64" in (body.embedding_types or []):
         vectors["base64"] = [base64_of(row) for row in out.dense_vecs]
     vectors = {name: vectors[name] for name in body.embedding_types or ["float"]}
-    found = {"id": str(uuid.uuid4()), "embeddings": vectors, "texts": body.texts, "meta": _META}
+    found = {"id": trace.id, "embeddings": vectors, "texts": body.texts, "meta": _META}
     return to_json({**found, "response_type": "embeddings_by_type"})
 
 
@@ -83,10 +90,11 @@ def _by_documents(value: dict[str, Any]) -> type[Body]:
 _RERANK = "Rerank: TEI's shape for texts, Cohere's and Jina's for documents"
 ROUTES = (
     Route(
-        "/rerank", {tei.RerankRequest: tei.rerank, CohereRerankRequest: rerank}, "rerank", _RERANK, choose=_by_documents
+        "/rerank", {tei.RerankRequest: tei.rerank, CohereRerankRequest: rerank}, "rerank", _RERANK,
+        choose=_by_documents, waits=False,
     ),
-    Route("/v1/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere, Jina: rerank"),
-    Route("/v2/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere: rerank"),
+    Route("/v1/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere, Jina: rerank", waits=False),
+    Route("/v2/rerank", {CohereRerankRequest: rerank}, "cohere", "Cohere: rerank", waits=False),
     Route("/v1/embed", {CohereEmbedRequest: embed}, "cohere", "Cohere: dense vectors"),
     Route("/v2/embed", {CohereEmbedRequest: embed}, "cohere", "Cohere: dense vectors"),
-)
+)  # fmt: skip

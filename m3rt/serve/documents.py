@@ -80,6 +80,7 @@ async def add(service: Service, body: AddRequest, trace: Trace) -> bytes:
     trace.texts += len(texts)
     metadata = [document.metadata for document in documents]
     run = partial(index.add, [document.id for document in documents], texts, metadata=metadata)
+    trace.give_up()  # its texts wait in the queue themselves
     with trace.stage("add"):
         added = await service.write(run)
     trace.truncated += added.truncated
@@ -123,5 +124,6 @@ def _seconds(result: SearchResult, trace: Trace) -> Mapping[str, float]:
 ROUTES = (
     Route("/v1/search", {SearchRequest: search}, "openai", "Search a served index"),
     Route("/v1/documents", {AddRequest: add}, "openai", "Add documents to a served index"),
-    Route("/v1/documents", {DeleteRequest: delete}, "openai", "Delete documents from a served index", method="DELETE"),
-)
+    Route("/v1/documents", {DeleteRequest: delete}, "openai", "Delete documents from a served index", method="DELETE",
+          waits=False),
+)  # fmt: skip

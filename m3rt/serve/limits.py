@@ -16,7 +16,8 @@ class Limits:
     """Bounds of a request, and of all together.
 
     items: texts or documents of a request; clients send up to 2048 (openai). queue_tokens: see Queue. seconds: a
-    request that is not answered by then is given up; body_seconds: as long may its body take to come. send_seconds: as
+    request that is not answered by then is given up. wait_seconds: what the requests before one may take, so that it is
+    refused at once instead; None: as long as seconds. body_seconds: as long may its body take to come. send_seconds: as
     long may a client take to read on.
     """
 
@@ -25,6 +26,7 @@ class Limits:
     characters: int = 16 << 20
     queue_tokens: int = CAPACITY
     seconds: float = 120.0
+    wait_seconds: float | None = None
     body_seconds: float = 30.0
     send_seconds: float = 30.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -27,15 +28,18 @@ class Metrics:
         self._pass_seconds = Histogram("m3rt_pass_seconds", "Time of a pass.", buckets=_SECONDS, registry=r)
         self._padding = Counter("m3rt_padding_tokens", "Padding that passes computed.", registry=r)
         self._texts = Counter("m3rt_texts", "Texts embedded.", registry=r)
+        self._of = cache(lambda route, status: (self._requests.labels(route, status), self._seconds.labels(route)))
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
         """A gauge that is read when the metrics are."""
         Gauge(name, help_text, registry=self._registry).set_function(value)
 
     def answered(self, route: str, status: int, seconds: float, truncated: int) -> None:
-        self._requests.labels(route, status).inc()
-        self._seconds.labels(route).observe(seconds)
-        self._truncated.inc(truncated)
+        requests, histogram = self._of(route, status)
+        requests.inc()
+        histogram.observe(seconds)
+        if truncated:
+            self._truncated.inc(truncated)
         if status >= 400:
             self._refused.labels(status).inc()
 

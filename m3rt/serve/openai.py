@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..bundle.heads import Heads
 from .answers import base64_of, to_json
@@ -13,6 +13,12 @@ from .trace import Trace
 
 
 class EmbeddingsRequest(Body):
+    refused: ClassVar = {
+        "truncate_prompt_tokens": ((-1,), "POST /v1/encode takes max_length"),
+        "add_special_tokens": ((True,), "leave it out"),
+        "late_chunking": ((False,), "leave it out"),
+        "task": ((), "POST /v1/encode takes prompt"),
+    }
     input: Texts
     model: str | None = None  # the server has one, whatever is asked for
     encoding_format: Literal["float", "base64"] | None = None

@@ -17,6 +17,7 @@ from .service import Service
 from .trace import Trace
 
 Answer = Callable[[Service, Any, Trace], Awaitable[bytes | Response]]
+_BYTES_PER_TOKEN = 8  # with the JSON around it; more than most texts have, so that few are refused too early
 _GONE = 499  # as nginx logs a client that closed its connection
 
 
@@ -24,7 +25,8 @@ _GONE = 499  # as nginx logs a client that closed its connection
 class Route:
     """A route with a JSON body.
 
-    answers: the function for each model of a body; choose: of several, the one that a body is meant to be.
+    answers: the function for each model of a body; choose: of several, the one that a body is meant to be. waits:
+    whether it waits for passes of the encoder, and so is refused where that would take too long.
     """
 
     path: str
@@ -33,10 +35,14 @@ class Route:
     summary: str
     method: str = "POST"
     choose: Callable[[dict[str, Any]], type[Body]] | None = None
+    waits: bool = True
 
     async def answer(self, service: Service, request: Request, trace: Trace) -> Response:
         """Read, check and answer a request; work for a client that goes is cancelled."""
         until_sent: ExitStack = request.state.until_sent
+        if self.waits:
+            trace.give_up = service.queue.book(_tokens_of(request))
+            until_sent.callback(trace.give_up)
         value = await read(request, service.limits, until_sent.enter_context(service.held.body()))
         model = self.choose(value) if self.choose else next(iter(self.answers))
         body = checked(model, value)
@@ -55,17 +61,27 @@ class Route:
         return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def _tokens_of(request: Request) -> int:
+    """About how many tokens the body has."""
+    size = request.headers.get("content-length", "")
+    return 1 + (int(size) // _BYTES_PER_TOKEN if size.isascii() and size.isdecimal() else 0)
+
+
 async def _unless_gone(request: Request, answer: Awaitable[bytes | Response]) -> bytes | Response:
-    work = asyncio.ensure_future(answer)
-    gone = asyncio.ensure_future(_gone(request))
+    here = asyncio.current_task()
+    assert here is not None
+    watch = asyncio.create_task(_cancel_when_gone(request, here))
     try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return await work if work.done() else Response(status_code=_GONE)
+        return await answer
+    except asyncio.CancelledError:
+        if not watch.done() or here.uncancel():  # somebody else cancelled it
+            raise
+        return Response(status_code=_GONE)
     finally:
-        gone.cancel()
-        work.cancel()
+        watch.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _cancel_when_gone(request: Request, answering: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    answering.cancel()

@@ -16,7 +16,7 @@ from ..batching.work import VectorFormat, Work
 from ..bundle.heads import Heads
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder
-from ..errors import EngineError, InputError, M3rtError
+from ..errors import DeadlinePassed, EngineError, InputError, M3rtError
 from ..index import HybridIndex
 from ..queue import Pass, Queue
 from ..text.tokenizer import TokenIds
@@ -27,6 +27,7 @@ from .limits import Limits
 from .pairs import PairQueue, Reranker
 from .refusals import Missing, TooLarge
 from .trace import Trace
+from .turns import Turns
 
 R = TypeVar("R")
 Cut = Literal["end", "refuse", "start"]
@@ -49,7 +50,7 @@ class Service:
         limits: Limits | None = None,
         on_pass: Callable[[Pass], object] = lambda done: None,
     ) -> None:
-        self.encoder, self.indexes = encoder, dict(indexes or {})
+        self.encoder = encoder
         self.limits = limits or Limits()
         self.held = Held(_BODIES_AT_ONCE * self.limits.body_bytes)
         self.queue = Queue(
@@ -57,8 +58,11 @@ class Service:
             encoder.manifest,
             batch_tokens=encoder.batch_tokens,
             capacity=self.limits.queue_tokens,
+            max_wait=self.limits.seconds if self.limits.wait_seconds is None else self.limits.wait_seconds,
             on_pass=on_pass,
         )
+        turns = Turns(encoder, self.queue)
+        self.indexes = {name: HybridIndex(index.path, turns) for name, index in (indexes or {}).items()}
         self.name = encoder.manifest.source.id
         self.pairs = None if reranker is None else PairQueue(reranker, self.limits)
         self._searchers = ThreadPoolExecutor(4, "m3rt-search")
@@ -83,7 +87,6 @@ class Service:
         """
         deadline = time.monotonic() + self.limits.seconds
         self.limits.check(texts)
-        self.queue.check_room()
         if dim is not None:
             dim = whole_number("dimensions", dim, 1, self.encoder.manifest.dim)
         if (heads.sparse or heads.colbert) and not self.encoder.manifest.heads.sparse:
@@ -98,6 +101,7 @@ class Service:
             raise TooLarge(
                 f"the request costs {work.cost} tokens, expected at most {self.limits.queue_tokens}; send it in parts"
             )
+        trace.give_up()
         with trace.stage("embed"):
             return await self.queue.encode(replace(work, format=VectorFormat(dim)), deadline=deadline)
 
@@ -131,12 +135,21 @@ class Service:
             return await self.pairs.scores(pairs, ids, options, normalize=normalize, deadline=deadline)
 
     async def search(self, function: Callable[[], R]) -> R:
-        """Run a function of an index in a thread for searches."""
-        return await _in(self._searchers, function)
+        """Run a function of an index in a thread for searches. Raises DeadlinePassed."""
+        return await self._in(self._searchers, function)
 
     async def write(self, function: Callable[[], R]) -> R:
-        """Run a function that changes an index in the thread for that."""
-        return await _in(self._writers, function)
+        """Run a function that changes an index in the thread for that. Raises DeadlinePassed: see its message."""
+        return await self._in(self._writers, function, "; what has begun may still be written")
+
+    async def _in(self, threads: ThreadPoolExecutor, function: Callable[[], R], begun: str = "") -> R:
+        future = threads.submit(function)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            note = "" if future.cancelled() else begun
+            raise DeadlinePassed(f"the index did not answer within {self.limits.seconds:g} s{note}") from None
 
     def index(self, name: str | None) -> HybridIndex:
         """The index of that name, or the only one. Raises Missing, or InputError where a name is needed."""
@@ -200,7 +213,3 @@ def _check_cut(name: str, tokens: TokenIds, cut: Cut | None) -> None:
         f"{name} {cut_texts[0]} has more tokens than the {max(tokens.lengths)} of the limit; shorten it, or allow "
         "it to be truncated"
     )
-
-
-async def _in(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
-    return await asyncio.get_running_loop().run_in_executor(threads, function)

@@ -182,8 +182,8 @@ ROUTES = (
     Route("/embed_sparse", {SparseRequest: embed_sparse}, "tei", "TEI: lexical weights"),
     Route("/embed_all", {EmbedRequest: embed_all}, "tei", "TEI: ColBERT vectors, one a token"),
     Route("/similarity", {SimilarityRequest: similarity}, "tei", "TEI: cosine of one text with others"),
-    Route("/tokenize", {TokenizeRequest: tokenize}, "tei", "TEI: token ids"),
-    Route("/decode", {DecodeRequest: decode}, "tei", "TEI: token ids to text"),
+    Route("/tokenize", {TokenizeRequest: tokenize}, "tei", "TEI: token ids", waits=False),
+    Route("/decode", {DecodeRequest: decode}, "tei", "TEI: token ids to text", waits=False),
     Route(
         "/", {EmbedRequest: embed, SimilarityRequest: similarity}, "tei", "TEI: by the type of inputs",
         choose=_by_inputs,

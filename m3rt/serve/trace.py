@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ class Trace:
 
     id: str
     accept: str = ""  # media types that the client takes
+    give_up: Callable[[], None] = lambda: None  # the room that was booked in the queue
     texts: int = 0
     tokens: int = 0
     truncated: int = 0

@@ -14,9 +14,12 @@ _hushing = threading.RLock()
 _stderr_is_ours = threading.Event()
 
 
-def hush_panics() -> None:
-    """Keep panics from writing on stderr from now on: for a process in which only m3rt writes there."""
-    _stderr_is_ours.set()
+def hush_panics(hush: bool = True) -> None:
+    """Keep panics from writing on stderr from now on, or let them: for a process in which only m3rt writes there.
+
+    It takes a dozen system calls for every call of a tokenizer, too many for a server.
+    """
+    (_stderr_is_ours.set if hush else _stderr_is_ours.clear)()
 
 
 @contextmanager

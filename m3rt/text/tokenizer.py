@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -108,7 +109,7 @@ class Tokenizer:
         for i in np.flatnonzero(truncated):
             rows[i] = [*rows[i][: max_length - 1], self._eos]
         offsets = offsets_of(map(len, rows))
-        ids = np.fromiter((token for r in rows for token in r), np.int32, int(offsets[-1]))
+        ids = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
         return TokenIds(ids, offsets, truncated)
 
     def decode(self, *tokens: int) -> str:
@@ -122,8 +123,9 @@ class Tokenizer:
         rows = self._ids([t if len(t) <= limit else _beginning(t, limit) for t in texts])
         # A beginning of at most max_length tokens does not show whether the text is longer: tokenize it whole.
         whole = [i for i, t in enumerate(texts) if len(t) > limit and len(rows[i]) <= max_length]
-        for i, row in zip(whole, self._ids([texts[i] for i in whole]), strict=True):
-            rows[i] = row
+        if whole:
+            for i, row in zip(whole, self._ids([texts[i] for i in whole]), strict=True):
+                rows[i] = row
         return rows
 
     def _ids(self, texts: list[str]) -> list[list[int]]:

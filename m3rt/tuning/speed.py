@@ -23,13 +23,18 @@ _WORDS = (
 _PERCENTILES = {"p50": (50, 1), "p95": (95, 20), "p99": (99, 100)}  # per cent, and the runs needed for it
 
 
+def words(count: int, seed: int) -> str:
+    """Make a text of so many words, for a server whose tokenizer is not here."""
+    return " ".join(random.Random(seed).choices(_WORDS.split(), k=count))
+
+
 def text_of(encoder: M3Encoder, tokens: int, seed: int) -> str:
     """Make a text of `tokens` tokens or a few more; encode it with max_length=tokens."""
     draw = random.Random(seed)
-    words: list[str] = []
+    parts: list[str] = []
     while True:
-        words += draw.choices(_WORDS.split(), k=max(4, tokens // 2))
-        text = " ".join(words)
+        parts += draw.choices(_WORDS.split(), k=max(4, tokens // 2))
+        text = " ".join(parts)
         if len(encoder.tokenize(text)) >= tokens:
             return text
 

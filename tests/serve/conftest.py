@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slow_engine import Slow
 
 from m3rt import HybridIndex, M3Encoder
 
@@ -44,3 +45,10 @@ def client(address: str) -> Iterator[Any]:
     httpx = pytest.importorskip("httpx")
     with httpx.Client(base_url=address, timeout=60) as client:
         yield client
+
+
+@pytest.fixture
+def slow(tiny: M3Encoder) -> Iterator[Slow]:
+    engine = Slow(tiny.engine)
+    yield engine
+    engine.open.set()

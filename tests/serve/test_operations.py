@@ -18,12 +18,11 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from serving import running
+from slow_engine import Slow, closed
 
 from m3rt import EngineError, InputError, M3Encoder, OutputError
 from m3rt.cli import main
-from m3rt.engines import Engine, Heads, Outputs
 from m3rt.serve.keys import Keys
 from m3rt.serve.limits import Limits
 from m3rt.serve.metrics import Metrics
@@ -37,44 +36,8 @@ CLOSE = 2e-2  # between results of an int8 bundle in other batches
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 
 
-class Slow:
-    """An engine whose passes wait for the test."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.name, self.device, self.threads = engine.name, engine.device, engine.threads
-        self.batch_tokens, self.pass_tokens = engine.batch_tokens, engine.pass_tokens
-        self._engine = engine
-        self.open = threading.Event()
-        self.open.set()
-        self.entered = threading.Semaphore(0)
-        self.passes = 0
-        self.broken = False
-
-    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads) -> Outputs:
-        self.passes += 1
-        self.entered.release()
-        assert self.open.wait(60)
-        if self.broken:
-            raise EngineError("no memory")
-        return self._engine.run(input_ids, attention_mask, heads)
-
-
-@pytest.fixture
-def slow(tiny: M3Encoder) -> Iterator[Slow]:
-    engine = Slow(tiny.engine)
-    yield engine
-    engine.open.set()
-
-
 def service_of(tiny: M3Encoder, engine: Slow, **limits: Any) -> Service:
     return Service(M3Encoder.with_engine(tiny.bundle, engine), limits=Limits(**limits))
-
-
-def closed(engine: Slow) -> None:
-    """From now on passes wait."""
-    while engine.entered.acquire(blocking=False):
-        pass
-    engine.open.clear()
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +125,27 @@ def test_a_full_queue_is_a_429_with_retry_after_and_the_accepted_are_answered(ti
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["error"]["type"] == "rate_limit_error"
         assert httpx.post(f"{address}/embed", json={"inputs": "x"}).status_code == 200
+
+
+def test_a_request_that_would_wait_too_long_is_refused_before_its_body_comes(tiny: M3Encoder, slow: Slow) -> None:
+    service = service_of(tiny, slow, wait_seconds=1e-9)
+    with running(service) as address:
+        for _ in range(3):  # so that the speed is known
+            assert httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60).status_code == 200
+        closed(slow)
+        first = threading.Thread(target=lambda: httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60))
+        first.start()
+        assert slow.entered.acquire(timeout=60)
+        host, _, port = address.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as alone:
+            alone.sendall(b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n")
+            head = alone.recv(4096)
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: " in head
+        slow.open.set()
+        first.join()
+        assert httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60).status_code == 200
+        assert service.queue.cost == 0
 
 
 def test_who_waits_too_long_gets_a_503_with_retry_after(tiny: M3Encoder, slow: Slow) -> None:

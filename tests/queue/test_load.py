@@ -1,0 +1,87 @@
+"""How long a request will wait: by the speed of the last passes, in turns by tokens."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3rt import M3Encoder, QueueFull
+from m3rt.queue import Queue
+from m3rt.queue.load import Load
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def measured(speed: float) -> tuple[Load, Clock]:
+    """A load whose passes answer so many tokens a second."""
+    clock = Clock()
+    load = Load(clock)
+    load.add(100)
+    for _ in range(3):
+        clock.now += 100 / speed
+        load.passed(100)
+    load.remove(100)
+    return load, clock
+
+
+def test_nothing_is_known_before_the_second_pass_since_the_first_one_compiles() -> None:
+    clock = Clock()
+    load = Load(clock)
+    load.add(10)
+    clock.now = 30
+    load.passed(10)
+    assert load.seconds() == 0
+    clock.now = 31
+    load.passed(10)
+    assert load.seconds() == 1
+
+
+@given(st.floats(1, 1e6), st.lists(st.integers(1, 5000), max_size=20), st.integers(1, 5000))
+def test_a_request_waits_for_as_many_tokens_of_each_other_one_as_it_has_but_not_for_more_than_there_are(
+    speed: float, others: list[int], tokens: int
+) -> None:
+    load, _ = measured(speed)
+    for other in others:
+        load.add(other)
+    exact = sum(min(other, tokens) for other in others) / speed
+    assert load.seconds(tokens) >= exact * (1 - 1e-6)
+    assert load.seconds(tokens) <= sum(others) / speed * (1 + 1e-6)
+    assert load.seconds() == pytest.approx(sum(others) / speed)
+    for other in others:
+        load.remove(other)
+    assert load.seconds() == 0
+
+
+def test_idle_time_is_not_measured_but_time_between_passes_is() -> None:
+    load, clock = measured(100)
+    clock.now += 1000
+    load.add(100)
+    clock.now += 1
+    load.passed(100)
+    assert load.seconds() == pytest.approx(1)
+    for _ in range(100):
+        clock.now += 2  # half of it in whatever else the process does
+        load.passed(100)
+    assert load.seconds() == pytest.approx(2, rel=1e-3)
+
+
+def test_what_would_wait_too_long_is_refused_when_it_is_booked_and_when_it_is_sent(fp32: M3Encoder) -> None:
+    queue = Queue(fp32.engine, fp32.manifest, batch_tokens=fp32.batch_tokens, max_wait=1e-9)
+    for _ in range(3):
+        asyncio.run(queue.encode(fp32.prepare("a text")))
+    give_up = queue.book(10)
+    line = r"^the requests before this one take [0-9.e-]+ s, expected at most 1e-09 s; try again later$"
+    with pytest.raises(QueueFull, match=line):
+        queue.book(10)
+    with pytest.raises(QueueFull, match=line):
+        queue.submit(fp32.prepare("a text"))
+    give_up()
+    give_up()
+    assert queue.cost == 0
+    assert len(queue.submit(fp32.prepare("a text")).result(60)) == 1
