@@ -13,7 +13,8 @@ import numpy as np
 
 from ..compiler.isa import instruction_set
 from ..compiler.jit import inner, jit
-from .tile import bit_to_code, byte_to_code, float_tile, half_to_float, integer_tile
+from .convert import bit_to_code, byte_to_code, half_to_float
+from .tile import float_tile, integer_tile
 
 _isa = instruction_set()
 if _isa is None:
