@@ -247,7 +247,8 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
                     self.flush()
 
         def _index_key(self, sig: Any, codegen: Any) -> Any:
-            return *super()._index_key(sig, codegen), _SOURCES
+            instructions = isa.instruction_set()  # may need more than the features that LLVM has in the key
+            return *super()._index_key(sig, codegen), _SOURCES, instructions and instructions.name
 
     class NoCache(NullCache):  # type: ignore[misc]
         def load_overload(self, sig: Any, target_context: Any) -> None:

@@ -240,10 +240,10 @@ def _pack(
     """Pack tokens as the tiles read them: panels of LANES tokens, four bytes of each in turn; and the totals' start."""
     integer = dtype.kind == "i"
     lanes, count = native.LANES, -(-len(values) // native.LANES)
-    padded = np.zeros((count * lanes, values.shape[1]), f"i{native.CODE_BYTES}" if integer else dtype)
+    padded = np.zeros((count * lanes, values.shape[1]), native.CODE_TYPE if integer else dtype)
     padded[: len(values)] = values
     bias = np.zeros(len(padded), np.int32)
-    if integer and native.CODE_BYTES == 1:
+    if integer and native.SHIFTED:
         bias -= 128 * padded.sum(axis=1, dtype=np.int32)
     units = padded.view(np.uint32).reshape(count, lanes, -1)
     panel = np.ascontiguousarray(units.transpose(0, 2, 1)).view(np.uint8)

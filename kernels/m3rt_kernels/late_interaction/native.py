@@ -13,13 +13,16 @@ import numpy as np
 
 from ..compiler.isa import instruction_set
 from ..compiler.jit import inner, jit
-from .tile import bit_to_code, byte_to_short, float_tile, half_to_float, integer_tile
+from .convert import bit_to_code, byte_to_code, half_to_float
+from .tile import float_tile, integer_tile
 
 _isa = instruction_set()
 if _isa is None:
-    raise ImportError("compiled MaxSim needs AVX2")
+    raise ImportError("compiled MaxSim needs AVX2 or NEON")
 LANES = _isa.lanes
-CODE_BYTES = _isa.bytes_of_code
+CODE_TYPE = np.dtype("f4" if _isa.codes == "floats" else f"i{_isa.code_bytes}")
+SHIFTED = _isa.codes == "shifted bytes"
+_BYTES = _isa.code_bytes
 _SET = _isa.name
 _TALL, _SHORT, _ONE = _isa.heights
 MAX_ROWS_AT_A_TIME = 2 * _TALL  # are converted, and stay in the cache
@@ -43,10 +46,11 @@ def _folder(name: str, tile: Any) -> Any:
     def fold(panel, panel_bytes, panels, rows, row_bytes, count, bias, scales, best, ahead, ahead_bytes):  # type: ignore[no-untyped-def]
         steps = row_bytes // 4
         tall_stride, short_stride = _TALL * ahead_bytes // steps, _SHORT * ahead_bytes // steps
+        most_by_short = (_TALL - 1) // _SHORT * _SHORT  # more rows are not worth short tiles, which take as long
         done = 0
         while done < count:
             left = count - done
-            if left >= _TALL or (count >= _TALL and left > 2 * _SHORT):
+            if left >= _TALL or (count >= _TALL and left > most_by_short):
                 height, stride = _TALL, tall_stride
             elif left >= _SHORT or (count >= _SHORT and left > 1):
                 height, stride = _SHORT, short_stride
@@ -138,8 +142,8 @@ def _loop(name: str, many: Any, few: Any, count: int, source_bytes: int, target_
 
 _float_fold, _integer_fold = _folder("float", float_tile), _folder("integer", integer_tile)
 _half = _loop("float16", half_to_float(16), half_to_float(8), 16, 16, 32)
-_bits = _loop("bits", bit_to_code(64, CODE_BYTES), bit_to_code(8, CODE_BYTES), 64, 1, 8 * CODE_BYTES)
-_codes = None if CODE_BYTES == 1 else _loop("int8", byte_to_short(32), byte_to_short(8), 32, 8, 16)
+_bits = _loop("bits", bit_to_code(64, _isa), bit_to_code(8, _isa), 64, 1, 8 * _BYTES)
+_codes = None if _BYTES == 1 else _loop("int8", byte_to_code(32, _isa), byte_to_code(8, _isa), 32, 8, 8 * _BYTES)
 
 _score_float32 = _scorer("float32", _float_fold)
 _score_float16 = _scorer("float16", _float_fold, _half)
