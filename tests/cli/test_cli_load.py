@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from checkpoints import sentences
 
-from m3rt import HybridIndex, M3Encoder
+from m3rt import HybridIndex, InputError, M3Encoder
 from m3rt.cli import main
 
 TEXTS = [f"{sentence} {i}" for i, sentence in enumerate(sentences()[:40])]
@@ -116,6 +116,9 @@ def test_a_database_gets_texts_and_an_index_alike(
     assert "exists with" in capsys.readouterr().err
     encoder = M3Encoder(threads=1)
     layout = Layout.of(encoder)
+    with pytest.raises(InputError, match="exists with"):
+        opened(place, "texts", Layout(8))
+    # The one that was refused keeps nobody out.
     for name, count in (("texts", 40), ("index", 39)):
         collection: Any = opened(place, name, layout)
         query = encoder.encode_queries(TEXTS[5], return_sparse=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any, TypeVar
 
 from ...errors import InputError, M3rtError, OutputError
 from ...values.shown import reason, shown
 from .collection import Destination
 from .layout import Layout
+
+Made = TypeVar("Made", bound=Destination)
 
 _KINDS = {
     "qdrant": ("qdrant", "QdrantCollection"),
@@ -42,6 +46,15 @@ def opened(place: str, name: str, layout: Layout, *, key: str | None = None) -> 
         raise OutputError(
             f"{_USER.sub('//', place)} cannot be opened ({reason(error)}); start it, or give its place and key"
         ) from error
+
+
+def owning(client: Any, make: Callable[[Any], Made]) -> Made:
+    """Make a collection of a client, which is closed where that fails: an open one keeps others out of its files."""
+    try:
+        return make(client)
+    except BaseException:
+        client.close()
+        raise
 
 
 def refuse_key(key: str | None) -> None:
