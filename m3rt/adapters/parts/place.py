@@ -19,9 +19,10 @@ _KINDS = {
     "milvus": ("milvus", "MilvusCollection"),
     "lance": ("lance", "LanceCollection"),
     "postgresql": ("pgvector", "PostgresCollection"),
+    "postgres": ("pgvector", "PostgresCollection"),
     "vespa": ("vespa_feed", "VespaFeed"),
 }
-_USER = re.compile(r"//[^@/]*@")  # with a password
+_USER = re.compile(r"//.*@", re.DOTALL)  # with a password
 
 
 def opened(place: str, name: str, layout: Layout, *, key: str | None = None) -> Destination:
@@ -35,7 +36,9 @@ def opened(place: str, name: str, layout: Layout, *, key: str | None = None) -> 
     product, _, where = place.partition(":")
     if product not in _KINDS or not where:
         known = ", ".join(f"{kind}:" for kind in _KINDS)
-        raise InputError(f"{shown(place)} is no place of a database, expected one of {known} and a path or an address")
+        raise InputError(
+            f"{shown(_USER.sub('//', place))} is no place of a database, expected {known} and a path or an address"
+        )
     module, kind = _KINDS[product]
     try:
         found: Destination = getattr(import_module(f"..{module}", __package__), kind).at(where, name, layout, key)
