@@ -43,10 +43,11 @@ def main() -> None:
         index = _index(Path(folder) / "index", encoder, args.dataset)
         texts = [record.text for record in TextFile(str(args.dataset / "queries.jsonl"))][: args.queries]
         queries = [encoder.encode_queries(text, return_sparse=True) for text in texts]
-        rows = [row for engine in args.engines for row in _compared(engine, Path(folder), index, queries)]
-    print("| database | search | overlap | unexplained |\n| --- | --- | --- | --- |")
-    for row in rows:
-        print(f"| {row['engine']} | {row['search']} | {row['overlap']:.4f} | {row['unexplained']} |")
+        rows = []
+        print("| database | search | overlap | unexplained |\n| --- | --- | --- | --- |")
+        for row in (row for engine in args.engines for row in _compared(engine, Path(folder), index, queries)):
+            rows.append(row)
+            print(f"| {row['engine']} | {row['search']} | {row['overlap']:.4f} | {row['unexplained']} |", flush=True)
     print(json.dumps({**regime(documents=len(index), queries=len(queries)), "rows": rows}))
 
 

@@ -17,7 +17,7 @@ from ..values.shown import shown
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
-from .parts.place import refuse_key, url_of
+from .parts.place import owning, refuse_key, url_of
 
 NO_TOKEN = (1 << 32) - 2  # the largest index that a sparse field holds: no vocabulary has a token of this id
 
@@ -70,13 +70,13 @@ class MilvusCollection(Collection):
         need("milvus", "pymilvus", purpose="Milvus")
         from pymilvus import MilvusClient
 
-        if url := url_of(where):
-            return cls(MilvusClient(url, token=key or ""), name, layout)
-        refuse_key(key)
-        if not where.endswith(_SUFFIX):
-            raise InputError(f"Milvus Lite's file is {shown(where)}, expected a name that ends in {_SUFFIX}")
-        need("milvus", "milvus_lite", purpose="Milvus Lite")
-        return cls(MilvusClient(where), name, layout)
+        url = url_of(where)
+        if url is None:
+            refuse_key(key)
+            if not where.endswith(_SUFFIX):
+                raise InputError(f"Milvus Lite's file is {shown(where)}, expected a name that ends in {_SUFFIX}")
+            need("milvus", "milvus_lite", purpose="Milvus Lite")
+        return owning(MilvusClient(url or where, token=key or ""), lambda client: cls(client, name, layout))
 
     def close(self) -> None:
         """Close the client, which lets others open a file of Milvus Lite."""

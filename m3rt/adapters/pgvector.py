@@ -23,7 +23,7 @@ from ..values.shown import shown
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents, heaviest
 from .parts.layout import Layout
-from .parts.place import refuse_key
+from .parts.place import owning, refuse_key
 
 MAX_NNZ = 1000  # weights of a row that an HNSW index takes
 
@@ -99,7 +99,8 @@ class PostgresCollection(Collection):
         import psycopg
 
         refuse_key(key)
-        return cls(psycopg.connect(f"postgresql:{where}", autocommit=True), name, layout)
+        connection = psycopg.connect(f"postgresql:{where}", autocommit=True)
+        return owning(connection, lambda connection: cls(connection, name, layout))
 
     def close(self) -> None:
         """Close the connection."""

@@ -15,7 +15,7 @@ from ..index.search.result import Hit
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
-from .parts.place import refuse_key, url_of
+from .parts.place import owning, refuse_key, url_of
 from .parts.uuids import uuid_of
 
 _SECONDS = 60  # that a server may take to answer
@@ -60,9 +60,11 @@ class QdrantCollection(Collection):
         from qdrant_client import QdrantClient
 
         if url := url_of(where):
-            return cls(QdrantClient(url, api_key=key, timeout=_SECONDS), name, layout)
-        refuse_key(key)
-        return cls(QdrantClient(path=where), name, layout)
+            client = QdrantClient(url, api_key=key, timeout=_SECONDS)
+        else:
+            refuse_key(key)
+            client = QdrantClient(path=where)
+        return owning(client, lambda client: cls(client, name, layout))
 
     def close(self) -> None:
         """Close the client, which lets others open a directory."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from checkpoints import sentences
 
-from m3rt import HybridIndex, M3Encoder
+from m3rt import HybridIndex, InputError, M3Encoder
 from m3rt.cli import main
 
 TEXTS = [f"{sentence} {i}" for i, sentence in enumerate(sentences()[:40])]
@@ -116,6 +116,9 @@ def test_a_database_gets_texts_and_an_index_alike(
     assert "exists with" in capsys.readouterr().err
     encoder = M3Encoder(threads=1)
     layout = Layout.of(encoder)
+    with pytest.raises(InputError, match="exists with"):
+        opened(place, "texts", Layout(8))
+    # The one that was refused keeps nobody out.
     for name, count in (("texts", 40), ("index", 39)):
         collection: Any = opened(place, name, layout)
         query = encoder.encode_queries(TEXTS[5], return_sparse=True)
@@ -163,9 +166,10 @@ def test_what_cannot_be_loaded_is_one_line(texts: Path, index: HybridIndex, tmp_
         ([feed, "-i", str(texts), "--index", str(index.path)], "Expected either -i FILE"),
         (
             ["oracle:docs", "-i", str(texts)],
-            "'oracle:docs' is no place of a database, expected one of qdrant:, milvus:",
+            "'oracle:docs' is no place of a database, expected qdrant:, milvus:",
         ),
         (["vespa:", "-i", str(texts)], "'vespa:' is no place"),
+        (["mysql://me:sec@host/docs", "-i", str(texts)], "'mysql://host/docs' is no place"),
         ([feed, "-i", str(bare)], "text 0 has no id"),
         ([feed, "-i", str(twice)], "has the id '1' again"),
         ([f"vespa:{other}", "-i", str(texts)], "has other lines than puts of the namespace m3rt"),
@@ -193,7 +197,11 @@ def test_a_feed_that_another_process_writes_is_left_alone(texts: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("place", "package"),
-    [("qdrant://localhost:1", "qdrant_client"), ("postgresql://me:secret@localhost:1/docs", "psycopg")],
+    [
+        ("qdrant://localhost:1", "qdrant_client"),
+        ("postgresql://me:secret@localhost:1/docs", "psycopg"),
+        ("postgres://me:sec/ret@localhost:1/docs", "psycopg"),
+    ],
 )
 def test_a_database_that_is_down_is_one_line_without_its_password(
     place: str, package: str, texts: Path, capsys: Captured
@@ -203,4 +211,4 @@ def test_a_database_that_is_down_is_one_line_without_its_password(
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert "cannot be opened" in err
-    assert "secret" not in err
+    assert "sec" not in err

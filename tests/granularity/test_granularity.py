@@ -1,7 +1,10 @@
 """Vectors at four levels: their places in the text, and that each is what the encoder gives for that part alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from m3rt_export import export
 
 from m3rt import InputError, M3Encoder
 from m3rt.granularity import LEVELS, encode_levels, sentences
@@ -101,3 +104,10 @@ def test_other_levels_are_refused_in_a_line(fp32: M3Encoder, levels: object) -> 
 def test_a_text_that_is_none_is_refused_in_a_line(fp32: M3Encoder, text: object) -> None:
     with pytest.raises(InputError):
         encode_levels(fp32, text)  # type: ignore[arg-type]
+
+
+def test_tokens_of_a_bundle_without_a_colbert_head_are_refused_in_a_line(checkpoint: Path, tmp_path: Path) -> None:
+    model = M3Encoder(export(checkpoint, tmp_path / "d", precision="fp32", dense_only=True).path, threads=1)
+    with pytest.raises(InputError, match="has no ColBERT head, which gives token vectors; leave level 'token' out"):
+        encode_levels(model, TEXT)
+    assert [*encode_levels(model, TEXT, levels=["document"])] == ["document"]

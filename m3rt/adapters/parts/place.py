@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any, TypeVar
 
 from ...errors import InputError, M3rtError, OutputError
 from ...values.shown import reason, shown
 from .collection import Destination
 from .layout import Layout
 
+Made = TypeVar("Made", bound=Destination)
+
 _KINDS = {
     "qdrant": ("qdrant", "QdrantCollection"),
     "milvus": ("milvus", "MilvusCollection"),
     "lance": ("lance", "LanceCollection"),
     "postgresql": ("pgvector", "PostgresCollection"),
+    "postgres": ("pgvector", "PostgresCollection"),
     "vespa": ("vespa_feed", "VespaFeed"),
 }
-_USER = re.compile(r"//[^@/]*@")  # with a password
+_USER = re.compile(r"//.*@", re.DOTALL)  # with a password
 
 
 def opened(place: str, name: str, layout: Layout, *, key: str | None = None) -> Destination:
@@ -31,7 +36,9 @@ def opened(place: str, name: str, layout: Layout, *, key: str | None = None) -> 
     product, _, where = place.partition(":")
     if product not in _KINDS or not where:
         known = ", ".join(f"{kind}:" for kind in _KINDS)
-        raise InputError(f"{shown(place)} is no place of a database, expected one of {known} and a path or an address")
+        raise InputError(
+            f"{shown(_USER.sub('//', place))} is no place of a database, expected {known} and a path or an address"
+        )
     module, kind = _KINDS[product]
     try:
         found: Destination = getattr(import_module(f"..{module}", __package__), kind).at(where, name, layout, key)
@@ -42,6 +49,15 @@ def opened(place: str, name: str, layout: Layout, *, key: str | None = None) -> 
         raise OutputError(
             f"{_USER.sub('//', place)} cannot be opened ({reason(error)}); start it, or give its place and key"
         ) from error
+
+
+def owning(client: Any, make: Callable[[Any], Made]) -> Made:
+    """Make a collection of a client, which is closed where that fails: an open one keeps others out of its files."""
+    try:
+        return make(client)
+    except BaseException:
+        client.close()
+        raise
 
 
 def refuse_key(key: str | None) -> None:

@@ -1,0 +1,190 @@
+"""A plan: bytes against files that m3rt writes, budgets, refusals, and the smallest measured choice that is good."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus import DIM, documents, embeddings
+
+from m3rt import HybridIndex, InputError, M3Encoder
+from m3rt.cli import main
+from m3rt.index.store.precisions import COLBERT, DENSE
+from m3rt.output import Part, format_of
+from m3rt.plan import MODELS, Choice, Measured, Questions, best_choice, pareto, recommend
+from m3rt.plan.costs import Speed, cost
+from m3rt.plan.report import commands
+from m3rt.plan.sizes import Corpus, encoded_bytes, index_bytes
+from m3rt.quantization import DENSE_PRECISIONS, quantize_embeddings
+
+DOCS = documents(400)
+CLOSE = 0.15  # of the bytes, as the plan promises
+
+
+@pytest.mark.parametrize(("dense", "colbert"), [*((d, None) for d in DENSE), *(("int8", c) for c in COLBERT)])
+def test_the_bytes_of_an_index_are_those_of_its_files(dense: str, colbert: str | None, tmp_path: Path) -> None:
+    out, n = embeddings(DOCS), len(DOCS)
+    assert out.sparse is not None
+    assert out.multi is not None
+    text = "x" * 300
+    index = HybridIndex.create(tmp_path / "i", dim=DIM, dense=dense, colbert=colbert)
+    index.add([f"doc-{i}" for i in range(n)], [text] * n, embeddings=out)
+    corpus = Corpus(n, len(out.multi.vectors) / n + 1, len(out.sparse.indices) / n, len(text))
+    parts = index_bytes(corpus, DIM, dense=dense, sparse=True, colbert=colbert, colbert_dim=DIM)
+    found = dict.fromkeys(parts, 0)
+    for file in (tmp_path / "i").rglob("*.npy"):
+        view = file.name.split(".")[0]
+        found[{"inverted": "sparse"}.get(view, view if view in found else "documents")] += file.stat().st_size
+    for name, size in parts.items():
+        files = 4096 if name in ("documents", "sparse") else 512  # headers of a file each, and tables of the vocabulary
+        assert abs(found[name] - size) <= CLOSE * size + files
+
+
+@pytest.mark.parametrize("precision", DENSE_PRECISIONS)
+def test_the_bytes_of_an_encoded_vector_are_those_of_its_file(precision: str, fp32: M3Encoder, tmp_path: Path) -> None:
+    n = 500
+    out = fp32.encode(["text"] * n, dense_precision=precision)
+    format_of("x.npz").write(Part(0, [None] * n, out), tmp_path / "x.npz")
+    assert np.load(tmp_path / "x.npz")["dense_vecs"].nbytes == n * encoded_bytes(fp32.manifest.dim, precision)
+    assert quantize_embeddings(np.zeros((1, 13)), precision).nbytes == encoded_bytes(13, precision)
+
+
+def test_machines_and_dollars_follow_from_tokens_a_second() -> None:
+    bill = cost(3600 * 1000 * 50, Speed(1000, 10, "given"), 0.5, 24, 36)
+    assert (bill.machine_hours, bill.machines, bill.hours, bill.dollars) == (50, 3, 50 / 3, 25)
+    assert bill.dollars_a_million_queries == pytest.approx(5)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_every_checkpoint_has_a_source_and_views_that_m3rt_has(model: object) -> None:
+    assert model.sources  # type: ignore[attr-defined]
+    assert {*model.views} <= {"dense", "sparse", "colbert"}  # type: ignore[attr-defined]
+    assert ("colbert" in model.views) == (model.colbert_dim > 0)  # type: ignore[attr-defined]
+
+
+def test_m3_tiny_s_row_is_what_its_bundle_says() -> None:
+    manifest, row = M3Encoder(threads=1).manifest, next(model for model in MODELS if model.ships)
+    assert (row.dim, row.max_tokens) == (manifest.dim, manifest.max_tokens)
+    assert row.colbert_dim == manifest.architecture.colbert_dim
+
+
+def test_the_model_has_every_language_and_fits_the_target() -> None:
+    for target, languages in (("edge", ("en",)), ("edge", ("en", "ja")), ("server", ("sw", "de"))):
+        plan = recommend(Questions(target=target, languages=languages))  # type: ignore[arg-type]
+        assert {*languages} <= plan.model.languages
+        assert target != "edge" or plan.model.bundle_bytes("int8") < 150e6
+
+
+def test_colbert_needs_many_passages_or_a_request() -> None:
+    few = recommend(Questions(documents=9_999, storage_gb=1000))
+    assert few.colbert is None
+    assert any("colbert: none, it pays from 10,000 passages on" in reason for reason in few.reasons)
+    assert recommend(Questions(documents=9_999, storage_gb=1000, colbert=True)).colbert == "int8"
+    assert recommend(Questions(documents=10_000, storage_gb=1000)).colbert == "int8"
+
+
+@pytest.mark.parametrize("storage", [0.4, 1.0, 5.0, 100.0])
+def test_a_plan_stays_within_its_budgets(storage: float) -> None:
+    plan = recommend(Questions(storage_gb=storage, latency_ms=60))
+    assert plan.bytes <= storage * 1e9
+    assert plan.query_ms <= 60
+
+
+def test_texts_longer_than_the_window_are_flagged_and_cut() -> None:
+    plan = recommend(Questions(tokens=20_000, documents=100))
+    assert plan.chunk_tokens == 512
+    assert plan.corpus.rows > 100 * 20_000 / 512
+    assert any("longer than the model's window of 8192" in reason for reason in plan.reasons)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ({"dim": 63}, "dim is 63, expected 64 or more"),
+        ({"languages": ("en", "tlh")}, "no model has every language; the nearest is .*, without tlh"),
+        ({"documents": 10**7, "storage_gb": 0.01}, "no plan meets the budget; the nearest is .* GB"),
+        ({"latency_ms": 0.1}, "no plan meets the budget; the nearest is .* ms a query"),
+        ({"documents": 0}, "documents is 0"),
+        ({"target": "moon"}, "target is 'moon', expected one of edge, server, cloud"),
+        ({"storage_gb": float("nan")}, "storage_gb is nan, expected a number above 0"),
+        ({"languages": ()}, "expected codes"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(answers: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recommend(Questions(**answers))
+
+
+def test_the_commands_of_a_plan_are_commands_of_m3rt(capsys: pytest.CaptureFixture[str]) -> None:
+    for answers in ({}, {"documents": 10**8}, {"target": "edge"}, {"tokens": 3000, "storage_gb": 1e4}):
+        for line in commands(recommend(Questions(**answers))):  # type: ignore[arg-type]
+            words = line.split()
+            names = words[1:3] if words[1] == "index" else words[1:2]
+            assert main([*names, "--help"]) == 0
+            text = capsys.readouterr().out
+            assert all(word in text for word in words if word.startswith("--"))
+
+
+def test_json_names_what_was_assumed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--documents", "5000", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "documents" not in found["assumed"]
+    assert found["assumed"]["languages"] == ["en"]
+    assert found["views"]["dense"] == "int8"
+    assert found["bytes"]["dense"] == 5000 * (1024 + 4)
+
+
+def measured(name: str, ndcg: float, size: float) -> Measured:
+    return Measured(Choice(1, name, False, None), np.full(3, ndcg), np.ones(3), size, np.full(3, 0.01))
+
+
+def test_the_choice_is_the_smallest_within_half_a_point_and_stands_on_the_front() -> None:
+    rows = [measured("a", 0.500, 100), measured("b", 0.496, 40), measured("c", 0.48, 10), measured("d", 0.47, 50)]
+    assert [m.choice.dense for m in pareto(rows)] == ["c", "b", "a"]
+    assert best_choice(rows).choice.dense == "b"
+    assert rows[0].dollars(0.36) == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty documents and a question for each, of words that no other document has."""
+    path = tmp_path_factory.mktemp("labelled")
+    texts = [f"word{i} river{i} lake{i} of the north" for i in range(30)]
+    (path / "corpus.jsonl").write_text(
+        "".join(json.dumps({"_id": f"d{i}", "text": t}) + "\n" for i, t in enumerate(texts))
+    )
+    (path / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": f"q{i}", "text": t.split()[i % 3]}) + "\n" for i, t in enumerate(texts))
+    )
+    (path / "qrels.tsv").write_text("".join(f"q{i}\td{i}\t1\n" for i in range(30)))
+    return path
+
+
+def test_data_measures_every_choice_and_marks_one(
+    labelled: Path, bundle_fp32: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ir_measures", reason="needs the 'eval' extra")
+    chart = tmp_path / "front.svg"
+    options = ["-m", str(bundle_fp32), "--threads", "1", "--dim", "16", "--json", "--chart", str(chart)]
+    assert main(["plan", "--data", str(labelled), *options]) == 0
+    rows = json.loads(capsys.readouterr().out)["measured"]
+    assert {row["dense"] for row in rows} == {None, *DENSE}
+    assert {row["dim"] for row in rows} == {None, 16, 32}
+    assert {row["colbert"] for row in rows} == {None, *COLBERT}
+    (chosen,) = (row for row in rows if row["chosen"])
+    assert chosen["pareto"]
+    assert chosen["nDCG@10"]["mean"] >= max(row["nDCG@10"]["mean"] for row in rows) - 0.005
+    assert all(row["nDCG@10"]["low"] <= row["nDCG@10"]["mean"] <= row["nDCG@10"]["high"] for row in rows)
+    assert all(row["p99_ms"] > 0 for row in rows)
+    assert "<svg" in chart.read_text()
+
+
+def test_data_without_judgements_is_one_line(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ir_measures", reason="needs the 'eval' extra")
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (tmp_path / name).write_text((labelled / name).read_text())
+    assert main(["plan", "--data", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected judgements" in line
