@@ -128,12 +128,12 @@ def _exact(path: Path, corpus: Variants) -> dict[str, list[list[int]]]:
 
 
 def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    return np.argsort(-scores, kind="stable")[:k]
+    return np.argpartition(-scores, k)[:k]
 
 
 def _as_good(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """The ten best, and others with the score of the tenth: several texts are equal."""
-    return np.flatnonzero(scores >= np.sort(scores)[-HITS] - _ROUNDING)
+    return np.flatnonzero(scores >= np.partition(scores, -HITS)[-HITS] - _ROUNDING)
 
 
 def _arguments() -> argparse.Namespace:
