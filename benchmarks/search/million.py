@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -82,6 +83,7 @@ def _built(folder: Path, engine: str, corpus: Variants) -> float:
     """Build an index unless a run before did; returns documents a second."""
     rate = folder.parent / f"{folder.name}.rate"
     if not rate.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
         rate.write_text(str(corpus.documents / ENGINES[engine].build(folder, corpus)))
     return float(rate.read_text())
 
