@@ -13,7 +13,6 @@ from m3rt import Embeddings, HybridIndex
 from .variants import DIM, Variants
 
 Search = Callable[[Embeddings], list[int]]  # the numbers of the ten best documents
-LISTS = 1024  # clusters of the peers' IVF indexes
 _TRAINED_DOCUMENTS = 50_000
 
 
@@ -24,6 +23,11 @@ class Engine:
     build: Callable[[Path, Variants], float]
     open: Callable[[Path, Mapping[str, Any]], Search]
     packages: tuple[str, ...] = ()
+
+
+def _lists(corpus: Variants) -> int:
+    """The number of clusters of a peer's index, of the usual size."""
+    return round(corpus.documents**0.5)
 
 
 def _timed(corpus: Variants, add: Callable[[int, Embeddings], object], done: int = 0) -> float:
@@ -63,7 +67,7 @@ def _build_lancedb(folder: Path, corpus: Variants) -> float:
     start = time.perf_counter()
     schema = pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), DIM))])
     table = lancedb.connect(folder).create_table("docs", batches(), schema=schema)
-    table.create_index(metric="dot", num_partitions=LISTS, num_sub_vectors=DIM // 8)
+    table.create_index(metric="dot", num_partitions=_lists(corpus), num_sub_vectors=DIM // 8)
     return time.perf_counter() - start
 
 
@@ -85,7 +89,7 @@ def _build_faiss(folder: Path, corpus: Variants) -> float:
     """IVF over codes of 8 bits, in memory."""
     import faiss
 
-    index = faiss.index_factory(DIM, f"IVF{LISTS},SQ8", faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(DIM, f"IVF{_lists(corpus)},SQ8", faiss.METRIC_INNER_PRODUCT)
 
     def add(first: int, out: Embeddings) -> None:
         assert out.dense_vecs is not None

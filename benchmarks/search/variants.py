@@ -31,20 +31,20 @@ class Variants:
 
     def __init__(self, encoded: Path, documents: int, queries: int) -> None:
         with np.load(encoded) as arrays:
-            self._vectors = arrays["dense"].astype(np.float32)
+            self._small = arrays["dense"]
             self._sparse = SparseVectors(arrays["indptr"], arrays["indices"], arrays["values"])
         self.documents, self.queries = documents, queries
-        self.texts = len(self._vectors) - queries
+        self.texts = len(self._small) - queries
 
     @cached_property
-    def _map(self) -> NDArray[np.float32]:
-        normal = np.random.default_rng(0).standard_normal((DIM, self._vectors.shape[1]))
-        return np.ascontiguousarray(np.linalg.qr(normal)[0].T, np.float32)
+    def _vectors(self) -> NDArray[np.float32]:
+        normal = np.random.default_rng(0).standard_normal((DIM, self._small.shape[1]))
+        return self._small.astype(np.float32) @ np.ascontiguousarray(np.linalg.qr(normal)[0].T, np.float32)
 
     def query(self, i: int) -> Embeddings:
         """Text i as a query, with its lexical weights alone."""
         ids, weights = self._sparse.row(i)
-        return _embeddings(self._vectors[i : i + 1] @ self._map, SparseVectors(np.array([0, len(ids)]), ids, weights))
+        return _embeddings(self._vectors[i : i + 1], SparseVectors(np.array([0, len(ids)]), ids, weights))
 
     def batches(self, done: int = 0) -> Iterator[tuple[int, Embeddings]]:
         """Yield batches of the documents from number `done` on, each with the number of its first document."""
@@ -54,9 +54,12 @@ class Variants:
             others = self.queries + draw.integers(0, self.texts, (MIXED_TEXTS - 1, len(numbers)))
             texts = self.queries + numbers % self.texts
             difference = self._vectors[others[0]] - self._vectors[others[1]]
-            vectors = self._vectors[texts] + np.where(numbers < self.texts, 0, DIFFERENCE)[:, None] * difference
+            vectors = (
+                self._vectors[texts]
+                + np.where(numbers < self.texts, 0, np.float32(DIFFERENCE)).astype(np.float32)[:, None] * difference
+            )
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            yield first, _embeddings(vectors.astype(np.float32) @ self._map, self._mixed([texts, *others]))
+            yield first, _embeddings(vectors, self._mixed([texts, *others]))
 
     def _mixed(self, texts: list[NDArray[np.int64]]) -> SparseVectors:
         """For each column of `texts`, the largest weight of each token in these texts."""
@@ -77,20 +80,18 @@ class Variants:
     def exact(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Dense and lexical scores of every document for every query, (queries, documents) each."""
         dense, sparse = np.zeros((2, self.queries, self.documents), np.float32)
-        queries = [self.query(i) for i in range(self.queries)]
-        vectors = np.concatenate([query.dense_vecs for query in queries if query.dense_vecs is not None])
-        weights = np.zeros((self.queries, int(self._sparse.indices.max()) + 1), np.float32)
-        for row, query in zip(weights, queries, strict=True):
-            assert query.sparse is not None
-            row[query.sparse.indices] = query.sparse.values
         for first, out in self.batches():
             assert out.sparse is not None
             assert out.dense_vecs is not None
             part = slice(first, first + len(out))
-            dense[:, part] = vectors @ out.dense_vecs.T
-            for row, scores in zip(weights, sparse, strict=True):
-                products = row[out.sparse.indices] * out.sparse.values
-                scores[part] = np.add.reduceat(products, out.sparse.indptr[:-1])
+            dense[:, part] = self._vectors[: self.queries] @ out.dense_vecs.T
+            order = np.argsort(out.sparse.indices, kind="stable")
+            ids, weights = out.sparse.indices[order], out.sparse.values[order]
+            owners = np.repeat(np.arange(len(out)), np.diff(out.sparse.indptr))[order]
+            for i, scores in enumerate(sparse[:, part]):
+                for token, weight in zip(*self._sparse.row(i), strict=True):
+                    postings = slice(*np.searchsorted(ids, [token, token + 1]))
+                    scores[owners[postings]] += weight * weights[postings]
         return dense, sparse
 
 

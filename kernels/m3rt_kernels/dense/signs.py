@@ -80,6 +80,7 @@ def dense_top_k_signs(
     with `dense_scores`. Raises ValueError when arguments do not fit or an estimate is NaN.
     """
     check_array("query", query, np.float32, 1)
+    check_array("factors", signs.factors, np.float32, 1)
     check_signs(signs, len(signs.factors), len(query))
     check_finite("query", query)
     check_k(k)
