@@ -43,7 +43,7 @@ def command(model: str, seconds: int, save_session: bool) -> None:
             progress.n = round(100 * part)
             progress.set_description_str(what)
 
-        profile = tune(bundle, seconds, progress=show)
+        profile = tune(bundle, seconds, progress=show, left_out=lambda engine, why: say(f"{engine} is left out: {why}"))
     best = profile.settings[profile.engine]
     directory = tuning.session_folder(bundle, profile.engine)
     if save_session and saved.supported(bundle, profile.engine):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -10,19 +12,44 @@ from pathlib import Path
 _X86 = ("x86_64", "amd64", "i686", "x86")
 _VNNI = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
 _BF16 = {"avx512_bf16", "amx_bf16"}
-_FIRST_BYTES = 1 << 16  # of /proc/cpuinfo: they hold its first processor, and listing all takes milliseconds
+_ARM = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
+_FIRST_BYTES = 1 << 16  # of x86's /proc/cpuinfo: they hold its first processor, and listing all takes milliseconds
+
+
+def processor() -> Mapping[str, str]:
+    """Return Linux's description of the first processor by name ("model name", "flags", ...); {} on other systems."""
+    return next(iter(_processors()), {})
+
+
+def arm_cores() -> str:
+    """Return the numbers that 64-bit ARM Linux gives instead of a model's name; "" on other machines.
+
+    Where this process may run on cores of several kinds (big.LITTLE) each kind is there with its number of cores.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    kinds: Counter[str] = Counter()
+    for fields in _processors():
+        if int(fields.get("processor", 0)) in allowed:
+            kinds[" ".join(f"{key.removeprefix('CPU ')} {fields[key]}" for key in _ARM if key in fields)] += 1
+    if len(kinds) < 2:
+        return "".join(kinds)
+    return ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
 
 
 @cache
-def processor() -> Mapping[str, str]:
-    """Return Linux's description of the first processor by name ("model name", "flags", ...); {} on other systems."""
+def _processors() -> tuple[Mapping[str, str], ...]:
+    """Return Linux's descriptions of all processors, or of x86's first one; () on other systems."""
+    x86 = platform.machine().lower() in _X86
     try:
         with Path("/proc/cpuinfo").open(errors="replace") as file:
-            block = file.read(_FIRST_BYTES).split("\n\n", 1)[0]
+            blocks = file.read(_FIRST_BYTES if x86 else -1).split("\n\n")
     except OSError:
-        return {}
-    lines = (line.partition(":") for line in block.splitlines())
-    return {key.strip(): value.strip() for key, _, value in lines}
+        return ()
+    described = []
+    for block in blocks[:1] if x86 else blocks:
+        lines = (line.partition(":") for line in block.splitlines())
+        described.append({key.strip(): value.strip() for key, _, value in lines})
+    return tuple(described)
 
 
 def flags() -> frozenset[str]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..version import __version__
-from .cpu import flags, processor
+from .cpu import arm_cores, flags, processor
 from .threads import available_cpus
 
 # Features that decide which kernels run and how weights are packed.
@@ -18,7 +18,6 @@ _FLAGS = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16",
     "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16", "sme", "sme2",
 )  # fmt: skip
-_ARM = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
 _DISTRIBUTION = re.compile(r"(onnxruntime|onnxruntime_gpu|openvino)-([^-]+)\.dist-info")
 
 
@@ -41,9 +40,6 @@ def versions() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    fields = processor()
-    # 64-bit ARM Linux gives numbers instead of a model's name.
-    numbers = " ".join(f"{key.removeprefix('CPU ')} {fields[key]}" for key in _ARM if key in fields)
-    model = fields.get("model name") or platform.processor() or platform.machine()
-    name = " ".join(part for part in (model, numbers) if part)
+    model = processor().get("model name") or platform.processor() or platform.machine()
+    name = " ".join(part for part in (model, arm_cores()) if part)
     return f"{name} ({' '.join(flag for flag in _FLAGS if flag in flags()) or 'no vector flags'})"

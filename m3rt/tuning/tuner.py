@@ -19,6 +19,7 @@ from ..host.threads import available_cpus
 from . import speed
 
 TrialProgress = Callable[[float, str], object]  # takes the fraction of the time, 0..1, and the running trial
+LeftOut = Callable[[str, str], object]  # takes the name of an engine that fails, and why it does
 
 BUDGETS = (128, 256, 384, 768, 1536)  # padded tokens of a pass
 _QUERY_TOKENS, _QUERIES_A_VISIT = 16, 5
@@ -55,12 +56,18 @@ def thread_counts(cpus: int) -> list[int]:
 
 
 def tune(
-    bundle: Bundle, seconds: float, *, names: Sequence[str] = (), progress: TrialProgress = lambda part, running: None
+    bundle: Bundle,
+    seconds: float,
+    *,
+    names: Sequence[str] = (),
+    progress: TrialProgress = lambda part, running: None,
+    left_out: LeftOut = lambda engine, why: None,
 ) -> Profile:
     """Measure for about `seconds` and return the profile, without saving it. names: engines, default all usable ones.
 
     Each round visits every candidate, so that a busy moment of the machine hits all alike. A visit opens an engine and
-    closes it: two are never in memory at once. A failing engine is left out. Raises EngineError when no engine runs.
+    closes it: two are never in memory at once. A failing engine is left out and told to `left_out`. Raises EngineError
+    when no engine runs.
     """
     clock = _Clock(seconds, progress)
     names = list(names or engines.usable(bundle))
@@ -68,7 +75,9 @@ def tune(
     errors = _rounds(bundle, trials, clock, _ENGINES_SHARE)
     trials = [trial for trial in trials if trial.speed]
     if not trials:
-        raise EngineError(f"no engine runs {bundle.path}: {'; '.join(errors) or 'none is installed'}")
+        raise EngineError(f"no engine runs {bundle.path}: {'; '.join(errors.values()) or 'none is installed'}")
+    for name, why in errors.items():
+        left_out(name, why)
     best = {name: pick(tried) for name in names if (tried := [t for t in trials if t.engine == name])}
     winner = pick(list(best.values()))
     budgets = _budgets(bundle, winner, clock)
@@ -113,8 +122,8 @@ class _Clock:
         return fraction
 
 
-def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float) -> list[str]:
-    """Visit every trial in turn until `share` of the time has passed, each at least once; return the failures."""
+def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float) -> dict[str, str]:
+    """Visit every trial in turn until `share` of the time has passed, each at least once; return why engines fail."""
     errors: dict[str, str] = {}
     first = True
     while first or clock.passed() < share:
@@ -128,7 +137,7 @@ def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float
             except (EngineError, BundleError) as error:
                 errors[trial.engine] = str(error)
         first = False
-    return list(errors.values())
+    return errors
 
 
 def _visit(encoder: M3Encoder, trial: Trial) -> None:

@@ -244,12 +244,15 @@ CPU part\t: {part}
 CPU revision\t: 1
 
 """
+LITTLE = ARM.format(more="", variant="0x2", part="0xd05")
 PROCESSORS = {
     "Raspberry Pi 5": ARM.format(more="", variant="0x4", part="0xd0b"),
     "Graviton2": ARM.format(more="", variant="0x3", part="0xd0c"),
     "Graviton3": ARM.format(more=" i8mm bf16 sve svei8mm svebf16", variant="0x1", part="0xd40"),
     "Graviton3 without bf16": ARM.format(more=" i8mm sve svei8mm svebf16", variant="0x1", part="0xd40"),
     "another with SME": ARM.format(more=" i8mm bf16 sve svei8mm svebf16 sme", variant="0x1", part="0xd40"),
+    "big.LITTLE": LITTLE + ARM.replace(": 0\n", ": 1\n", 1).format(more="", variant="0x4", part="0xd0b"),
+    "two LITTLE": LITTLE + LITTLE.replace(": 0\n", ": 1\n", 1),
 }
 
 
@@ -257,13 +260,15 @@ def test_processors_that_pack_weights_differently_have_other_names(monkeypatch: 
     names = []
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
     monkeypatch.setattr(cpu, "Path", lambda name: SimpleNamespace(open=lambda errors: StringIO(text)))
     for text in PROCESSORS.values():  # noqa: B007
-        cpu.processor.cache_clear()
+        cpu._processors.cache_clear()
         names.append(machine.conditions()["cpu"])
-    cpu.processor.cache_clear()
+    cpu._processors.cache_clear()
     assert len(set(names)) == len(PROCESSORS)
     assert all("implementer 0x41 part 0xd" in name for name in names)
+    assert "1 x implementer 0x41 part 0xd05 variant 0x2 revision 1, 1 x implementer 0x41 part 0xd0b" in names[-2]
 
 
 # ---- the saved session
@@ -470,13 +475,15 @@ def test_an_encoder_loads_as_tuned_and_an_argument_wins(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("kind", [EngineError, BundleError])
 def test_tuning_goes_on_without_an_engine_that_fails(
-    kind: type[M3rtError], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    kind: type[M3rtError], bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise kind("can't protect")
 
     monkeypatch.setattr("m3rt.engines.openvino.load", fail)
-    assert tuner.tune(bundle, 1).engine == "onnxruntime"
+    assert main(["tune", str(bundle.path), "--seconds", "1", "--no-save-session"]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "m3rt: openvino is left out: can't protect"
+    assert (profiles.load(bundle) or PROFILE).engine == "onnxruntime"
     with pytest.raises(EngineError, match=r"no engine runs .*: can't protect"):
         tuner.tune(bundle, 1, names=["openvino"])
 
