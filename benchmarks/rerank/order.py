@@ -44,7 +44,8 @@ def main() -> None:
     args = parser.parse_args()
     runtime: dict[str, Any] = {"device": "cpu", "threads": args.threads}
     tasks = [task(read_dataset(path), most=args.queries) for path in args.datasets]
-    lists = [_lists(M3Encoder(*filter(None, [args.first]), **runtime), each, args.documents) for each in tasks]
+    encoder = M3Encoder(args.first or "m3-tiny", **runtime)
+    lists = [_lists(encoder, each, args.documents) for each in tasks]
     reference = M3Reranker(args.fp32, engine="onnxruntime", **runtime)
     exact = [_logits(reference, *each, args.max_length) for each in zip(tasks, lists, strict=True)]
     rows = []
