@@ -83,7 +83,7 @@ def _measure(
 ) -> None:  # fmt: skip
     from ..encoder import M3Encoder
     from ..evaluation import read_dataset, task
-    from ..evaluation.chart import check
+    from ..output.figure import check
     from ..host.extras import need
     from ..plan import Questions, measure_choices
     from ..plan.chart import chart as draw

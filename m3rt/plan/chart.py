@@ -5,37 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import OutputError
-from ..evaluation.chart import check
 from ..evaluation.measures import MAIN
-from ..host.files import replacing
+from ..output.figure import COLOURS, TEXT_COLOUR, drawn
 from .measure import Measured, best_choice, pareto
 
-_TEXT, _ALL, _FRONT, _CHOSEN = "#7d8590", "#8c959f", "#1f83e0", "#e8820c"  # they show on white and on black pages
+_WIDTH_INCHES = 6.0
+_ALL, _FRONT, _CHOSEN = COLOURS[:3]
 
 
 def chart(measured: Sequence[Measured], path: str | Path) -> None:
-    """Draw to a .svg, .png or .pdf file. Raises InputError as evaluation.chart.check(), and OutputError."""
-    check(str(path))
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
+    """Draw the choices to a file, as m3rt.output.figure.drawn() does, and raise its errors."""
     front, chosen = pareto(measured), best_choice(measured)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "m3rt", "font.size": 9}):
-        figure = Figure(figsize=(6, 3.6))
-        axis = figure.subplots()
-        axis.scatter([m.bytes for m in measured], [m.ndcg.mean() for m in measured], s=12, color=_ALL, label="measured")
-        axis.plot([m.bytes for m in front], [m.ndcg.mean() for m in front], "o-", ms=4, color=_FRONT, label="front")
-        axis.scatter([chosen.bytes], [chosen.ndcg.mean()], s=60, color=_CHOSEN, label=str(chosen.choice), zorder=3)
-        axis.set_xscale("log")
-        axis.set_xlabel("bytes a document", color=_TEXT)
-        axis.set_ylabel(MAIN, color=_TEXT)
-        axis.tick_params(which="both", colors=_TEXT)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(_TEXT)
-        axis.legend(frameon=False, labelcolor=_TEXT, loc="lower right")
-        try:
-            with replacing(Path(path)) as aside:
-                figure.savefig(aside, format=Path(path).suffix[1:], transparent=True, bbox_inches="tight", dpi=160)
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+    with drawn(path, _WIDTH_INCHES) as axes:
+        axes.scatter([m.bytes for m in measured], [m.ndcg.mean() for m in measured], s=12, color=_ALL, label="measured")
+        axes.plot([m.bytes for m in front], [m.ndcg.mean() for m in front], "o-", ms=4, color=_FRONT, label="front")
+        axes.scatter([chosen.bytes], [chosen.ndcg.mean()], s=60, color=_CHOSEN, label=str(chosen.choice), zorder=3)
+        axes.set_xscale("log")
+        axes.set_xlabel("bytes a document", color=TEXT_COLOUR)
+        axes.set_ylabel(MAIN, color=TEXT_COLOUR)
