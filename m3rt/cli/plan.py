@@ -83,8 +83,8 @@ def _measure(
 ) -> None:  # fmt: skip
     from ..encoder import M3Encoder
     from ..evaluation import read_dataset, task
-    from ..output.figure import check
     from ..host.extras import need
+    from ..output.figure import check
     from ..plan import Questions, measure_choices
     from ..plan.chart import chart as draw
     from ..plan.report import measured_json, measured_lines
