@@ -121,7 +121,7 @@ def test_errors_are_one_line(files: list[Path], tmp_path: Path) -> None:
     parquet.write_table(pa.table({"text": ["a", None]}), tmp_path / "bad.parquet")
     with pytest.raises(InputError, match=r"^[^\n]*bad\.parquet: text 1 is a NoneType, expected str$"):
         encode_files([tmp_path / "bad.parquet"], tmp_path / "out")
-    with pytest.raises(InputError, match=r"need 64 CPUs, the cluster has 3"):
+    with pytest.raises(InputError, match=r"needs 64 CPUs, the cluster has 3"):
         encode_files(files, tmp_path / "out", actors=64)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
