@@ -11,11 +11,12 @@ _KEPT = 0.9  # of what was measured, at each pass: the last ten or so count
 class Load:
     """The requests in hand, with their tokens, and the tokens a second that passes answer while there are any.
 
-    The time between passes counts too, so that whatever else keeps the process busy slows the speed down.
+    The time between passes counts too, so that whatever else keeps the process busy slows the speed down. pass_tokens:
+    what a pass costs beside its own tokens, in tokens.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, pass_tokens: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pass_tokens, self._clock = pass_tokens, clock
         self._requests = self._tokens = 0
         self._began: float | None = None  # the time that is not measured yet; None: the first pass, which compiles
         self._passed_tokens = self._passed_seconds = 0.0
@@ -30,11 +31,11 @@ class Load:
         self._requests -= 1
         self._tokens -= tokens
 
-    def passed(self, tokens: int) -> None:
-        """Measure a pass that ends now."""
+    def passed(self, tokens: int, more: bool) -> None:
+        """Measure a pass that ends now, if more waits: passes of a server with little to do are small and slow."""
         now = self._clock()
-        if self._began is not None:
-            self._passed_tokens = _KEPT * self._passed_tokens + tokens
+        if more and self._began is not None:
+            self._passed_tokens = _KEPT * self._passed_tokens + tokens + self._pass_tokens
             self._passed_seconds = _KEPT * self._passed_seconds + now - self._began
         self._began = now
 

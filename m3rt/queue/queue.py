@@ -72,7 +72,7 @@ class Queue:
         self._waiting: Waiting[Request] = Waiting(self._batch_tokens, self._engine.pass_tokens)
         self._open: set[Request] = set()
         self._cost = 0
-        self._load = Load()
+        self._load = Load(self._engine.pass_tokens)
         self._running = False
         self._loops = Loops()
 
@@ -220,7 +220,7 @@ class Queue:
 
     def _count(self, done: Pass) -> None:
         with self._lock:
-            self._load.passed(done.tokens)
+            self._load.passed(done.tokens, len(self._waiting) > 0)
         try:
             self._on_pass(done)
         except Exception:  # whoever measures must not stop the work

@@ -1,10 +1,12 @@
 """How long a request will wait: by the speed of the last passes, in turns by tokens."""
 
-import asyncio
+from collections.abc import Iterator
+from concurrent.futures import wait
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slow_engine import Slow, closed
 
 from m3rt import M3Encoder, QueueFull
 from m3rt.queue import Queue
@@ -18,27 +20,34 @@ class Clock:
         return self.now
 
 
+@pytest.fixture
+def slow(fp32: M3Encoder) -> Iterator[Slow]:
+    engine = Slow(fp32.engine)
+    yield engine
+    engine.open.set()
+
+
 def measured(speed: float) -> tuple[Load, Clock]:
     """A load whose passes answer so many tokens a second."""
     clock = Clock()
-    load = Load(clock)
+    load = Load(clock=clock)
     load.add(100)
     for _ in range(3):
         clock.now += 100 / speed
-        load.passed(100)
+        load.passed(100, more=True)
     load.remove(100)
     return load, clock
 
 
 def test_nothing_is_known_before_the_second_pass_since_the_first_one_compiles() -> None:
     clock = Clock()
-    load = Load(clock)
+    load = Load(clock=clock)
     load.add(10)
     clock.now = 30
-    load.passed(10)
+    load.passed(10, more=True)
     assert load.seconds() == 0
     clock.now = 31
-    load.passed(10)
+    load.passed(10, more=True)
     assert load.seconds() == 1
 
 
@@ -63,18 +72,42 @@ def test_idle_time_is_not_measured_but_time_between_passes_is() -> None:
     clock.now += 1000
     load.add(100)
     clock.now += 1
-    load.passed(100)
+    load.passed(100, more=True)
     assert load.seconds() == pytest.approx(1)
     for _ in range(100):
         clock.now += 2  # half of it in whatever else the process does
-        load.passed(100)
+        load.passed(100, more=True)
     assert load.seconds() == pytest.approx(2, rel=1e-3)
 
 
-def test_what_would_wait_too_long_is_refused_when_it_is_booked_and_when_it_is_sent(fp32: M3Encoder) -> None:
-    queue = Queue(fp32.engine, fp32.manifest, batch_tokens=fp32.batch_tokens, max_wait=1e-9)
+def test_a_server_with_little_to_do_is_not_taken_for_a_slow_one() -> None:
+    load, clock = measured(1000)
+    load.add(100)
+    for _ in range(100):
+        clock.now += 1
+        load.passed(3, more=False)
+    assert load.seconds() == pytest.approx(0.1)
+
+
+def test_the_fixed_cost_of_a_pass_is_not_taken_for_its_tokens() -> None:
+    clock = Clock()
+    load = Load(20, clock)
+    load.add(1000)
     for _ in range(3):
-        asyncio.run(queue.encode(fp32.prepare("a text")))
+        load.passed(4, more=True)
+        clock.now += (4 + 20) / 100
+    assert load.seconds() == pytest.approx(10)
+
+
+def test_what_would_wait_too_long_is_refused_when_it_is_booked_and_when_it_is_sent(fp32: M3Encoder, slow: Slow) -> None:
+    queue = Queue(slow, fp32.manifest, batch_tokens=fp32.batch_tokens, max_wait=1e-9)
+    queue.submit(fp32.prepare("the pass that compiles")).result(60)
+    closed(slow)
+    one = queue.submit(fp32.prepare("a text"))
+    assert slow.entered.acquire(timeout=60)
+    other = queue.submit(fp32.prepare("another one"))  # nothing is known of the speed
+    slow.open.set()
+    wait([one, other], 60)
     give_up = queue.book(10)
     line = r"^the requests before this one take [0-9.e-]+ s, expected at most 1e-09 s; try again later$"
     with pytest.raises(QueueFull, match=line):

@@ -12,6 +12,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -130,8 +131,12 @@ def test_a_full_queue_is_a_429_with_retry_after_and_the_accepted_are_answered(ti
 def test_a_request_that_would_wait_too_long_is_refused_before_its_body_comes(tiny: M3Encoder, slow: Slow) -> None:
     service = service_of(tiny, slow, wait_seconds=1e-9)
     with running(service) as address:
-        for _ in range(3):  # so that the speed is known
-            assert httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60).status_code == 200
+        closed(slow)
+        early = [service.queue.submit(tiny.prepare("a text"))]
+        assert slow.entered.acquire(timeout=60)
+        early.append(service.queue.submit(tiny.prepare("another one")))
+        slow.open.set()
+        wait(early, 60)  # the second one waited, so that the speed is known
         closed(slow)
         first = threading.Thread(target=lambda: httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60))
         first.start()

@@ -208,6 +208,7 @@ def test_documents_are_added_found_and_deleted(tiny: M3Encoder, index: HybridInd
         added = post(client, "/v1/documents", documents=documents)
         assert added == {"added": 2, "replaced": 1, "truncated": 0}
         result = post(client, "/v1/search", query="How tall is Tokyo Tower?", k=2, explain=True)
+        index.refresh()
         expected = index.search("How tall is Tokyo Tower?", 2)
         assert [hit["id"] for hit in result["hits"]] == [hit.id for hit in expected]
         assert result["hits"][0]["scores"] == pytest.approx(dict(expected[0].scores), abs=INT8)
@@ -220,6 +221,7 @@ def test_documents_are_added_found_and_deleted(tiny: M3Encoder, index: HybridInd
         assert (reranked["hits"][0]["id"], reranked["hits"][0]["score"]) == ("pie", 2.0)
         deleted = client.request("DELETE", "/v1/documents", json={"ids": ["new", "nowhere"]})
         assert deleted.json() == {"deleted": 1}
+        index.refresh()
         assert len(index) == 3
         missing = client.post("/v1/search", json={"query": "x", "index": "nowhere"})
         assert (missing.status_code, missing.json()["error"]["message"]) == (
