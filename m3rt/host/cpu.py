@@ -26,11 +26,12 @@ def arm_cores() -> str:
 
     Where this process may run on cores of several kinds (big.LITTLE) each kind is there with its number of cores.
     """
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    kinds: Counter[str] = Counter()
-    for fields in _processors():
-        if int(fields.get("processor", 0)) in allowed:
-            kinds[" ".join(f"{key.removeprefix('CPU ')} {fields[key]}" for key in _ARM if key in fields)] += 1
+    allowed = set(map(str, os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else set()
+    cores = [fields for fields in _processors() if "CPU part" in fields]
+    cores = [fields for fields in cores if fields.get("processor") in allowed] or cores
+    kinds = Counter(
+        " ".join(f"{key.removeprefix('CPU ')} {fields[key]}" for key in _ARM if key in fields) for fields in cores
+    )
     if len(kinds) < 2:
         return "".join(kinds)
     return ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))

@@ -246,7 +246,8 @@ CPU revision\t: 1
 """
 LITTLE = ARM.format(more="", variant="0x2", part="0xd05")
 PROCESSORS = {
-    "Raspberry Pi 5": ARM.format(more="", variant="0x4", part="0xd0b"),
+    "Raspberry Pi 5": ARM.format(more="", variant="0x4", part="0xd0b")
+    + "Revision\t: d04170\nModel\t\t: Raspberry Pi 5\n",
     "Graviton2": ARM.format(more="", variant="0x3", part="0xd0c"),
     "Graviton3": ARM.format(more=" i8mm bf16 sve svei8mm svebf16", variant="0x1", part="0xd40"),
     "Graviton3 without bf16": ARM.format(more=" i8mm sve svei8mm svebf16", variant="0x1", part="0xd40"),
@@ -268,6 +269,7 @@ def test_processors_that_pack_weights_differently_have_other_names(monkeypatch: 
     cpu._processors.cache_clear()
     assert len(set(names)) == len(PROCESSORS)
     assert all("implementer 0x41 part 0xd" in name for name in names)
+    assert " x " not in "".join(names[:-2] + names[-1:])  # cores of one kind are counted as "cpus"
     assert "1 x implementer 0x41 part 0xd05 variant 0x2 revision 1, 1 x implementer 0x41 part 0xd0b" in names[-2]
 
 
