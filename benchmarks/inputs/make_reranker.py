@@ -1,6 +1,6 @@
 """A small cross-encoder with trained weights, in Hugging Face's layout, from translations and an XLM-R encoder.
 
-    python -m benchmarks.inputs.make_reranker ENCODER DATA OUT [--layers 5 --frozen 3 --steps 400]
+    python -m benchmarks.inputs.make_reranker ENCODER DATA OUT [--layers 5 --frozen 3 --steps 250]
 
 Random weights say nothing about the order that a quantized reranker keeps, and none of the trained ones is on PyPI.
 DATA holds a folder with pairs.jsonl {a, b, lang_a, lang_b} for each set of SETS. A query is a translation of one text
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--frozen", type=int, default=3, help="layers that stay as they are, as the embeddings do")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=250)
     add_threads(parser)
     args = parser.parse_args()
     require("torch", "transformers", "bm25s")
