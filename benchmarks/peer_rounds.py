@@ -33,34 +33,37 @@ class Rounds:
     request: Mapping[str, Any]
     repeats: int
     fewer: Mapping[str, int] = field(default_factory=dict)  # by peer
+    warm_up: bool = True  # a round that does not count comes first
 
     def run(
         self, measured: Measured, workers: list[Worker], rates: dict[str, float], missing: dict[str, str], scratch: Path
     ) -> Iterator[int]:
-        """Ask every call once and yield, `repeats` times after a warm-up, which also gives the outputs.
+        """Ask every call once and yield, `repeats` times after the warm-up; the first round also gives the outputs.
 
         A peer that fails goes to `missing` and is not asked again.
         """
         batch, length = measured.shape
+        first = -1 if self.warm_up else 0
         calls = [(worker, name) for worker in workers for name in worker.calls or ["gemm"]]
-        for turn in tqdm(range(-1, self.repeats), desc=f"{batch}x{length}"):
+        for turn in tqdm(range(first, self.repeats), desc=f"{batch}x{length}"):
             for worker, name in calls:
                 if worker.dead or turn >= self.fewer.get(worker.peer, self.repeats):
                     continue
                 file = scratch / "output.npy"
                 pause()
                 try:
-                    reply = worker.ask({**self.request, "call": name, "save": str(file) if turn < 0 else ""})
+                    reply = worker.ask({**self.request, "call": name, "save": str(file) if turn == first else ""})
                 except PeerError as error:
                     missing[f"{name} at {batch}x{length}"] = str(error)
                     measured.seconds.pop(name, None)
                     continue
                 if "rates" in reply:
                     rates.update({kind: max(rate, rates.get(kind, 0)) for kind, rate in reply["rates"].items()})
-                elif turn < 0:
+                    continue
+                if turn == first:
                     measured.outputs[name] = np.load(file)
                     measured.seconds[name], measured.cpu_seconds[name] = [], []
-                else:
+                if turn >= 0:
                     measured.seconds[name].append(reply["seconds"])
                     measured.cpu_seconds[name].append(reply["cpu_seconds"])
                     measured.memory[name] = worker.memory()

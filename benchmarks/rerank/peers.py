@@ -2,9 +2,10 @@
 
     python -m benchmarks.rerank.peers --checkpoint DIR --m3rt BUNDLE[:ENGINE] ... [--peers flag ...] [--out PREFIX]
 
-One call of every peer is one round; a round is repeated. The files of --out, a page, JSON and charts, are written after
-every round. The others are compared with the first --m3rt. A peer that cannot be loaded is named with its reason.
-The CPU's seconds, of all threads, stand beside the time: they tell more than it on a machine that others use.
+One call of every peer is one round; a round is repeated, after one of the first shape that does not count. The files
+of --out, a page, JSON and charts, are written after every round. The others are compared with the first --m3rt. A peer
+that cannot be loaded is named with its reason. The CPU's seconds, of all threads, stand beside the time: they tell more
+than it on a machine that others use.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def main() -> None:
         subject = workers[0].calls[0]
         measured = [Measured(shape) for shape in args.shapes]
         for shape in measured:
-            for _ in Rounds(_request(shape.shape), args.repeats).run(shape, workers, {}, missing, Path(scratch)):
+            asked = Rounds(_request(shape.shape), args.repeats, warm_up=shape is measured[0])
+            for _ in asked.run(shape, workers, {}, missing, Path(scratch)):
                 result = _result(args, subject, measured, missing)
                 if args.out:
                     write_results(args.out, _markdown(result), result)

@@ -152,9 +152,9 @@ def _reasons(q: Questions, plan: Plan) -> Iterator[str]:
     )
     if q.domain != "general":
         yield f"domain: no figure here is of {q.domain}; measure with --data before you trust the order"
-    yield "precision: int8 weights run about 3.8 times as fast as fp32 on CPUs; fp16 is for GPUs"
+    yield "precision: int8 weights run 3.8 times as fast as fp32 on CPUs with VNNI, less without; fp16 is for GPUs"
     yield {
-        "int8": "dense: int8 codes lose less than 0.1 points of nDCG@10 and take a quarter of float32",
+        "int8": "dense: int8 codes take a quarter of float32 and rank almost as it does; --data measures it",
         "binary+int8": f"dense: {plan.corpus.rows:,} rows; signs choose and int8 ranks: an eighth is read, 0.5 lost",
         "binary": "dense: signs alone meet the budget; they lose 1 to 6 points of nDCG@10, so rerank",
     }[plan.dense]
