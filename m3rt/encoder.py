@@ -17,6 +17,7 @@ from .errors import EngineError, InputError
 from .model import Model, progress
 from .model import Progress as Progress
 from .scoring import check_weights, mappings, pair_scores
+from .text.scripts import script
 from .values.arguments import flag, whole_number
 from .values.listing import items, listed
 from .values.texts import pairs_of
@@ -24,6 +25,7 @@ from .values.texts import pairs_of
 if TYPE_CHECKING:
     from .queue import Queue
 
+_CHARACTERS_LOOKED_AT = 200  # of a text, for its script
 STREAM_TEXTS = 4096  # that stream() encodes at a time: enough to group by length, in little memory
 
 
@@ -44,6 +46,7 @@ class M3Encoder(Model):
     _kinds = ("m3", "dense")
     _other = "M3Reranker"
     _warned = False
+    _told_of_foreign = False
 
     def encode(
         self,
@@ -113,7 +116,10 @@ class M3Encoder(Model):
         heads = self._heads(return_dense, return_sparse, return_colbert_vecs)
         limit = self._limit(max_length)
         truncate_dim = self._truncate_dim(truncate_dim)
-        return Work(self.tokenizer.encode(_texts(texts), limit), heads, truncate_dim)
+        listed_texts = _texts(texts)
+        work = Work(self.tokenizer.encode(listed_texts, limit), heads, truncate_dim)
+        self._tell_of_foreign(listed_texts)
+        return work
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Return the token ids that encode() gives the model for one text, <s> and </s> included."""
@@ -199,6 +205,23 @@ class M3Encoder(Model):
         if max_length is None:
             return limit
         return whole_number("max_length", max_length, 3, limit)
+
+    def _tell_of_foreign(self, texts: Sequence[str]) -> None:
+        """Warn once of a text in a script that a pruned vocabulary has only characters of."""
+        pruned = self.manifest.pruned
+        if pruned is None or self._told_of_foreign:
+            return
+        for text in texts:
+            letters = [s for s in map(script, text[:_CHARACTERS_LOOKED_AT]) if s]
+            foreign = [s for s in letters if s not in pruned.scripts]
+            if 2 * len(foreign) > len(letters):
+                self._told_of_foreign = True
+                warnings.warn(
+                    f"{self.path} lost the words of {foreign[0]} script: such texts are split into characters and "
+                    "embedded worse; use a bundle that was exported for their language",
+                    stacklevel=4,  # whoever called encode()
+                )
+                return
 
     def _truncate_dim(self, dim: int | None) -> int | None:
         if dim is None:

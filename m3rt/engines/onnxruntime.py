@@ -47,7 +47,7 @@ class OnnxRuntimeEngine:
             (device, bundle.manifest.precision), _OTHER_BATCH_AND_PASS_TOKENS
         )
         self._session = session
-        self._ports = Ports(bundle.manifest)
+        self._ports = Ports(bundle)
 
     def run(
         self,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from m3rt.bundle.manifest import EngineName, Graph, Precision
 
@@ -48,8 +49,11 @@ def build(
     engines: Sequence[EngineName],
     directory: Path,
     progress: Callable[[str], object],
+    kept: NDArray[np.int64] | None = None,
 ) -> Graph:
     """Write a graph for each engine and WEIGHTS into `directory`, which holds tokenizer.json for calibration.
+
+    kept: the rows of the word table to write, None for all. Calibration uses all.
 
     Reads one layer at a time, so that peak memory is that of a few layers for a model of any size.
     """
@@ -59,6 +63,8 @@ def build(
     with WeightsFile(directory / WEIGHTS) as weights:
         progress("embeddings")
         tables = embedding_tables(fetch, config)
+        if kept is not None:
+            tables = tables._replace(words=tables.words[kept])
         writers = {e: _Writer(weights, OPERATORS[precision][e], config, heads, tables) for e in engines}
         del tables
         count = config.architecture.layers
