@@ -27,7 +27,7 @@ ORIGINAL_IDS = "original_ids.bin"  # of a pruned vocabulary
 Kind = Literal["m3", "dense", "reranker"]
 Pooling = Literal["cls", "mean"]
 Activation = Literal["sigmoid", "identity"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int4"]
 EngineName = Literal["onnxruntime", "openvino"]
 # A session's engine, and its kind of machine where the same graph needs other options.
 Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]

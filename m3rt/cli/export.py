@@ -31,7 +31,7 @@ _WEIGHTS = (".bin", ".pt", ".safetensors")
     "--precision",
     type=click.Choice(get_args(Precision)),
     default="int8",
-    help="int8: small and fast on CPUs; fp32: exact; fp16: for GPUs.",
+    help="int8: small and fast on CPUs; int4: smaller; fp32: exact; fp16: for GPUs.",
 )
 @click.option(
     "--engine",

@@ -16,6 +16,7 @@ from m3rt.bundle import Bundle, open_bundle
 from m3rt.bundle.golden import check
 from m3rt.compat.tokenizer import CompatTokenizer
 from m3rt.errors import BundleError
+from m3rt.evaluation import gate
 from m3rt.index.models import identity
 
 ENGLISH = ["The river froze in winter.", "What is the height of the tower in metres?", "Bread and water, 12 pieces!"]
@@ -123,6 +124,12 @@ def test_a_text_in_a_missing_script_works_and_is_told_once(english: Bundle) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.encode("Река замёрзла зимой.")
+
+
+def test_verify_compares_a_pruned_bundle_on_sentences_in_its_scripts(latin: Bundle, whole: Bundle) -> None:
+    result = gate(encoder, latin, whole)
+    assert 50 < result.fidelity.texts < 300
+    assert result.fidelity.cosine_min > 0.9999
 
 
 def test_texts_of_kept_scripts_are_not_warned_of(latin: Bundle) -> None:
