@@ -18,6 +18,7 @@ from .model import Model, progress
 from .model import Progress as Progress
 from .quantization import COLBERT_PRECISIONS, DENSE_PRECISIONS, checked_ranges
 from .scoring import check_weights, mappings, pair_scores
+from .text.scripts import script
 from .values.arguments import choice_of, flag, whole_number
 from .values.listing import items, listed
 from .values.texts import pairs_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from .queue import Queue
 
+_CHARACTERS_LOOKED_AT = 200  # of a text, for its script
 STREAM_TEXTS = 4096  # that stream() encodes at a time: enough to group by length, in little memory
 
 
@@ -48,6 +50,7 @@ class M3Encoder(Model):
     _kinds = ("m3", "dense")
     _other = "M3Reranker"
     _warned = False
+    _told_of_foreign = False
 
     def encode(
         self,
@@ -134,7 +137,10 @@ class M3Encoder(Model):
         if dense_ranges is not None:
             dense_ranges = checked_ranges(dense_ranges, truncate_dim or self.manifest.dim)
         form = VectorFormat(truncate_dim, dense_precision, dense_ranges, colbert_precision)
-        return Work(self.tokenizer.encode(_texts(texts), limit), heads, form)
+        listed_texts = _texts(texts)
+        work = Work(self.tokenizer.encode(listed_texts, limit), heads, form)
+        self._tell_of_foreign(listed_texts)
+        return work
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Return the token ids that encode() gives the model for one text, <s> and </s> included."""
@@ -220,6 +226,23 @@ class M3Encoder(Model):
         if max_length is None:
             return limit
         return whole_number("max_length", max_length, 3, limit)
+
+    def _tell_of_foreign(self, texts: Sequence[str]) -> None:
+        """Warn once of a text in a script that a pruned vocabulary has only characters of."""
+        pruned = self.manifest.pruned
+        if pruned is None or self._told_of_foreign:
+            return
+        for text in texts:
+            letters = [s for s in map(script, text[:_CHARACTERS_LOOKED_AT]) if s]
+            foreign = [s for s in letters if s not in pruned.scripts]
+            if 2 * len(foreign) > len(letters):
+                self._told_of_foreign = True
+                warnings.warn(
+                    f"{self.path} lost the words of {foreign[0]} script: such texts are split into characters and "
+                    "embedded worse; use a bundle that was exported for their language",
+                    stacklevel=4,  # whoever called encode()
+                )
+                return
 
     def _truncate_dim(self, dim: int | None) -> int | None:
         if dim is None:

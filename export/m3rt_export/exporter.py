@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from m3rt.bundle import Bundle, open_bundle
-from m3rt.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, EngineName, Manifest, Precision, Source
+from m3rt.bundle.manifest import GOLDEN, MANIFEST, ORIGINAL_IDS, TOKENIZER, EngineName, Manifest, Precision, Source
 from m3rt.bundle.sessions import sessions
 from m3rt.errors import BundleError, CheckpointError, InputError
 from m3rt.host.files import FileRecord, record
@@ -25,9 +25,10 @@ from .graph.classifier import ClassifierTensors, read_classifier_tensors
 from .graph.heads import HeadTensors, read_heads
 from .graph.trace import trace
 from .memory import refuse_little_room
+from .pruning import Wish
 from .target import written_aside
 from .tensors.reader import TensorStore, open_tensors
-from .tokenizer_files import write_tokenizer
+from .tokenizer_files import chosen_pieces, prune_tokenizer, write_tokenizer
 
 
 def export(
@@ -38,15 +39,18 @@ def export(
     engine: EngineName | None = None,
     revision: str | None = None,
     dense_only: bool = False,
+    languages: Sequence[str] = (),
+    vocab_from: Iterable[str] | None = None,
     progress: Callable[[str], object] = lambda step: None,
 ) -> Bundle:
     """Convert a checkpoint into the bundle directory `out`, which must not exist yet or be empty.
 
     source: a local directory in Hugging Face's layout, or a Hub id. engine: write the graph of this engine only;
     by default every engine that runs the precision gets one, as they share the weights. revision: branch, tag
-    or commit of a Hub id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. progress:
-    called with each step's name. Returns the opened bundle. Raises InputError, CheckpointError or OutputError, and then
-    leaves nothing behind.
+    or commit of a Hub id; the commit is recorded. dense_only: leave the sparse and ColBERT heads out. languages: keep
+    only the pieces of these languages' writing systems, by ISO 639 code, and all characters. vocab_from: keep only the
+    pieces that these texts use, and all characters. progress: called with each step's name. Returns the
+    opened bundle. Raises InputError, CheckpointError or OutputError, and then leaves nothing behind.
 
     >>> export("BAAI/bge-m3", "bge-m3-int8", precision="int8")  # doctest: +SKIP
     """
@@ -55,6 +59,7 @@ def export(
     engines = tuple(OPERATORS[precision])
     if engine is not None and engine not in engines:
         raise InputError(f"engine is {engine!r}, expected one of {', '.join(engines)} for {precision}")
+    wish = Wish(languages, vocab_from)
     refuse_little_room()
     target = Path(out)
     with written_aside(target) as directory:
@@ -63,9 +68,8 @@ def export(
         config = read_config(checkpoint.path, checkpoint.model_id)
         try:
             write_tokenizer(checkpoint.path, directory, config)
-            manifest = _fill(
-                directory, checkpoint, config, precision, (engine,) if engine else engines, dense_only, progress
-            )
+            chosen = (engine,) if engine else engines
+            manifest = _fill(directory, checkpoint, config, precision, chosen, dense_only, wish, progress)
             progress("golden vectors")
             _write_manifest(directory, manifest)
             write_golden(directory)
@@ -85,14 +89,16 @@ def _fill(
     precision: Precision,
     engines: Sequence[EngineName],
     dense_only: bool,
+    wish: Wish,
     progress: Callable[[str], object],
 ) -> Manifest:
     """Write the graphs and the weights into `directory`, and describe them."""
     architecture, folder = config.architecture, checkpoint.path / config.modules.folder
+    kept = None if wish.keeps_all else chosen_pieces(directory, config, wish)
     if config.supported:
         tensors = open_tensors(folder)
         heads = _heads(checkpoint, config, tensors, dense_only)
-        graph = build(tensors.require, config, heads, precision, engines, directory, progress)
+        graph = build(tensors.require, config, heads, precision, engines, directory, progress, kept)
         m3 = isinstance(heads, HeadTensors)
         read = [*tensors.files, *(checkpoint.path / name for name in layout.HEADS.values() if m3)]
         if isinstance(heads, HeadTensors):
@@ -100,8 +106,11 @@ def _fill(
     else:
         if not dense_only:
             refuse_generative(folder)
+        if kept is not None:
+            raise InputError(f"{folder} is traced, which keeps the vocabulary whole; leave out languages and texts")
         graph = trace(folder, config, precision, dense_only, directory, progress)
         heads, read = None, open_tensors(folder).files
+    pruned = None if kept is None else prune_tokenizer(directory, config, kept, wish)
     progress("hashing")
     folders = (checkpoint.path, folder, checkpoint.path / config.modules.pooling)
     return Manifest(
@@ -118,12 +127,17 @@ def _fill(
         max_tokens=config.max_tokens,
         graph=graph,
         files=_records(
-            directory, [directory / name for name in (*graph.files.values(), WEIGHTS, TOKENIZER, *UNIGRAM_FILES)]
+            directory,
+            [
+                directory / name
+                for name in (*graph.files.values(), WEIGHTS, TOKENIZER, *UNIGRAM_FILES, *[ORIGINAL_IDS] * bool(pruned))
+            ],
         ),
         prompts=config.prompts,
         matryoshka_dims=config.matryoshka_dims,
         sessions=sessions(graph.files, precision),
         classifier=config.classifier,
+        pruned=pruned,
     )
 
 

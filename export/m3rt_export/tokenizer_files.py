@@ -9,10 +9,12 @@ from typing import Any
 
 import marisa_trie
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer as FastTokenizer
 
-from m3rt.bundle.manifest import TOKENIZER
+from m3rt.bundle.manifest import ORIGINAL_IDS, TOKENIZER, Pruned
+from m3rt.bundle.renumbering import DTYPE
 from m3rt.errors import CheckpointError
+from m3rt.text.tokenizer import Tokenizer
 from m3rt.text.unigram import FOLDER, IDS, LONGEST_PIECE, PIPELINE, SCORES, TRIE, Unigram
 
 from .checkpoint import layout
@@ -20,6 +22,7 @@ from .checkpoint.config import Config
 from .checkpoint.json_file import understood
 from .checkpoint.panics import one_line
 from .checkpoint.tokenizer_json import read_tokenizer
+from .pruning import Ids, Wish, described, kept_ids, renumbered
 from .texts import GOLDEN_TEXTS, calibration_texts
 
 _MODEL_KEYS = {"type", "unk_id", "vocab", "byte_fallback"}  # any other key may change the ids in an unknown way
@@ -35,10 +38,37 @@ def write_tokenizer(source: Path, directory: Path, config: Config) -> None:
     path = source / config.modules.folder / layout.TOKENIZER
     with understood(path):
         tokenizer = read_tokenizer(config.tokenizer)
+    _write(path, directory, tokenizer, config)
+
+
+def chosen_pieces(directory: Path, config: Config, wish: Wish) -> Ids:
+    """The ids that a wish keeps of the vocabulary in `directory`.
+
+    Raises CheckpointError for a vocabulary other than XLM-R's kind, InputError for texts without words.
+    """
+    tokenizer = json.loads((directory / TOKENIZER).read_bytes())
+    if tokenizer["model"].get("type") != "Unigram" or not _is_plain(tokenizer):
+        path = config.tokenizer.path / layout.TOKENIZER
+        raise CheckpointError(f"{path} cannot be pruned, expected a Unigram vocabulary such as XLM-R's; keep it whole")
+    return kept_ids(tokenizer, config.special_tokens, wish, Tokenizer(directory / TOKENIZER, config.special_tokens))
+
+
+def prune_tokenizer(directory: Path, config: Config, kept: Ids, wish: Wish) -> Pruned:
+    """Write the tokenizer's files again with the kept pieces alone, and ORIGINAL_IDS beside them."""
+    tokenizer = json.loads((directory / TOKENIZER).read_bytes())
+    shutil.rmtree(directory / FOLDER, ignore_errors=True)
+    _write(config.tokenizer.path / layout.TOKENIZER, directory, renumbered(tokenizer, kept), config)
+    (directory / ORIGINAL_IDS).write_bytes(kept.astype(DTYPE).tobytes())
+    return described(tokenizer["model"]["vocab"], kept, wish)
+
+
+def _write(path: Path, directory: Path, tokenizer: dict[str, Any], config: Config) -> None:
+    """Write the files of the checkpoint's tokenizer, which was read from `path`."""
+    with understood(path):
         data = _json(tokenizer)
     (directory / TOKENIZER).write_bytes(data)
     with one_line(path):
-        fast = Tokenizer.from_buffer(data)
+        fast = FastTokenizer.from_buffer(data)
         fast.no_truncation()
         fast.no_padding()
         texts = [*calibration_texts(), *GOLDEN_TEXTS, _UNKNOWN_CHARACTER]

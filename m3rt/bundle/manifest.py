@@ -22,11 +22,12 @@ _MAX_WIDTH = 1 << 24  # components of a vector, pieces of a vocabulary
 MANIFEST = "m3rt.json"
 GOLDEN = "golden.json"
 TOKENIZER = "tokenizer.json"
+ORIGINAL_IDS = "original_ids.bin"  # of a pruned vocabulary
 
 Kind = Literal["m3", "dense", "reranker"]
 Pooling = Literal["cls", "mean"]
 Activation = Literal["sigmoid", "identity"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int4"]
 EngineName = Literal["onnxruntime", "openvino"]
 # A session's engine, and its kind of machine where the same graph needs other options.
 Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]
@@ -98,6 +99,19 @@ class Classifier:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned:
+    """A vocabulary that lost pieces: the graph and tokenizer.json have ids below `pieces`, in the old order.
+
+    ORIGINAL_IDS holds the id that each piece has in the whole vocabulary. scripts: writing systems with pieces of more
+    than one character, such as LATIN; texts in others are split into characters. languages: as the export named them.
+    """
+
+    pieces: int
+    scripts: tuple[str, ...]
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """An input or output of a graph: its numpy dtype and shape, free dimensions by name."""
 
@@ -146,6 +160,7 @@ class Manifest:
     sessions: Mapping[Target, Session] = field(default_factory=dict)  # older bundles have none
     fidelity: Mapping[str, Any] | None = None  # by engine: the result of `m3rt verify --against`
     classifier: Classifier | None = None  # of a reranker
+    pruned: Pruned | None = None  # architecture.vocab_size counts the whole vocabulary
     format_version: int = FORMAT_VERSION
     m3rt_version: str = __version__
 
@@ -163,6 +178,7 @@ class Manifest:
             raise BundleError(f"{MANIFEST}: max_tokens is {self.max_tokens}, expected 3..1048575")
         self._check_classifier()
         self._check_ports()
+        self._check_pruned()
         if max(self.special_tokens.unused) >= self.architecture.vocab_size:
             raise BundleError(
                 f"{MANIFEST}: a special token is {max(self.special_tokens.unused)}, not in the vocabulary"
@@ -181,6 +197,15 @@ class Manifest:
         for name, high in (("labels", _MAX_WIDTH), ("separators", 2)):
             if not 1 <= (number := getattr(self.classifier, name)) <= high:
                 raise BundleError(f"{MANIFEST}: {name} is {number}, expected 1..{high}")
+
+    def _check_pruned(self) -> None:
+        if self.pruned is None:
+            return
+        low, high = max(self.special_tokens.unused) + 1, self.architecture.vocab_size
+        if not low <= self.pruned.pieces <= high:
+            raise BundleError(f"{MANIFEST}: pieces is {self.pruned.pieces}, expected {low}..{high}")
+        if ORIGINAL_IDS not in self.files:
+            raise BundleError(f"{MANIFEST}: the vocabulary is pruned and {ORIGINAL_IDS} is not among the files")
 
     def _check_ports(self) -> None:
         expected = _INPUTS[self.kind] | _OUTPUTS[self.kind]
@@ -224,10 +249,11 @@ class Manifest:
         return any(port.name == "token_type_ids" for port in self.graph.inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """What m3rt.json holds; an encoder has no classifier, and no key for one."""
+        """What m3rt.json holds; an encoder has no classifier, and no key for one, nor has a whole vocabulary."""
         raw = asdict(self)
-        if self.classifier is None:
-            del raw["classifier"]
+        for name in ("classifier", "pruned"):
+            if raw[name] is None:
+                del raw[name]
         return raw
 
     def to_json(self) -> str:

@@ -19,6 +19,7 @@ _TABLE: dict[tuple[Target, Precision], Session] = {
     # The exporter writes fused graphs; the extended passes would only undo that.
     ("onnxruntime", "fp32"): Session("1.22", "basic", _SLOWER_FUSIONS, {}),
     ("onnxruntime", "int8"): Session("1.30", "basic", _SLOWER_FUSIONS, {}),
+    ("onnxruntime", "int4"): Session("1.32", "basic", _SLOWER_FUSIONS, {}),
     # An optimized session would hold every weight a second time, as float32.
     ("onnxruntime", "fp16"): Session("1.30", "disabled", _SLOWER_FUSIONS, {"session.disable_prepacking": "1"}),
     ("openvino", "fp32"): Session("2026.4", "all", (), {"INFERENCE_PRECISION_HINT": "f32"}),

@@ -15,6 +15,7 @@ from ..bundle import Bundle
 from ..bundle.manifest import EngineName, Precision
 from ..errors import CheckpointError, InputError
 from ..host.extras import missing
+from ..input import TextFile
 from .parts.console import bar, emit_text, say, size
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _WEIGHTS = (".bin", ".pt", ".safetensors")
     "--precision",
     type=click.Choice(get_args(Precision)),
     default="int8",
-    help="int8: small and fast on CPUs; fp32: exact; fp16: for GPUs.",
+    help="int8: small and fast on CPUs; int4: smaller; fp32: exact; fp16: for GPUs.",
 )
 @click.option(
     "--engine",
@@ -39,6 +40,10 @@ _WEIGHTS = (".bin", ".pt", ".safetensors")
 )
 @click.option("--revision", help="Branch, tag or commit of a Hub id.  [default: main]")
 @click.option("--dense-only", is_flag=True, help="Leave out the sparse and ColBERT heads.")
+@click.option("--languages", metavar="CODES", help="Keep only the pieces of these languages' scripts, such as de,ja.")
+@click.option(
+    "--vocab-from", metavar="FILE", help="Keep only the pieces that these texts use, of JSON lines or others."
+)
 @click.option("--verify", is_flag=True, help="Export fp32 too, for a while, and measure what is lost beside it.")
 def command(
     source: str,
@@ -47,6 +52,8 @@ def command(
     engine: EngineName | None,
     revision: str | None,
     dense_only: bool,
+    languages: str | None,
+    vocab_from: str | None,
     verify: bool,
 ) -> None:
     """Turn a checkpoint into a bundle.
@@ -55,10 +62,13 @@ def command(
     must not exist yet; its path is printed on stdout. The default precision, int8, takes a quarter of the
     size of fp32 and is what m3rt is for.
 
+    --languages and --vocab-from prune the vocabulary, most of a small model's size. All characters stay, so
+    that any text still works, in smaller pieces. Lexical weights keep the ids of the whole vocabulary.
+
     --verify does what m3rt verify --against does, on every engine of the bundle that is installed. The bundle is
     kept, and exit status 1 says that a check failed.
     """
-    if verify and precision == "fp32":
+    if verify and precision == "fp32" and languages is None and vocab_from is None:
         raise InputError("--verify compares with fp32, which this export is; leave it out")
     try:
         from m3rt_export.exporter import export
@@ -69,12 +79,20 @@ def command(
         raise CheckpointError(f"what an export needs cannot be loaded: {reason:.200}") from None
     options: dict[str, Any] = {"engine": engine, "revision": revision, "dense_only": dense_only}
 
-    def exported(path: str, precision: Precision) -> Bundle:
+    pruning: dict[str, Any] = {
+        "languages": [code.strip() for code in (languages or "").split(",") if code.strip()],
+        "vocab_from": None if vocab_from is None else (record.text for record in TextFile(vocab_from)),
+    }
+    if languages is not None and not pruning["languages"]:
+        raise InputError("--languages is empty, expected codes such as en,de")
+
+    def exported(path: str, precision: Precision, **more: Any) -> Bundle:
         with bar(bar_format="{desc} [{elapsed}]") as progress:
-            return export(source, path, precision=precision, progress=progress.set_description_str, **options)
+            steps = progress.set_description_str
+            return export(source, path, precision=precision, progress=steps, **options, **more)
 
     start = time.perf_counter()
-    bundle = exported(out, precision)
+    bundle = exported(out, precision, **pruning)
     say(_summary(bundle, time.perf_counter() - start))
     gates = _gates(bundle, exported) if verify else []
     emit_text(str(bundle.path))

@@ -41,6 +41,9 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
         "encoder",
         (f"{a.model_type}, {a.layers} layers of {a.hidden_size}, {a.heads} heads, vocabulary {a.vocab_size}"),
     )
+    if m.pruned:
+        named = f"for {', '.join(m.pruned.languages)}" if m.pruned.languages else "to the pieces of given texts"
+        yield "pruned", f"{named}: {m.pruned.pieces} pieces, whole words in {', '.join(m.pruned.scripts).lower()}"
     yield "max tokens", str(m.max_tokens)
     if m.classifier:
         yield from _classifier(m.classifier)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..bundle.manifest import TOKENIZER
+from ..bundle.renumbering import renumbering
 from ..text.unigram import fast_tokenizer
 from ..values.arguments import flag, whole_number
 from ..values.listing import listed
@@ -23,6 +24,8 @@ class CompatTokenizer:
 
     def __init__(self, bundle: Bundle) -> None:
         self._fast = fast_tokenizer(bundle.file(TOKENIZER))
+        self._renumbering = renumbering(bundle)
+        self._size = bundle.manifest.architecture.vocab_size if self._renumbering else self._fast.get_vocab_size()
         special = bundle.manifest.special_tokens
         self.bos_token_id = self.cls_token_id = special.bos
         self.eos_token_id = self.sep_token_id = special.eos
@@ -30,7 +33,7 @@ class CompatTokenizer:
         self.model_max_length = bundle.manifest.max_tokens
 
     def __len__(self) -> int:
-        return int(self._fast.get_vocab_size())
+        return int(self._size)
 
     @property
     def vocab_size(self) -> int:
@@ -50,7 +53,10 @@ class CompatTokenizer:
         check_texts(texts)
         limit = whole_number("max_length", self.model_max_length if max_length is None else max_length, 3, 1 << 20)
         special = flag("add_special_tokens", add_special_tokens)
-        rows = [encoding.ids for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=special)]
+        rows = [
+            self._originals(encoding.ids)
+            for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=special)
+        ]
         if flag("truncation", truncation):
             end = [self.eos_token_id] if special else []
             rows = [row if len(row) <= limit else [*row[: limit - len(end)], *end] for row in rows]
@@ -92,13 +98,22 @@ class CompatTokenizer:
         """Return the id of a token, or of each of several; unk_token_id for an unknown one."""
         names = [tokens] if isinstance(tokens, str) else listed("tokens", tokens)
         check_texts(names, "token")
-        ids = [self.unk_token_id if (i := self._fast.token_to_id(name)) is None else i for name in names]
+        ids = [
+            self.unk_token_id if (i := self._fast.token_to_id(name)) is None else self._originals([i])[0]
+            for name in names
+        ]
         return ids[0] if isinstance(tokens, str) else ids
 
     def get_vocab(self) -> dict[str, int]:
         """Return the id of every token."""
         vocabulary: dict[str, int] = self._fast.get_vocab()
-        return vocabulary
+        return dict(zip(vocabulary, self._originals(list(vocabulary.values())), strict=True))
 
     def _id(self, token: object) -> int:
-        return whole_number("a token id", token, 0, len(self) - 1)
+        """Check an id of the whole vocabulary and return that of tokenizer.json."""
+        i = whole_number("a token id", token, 0, len(self) - 1)
+        return int(self._renumbering.own(np.array(i))) if self._renumbering else i
+
+    def _originals(self, ids: list[int]) -> list[int]:
+        """The whole vocabulary's ids, where tokenizer.json has lost pieces."""
+        return self._renumbering.original(np.array(ids, np.int64)).tolist() if self._renumbering else ids

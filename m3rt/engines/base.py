@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle import Bundle
 from ..bundle.heads import Heads
-from ..bundle.manifest import Manifest
+from ..bundle.renumbering import renumbering
 from ..errors import EngineError
 
 
@@ -31,11 +32,13 @@ class Outputs:
 class Ports:
     """Maps `run`'s arguments to the inputs of a bundle's graph and its outputs to `run`'s result, for every engine."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
         self.outputs = [port.name for port in manifest.graph.outputs]
         self._inputs = {port.name for port in manifest.graph.inputs}
         self._dim, self._colbert_dim = manifest.dim, manifest.architecture.colbert_dim
         self._labels = manifest.labels
+        self._renumbering = renumbering(bundle)
 
     def feeds(
         self,
@@ -46,6 +49,8 @@ class Ports:
     ) -> dict[str, NDArray[Any]]:
         """Make an array for each input of the graph; a graph with one head only has no switches."""
         switches = {name: np.array(requested) for name, requested in heads.keywords().items()}
+        if self._renumbering:
+            input_ids = self._renumbering.own(input_ids)
         arrays = {"input_ids": input_ids, "attention_mask": attention_mask, **switches}
         if token_type_ids is not None:
             arrays["token_type_ids"] = token_type_ids

@@ -24,8 +24,9 @@ from .base import Outputs, Ports
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # batch_tokens and pass_tokens. On a CPU small passes keep activations in its cache, and int8 weights are cheap to read
 # again (benchmarks/LOG.md); a GPU needs large passes to be busy (not measured).
-_BATCH_AND_PASS_TOKENS = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20)}
+_BATCH_AND_PASS_TOKENS = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20), ("cpu", "int4"): (384, 20)}
 _OTHER_BATCH_AND_PASS_TOKENS = (16384, 512)
+_FOR_CPUS = ("int8", "int4")
 _LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
@@ -47,7 +48,7 @@ class OnnxRuntimeEngine:
             (device, bundle.manifest.precision), _OTHER_BATCH_AND_PASS_TOKENS
         )
         self._session = session
-        self._ports = Ports(bundle.manifest)
+        self._ports = Ports(bundle)
 
     def run(
         self,
@@ -182,13 +183,15 @@ def _choose(device: str, bundle: Bundle, available: list[str]) -> str:
     precision = bundle.manifest.precision
     has_cuda = _PROVIDERS["cuda"] in available
     if device == "auto":
-        device = "cuda" if has_cuda and precision != "int8" else "cpu"
+        device = "cuda" if has_cuda and precision not in _FOR_CPUS else "cpu"
     if device == "cuda" and not has_cuda:
         raise DeviceMissing(
             "cuda was asked for, but this onnxruntime has no CUDA; run: pip uninstall onnxruntime && " + install("gpu")
         )
-    if device == "cuda" and precision == "int8":
-        raise DeviceMissing(f"{bundle.path} is int8, whose kernels are for CPUs; export with --precision fp16 for cuda")
+    if device == "cuda" and precision in _FOR_CPUS:
+        raise DeviceMissing(
+            f"{bundle.path} is {precision}, whose kernels are for CPUs; export with --precision fp16 for cuda"
+        )
     if device == "cpu" and precision == "fp16":
         raise DeviceMissing(
             f"{bundle.path} is fp16, which a CPU runs 6-9 times slower than fp32; export with --precision int8 "

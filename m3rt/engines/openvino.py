@@ -42,7 +42,7 @@ class OpenVinoEngine:
         self.batch_tokens, self.pass_tokens = _BATCH_AND_PASS_TOKENS[bundle.manifest.precision]
         self._compiled = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
-        self._ports = Ports(bundle.manifest)
+        self._ports = Ports(bundle)
 
     def run(
         self,

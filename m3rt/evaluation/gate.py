@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..bundle import Bundle
+from ..bundle.manifest import Manifest
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder, Progress
 from ..errors import InputError
+from ..text.scripts import scripts
 from ..version import __version__
 from .bootstrap import Difference, difference
 from .evaluate import Evaluation, evaluate
@@ -26,6 +28,15 @@ LIMITS: Mapping[str, float] = {
     "sparse_agreement": 0.95,
     "colbert_error": 0.02,
     "ndcg_loss": 0.003,
+}
+# 4 bits are for where size decides: wider limits, within what a use of search should notice.
+INT4_LIMITS: Mapping[str, float] = {
+    "cosine_mean": 0.995,
+    "cosine_min": 0.98,
+    "overlap": 0.88,
+    "sparse_agreement": 0.88,
+    "colbert_error": 0.05,
+    "ndcg_loss": 0.01,
 }
 _UPPER = ("colbert_error", "ndcg_loss", "score_error")
 
@@ -96,11 +107,14 @@ def gate(
 ) -> Gate:
     """Compare two bundles of one checkpoint on the texts of data sets, or on built-in sentences without data sets.
 
-    load: opens the encoder of a bundle; only one is in memory at a time. limits: replace some of LIMITS. Raises
-    InputError for an unknown limit or bundles that cannot be compared.
+    load: opens the encoder of a bundle; only one is in memory at a time. limits: replace some of limits_of() the
+    model. Of the built-in sentences a pruned model gets those in its scripts. Raises InputError for an unknown limit or
+    bundles that cannot be compared.
     """
     check_same_model(model.manifest, reference.manifest)
-    texts = comparable([text for task in tasks for text in task.data.corpus.texts]) if tasks else built_in_texts()
+    texts = (
+        comparable([text for task in tasks for text in task.data.corpus.texts]) if tasks else _built_in(model.manifest)
+    )
     if len(texts) < 2:
         raise InputError(f"the data sets hold {len(texts)} distinct texts, expected two or more to compare")
 
@@ -121,8 +135,18 @@ def gate(
         fidelity(embeddings, expected),
         tuple(task.data.name for task in tasks),
         changes,
-        checked_limits(limits or {}),
+        checked_limits(limits or {}, limits_of(model.manifest)),
     )
+
+
+def limits_of(manifest: Manifest) -> Mapping[str, float]:
+    """The limits for an encoder of the manifest's precision."""
+    return INT4_LIMITS if manifest.precision == "int4" else LIMITS
+
+
+def _built_in(manifest: Manifest) -> list[str]:
+    pruned = manifest.pruned
+    return [text for text in built_in_texts() if pruned is None or scripts(text) <= {*pruned.scripts}]
 
 
 def checked_limits(limits: Mapping[str, float], known: Mapping[str, float] = LIMITS) -> dict[str, float]:

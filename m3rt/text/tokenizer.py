@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..bundle import Bundle
 from ..bundle.manifest import TOKENIZER, SpecialTokens
+from ..bundle.renumbering import Renumbering, renumbering
 from ..errors import BundleError
 from ..host.forks import native
 from ..values.ragged import offsets_of
@@ -74,12 +75,20 @@ class Tokenizer:
     """Turns texts into token ids, cut to a length; safe in many threads.
 
     path: a tokenizer.json. trie: the checked bytes of unigram.TRIE; with them the unigram files beside `path` are used
-    instead.
+    instead. renumbering: of a pruned vocabulary; encode() returns and decode() takes ids of the whole one.
     """
 
-    def __init__(self, path: Path, special: SpecialTokens, *, trie: bytes | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        special: SpecialTokens,
+        *,
+        trie: bytes | None = None,
+        renumbering: Renumbering | None = None,
+    ) -> None:
         self._file = path if trie is None else path.parent / PIPELINE
         self._eos = special.eos
+        self._renumbering = renumbering
         with native(), in_one_line(f"{self._file} is not a tokenizer file"):
             self._model: _Model = _HuggingFace(path) if trie is None else Unigram(path.parent, trie)
         if (ids := self._ids([""])[0]) != [special.bos, special.eos]:
@@ -96,7 +105,7 @@ class Tokenizer:
             for name in FILES:
                 bundle.file(name)  # all four, or a BundleError
             trie = checked(bundle)
-        return cls(bundle.file(TOKENIZER), bundle.manifest.special_tokens, trie=trie)
+        return cls(bundle.file(TOKENIZER), bundle.manifest.special_tokens, trie=trie, renumbering=renumbering(bundle))
 
     def encode(self, texts: Sequence[str], max_length: int) -> TokenIds:
         """Tokenize n texts to <s> ... </s>, cut to `max_length` tokens keeping the last special token.
@@ -110,12 +119,13 @@ class Tokenizer:
             rows[i] = [*rows[i][: max_length - 1], self._eos]
         offsets = offsets_of(map(len, rows))
         ids = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
-        return TokenIds(ids, offsets, truncated)
+        return TokenIds(self._renumbering.original(ids) if self._renumbering else ids, offsets, truncated)
 
     def decode(self, *tokens: int) -> str:
         """Return the text of token ids together, of a single one as FlagEmbedding's convert_id_to_token does."""
         with in_one_line(f"{self._file} has no text for tokens {shown(tokens)}"):
-            return self._model.decode(tokens)
+            own = self._renumbering.own(np.array(tokens, np.int64)).tolist() if self._renumbering else tokens
+            return self._model.decode(own)
 
     def _beginnings(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """Return the token ids of each text: all of them, or at least max_length + 1."""

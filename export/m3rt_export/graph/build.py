@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from m3rt.bundle.manifest import EngineName, Graph, Precision
 
@@ -18,9 +19,10 @@ from .builder import GraphBuilder
 from .calibrate import calibrate
 from .classifier import ClassifierTensors, classifier_ports, write_logits
 from .heads import HeadTensors, ports, wanted_rows, write_heads
+from .int4_linear import Int4Linear
 from .int8_linear import Int8Linear, StandardInt8Linear
 from .layers import EmbeddingTables, Fetch, LayerTensors, Ranges, embedding_tables, embeddings, layer
-from .lookup import int8_lookup, standard_int8_lookup
+from .lookup import int4_lookup, int8_lookup, standard_int8_lookup
 from .operators import Operators, float_operators, leave_directly, leave_through_identity
 from .weights import WeightsFile
 
@@ -37,6 +39,7 @@ OPERATORS: Mapping[Precision, Mapping[EngineName, Operators]] = {
         "onnxruntime": Operators(int8_lookup, Int8Linear(), fused_attention, leave_directly),
         "openvino": Operators(standard_int8_lookup, StandardInt8Linear(), standard_attention, leave_through_identity),
     },
+    "int4": {"onnxruntime": Operators(int4_lookup, Int4Linear(), fused_attention, leave_directly)},
 }
 
 
@@ -48,17 +51,22 @@ def build(
     engines: Sequence[EngineName],
     directory: Path,
     progress: Callable[[str], object],
+    kept: NDArray[np.int64] | None = None,
 ) -> Graph:
     """Write a graph for each engine and WEIGHTS into `directory`, which holds tokenizer.json for calibration.
+
+    kept: the rows of the word table to write, None for all. Calibration uses all.
 
     Reads one layer at a time, so that peak memory is that of a few layers for a model of any size.
     """
     ranges: Iterator[Ranges | None] = repeat(None)
-    if precision == "int8":
-        ranges = calibrate(fetch, config, directory)
+    if precision in ("int8", "int4"):
+        ranges = calibrate(fetch, config, directory, moments=precision == "int4")
     with WeightsFile(directory / WEIGHTS) as weights:
         progress("embeddings")
         tables = embedding_tables(fetch, config)
+        if kept is not None:
+            tables = tables._replace(words=tables.words[kept])
         writers = {e: _Writer(weights, OPERATORS[precision][e], config, heads, tables) for e in engines}
         del tables
         count = config.architecture.layers

@@ -16,7 +16,7 @@ from .weights import WeightsFile
 OPSET = 20  # the first version with Gelu
 IR_VERSION = 10
 # Operators that only onnxruntime has; all others are standard ONNX.
-_CONTRIB = {"MatMulIntegerToFloat", "MultiHeadAttention"}
+_CONTRIB = {"GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention"}
 _DTYPES = {"int64": "INT64", "float32": "FLOAT", "bool": "BOOL"}
 _MAX_INLINE_BYTES = 1024  # larger tensors go to the external file
 

@@ -6,7 +6,7 @@ runs it, and its output is the next layer's input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +25,44 @@ from .batch import batch
 from .builder import GraphBuilder
 from .heads import INPUTS
 from .layers import Fetch, LayerTensors, Ranges, embedding_tables, layer
+from .linear import UNKNOWN, Activation, Dense, FloatLinear, Rows
 from .operators import float_operators
 
 _MAX_TOKENS = 64  # longer calibration texts are cut
 
 
-def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Ranges]:
+class _Recording(FloatLinear):
+    """Float maps that keep the names of the values that they read."""
+
+    def __init__(self) -> None:
+        super().__init__(np.float32)
+        self.read: list[str] = []
+
+    def project(self, g: GraphBuilder, x: Rows, maps: Sequence[Dense], activation: Activation = UNKNOWN) -> list[str]:
+        self.read.append(x.value)
+        return super().project(g, x, maps, activation)
+
+
+def calibrate(fetch: Fetch, config: Config, directory: Path, *, moments: bool = False) -> Iterator[Ranges]:
     """Yield each layer's Ranges in turn; `directory` holds tokenizer.json. Takes one float forward pass."""
     ids, mask, types = _texts(Tokenizer(directory / TOKENIZER, config.special_tokens), config)
     feeds: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
     kept = mask.reshape(-1).astype(bool)
-    float32 = float_operators(np.float32, fused_attention)
-
     x = _embed(fetch, config, ids, types)
     for index in range(config.architecture.layers):
-        g = GraphBuilder(None)
+        g, linear = GraphBuilder(None), _Recording()
+        float32 = float_operators(np.float32, fused_attention)._replace(linear=linear)
         tensors = LayerTensors.read(fetch, config, index)
         b = batch(g, config)
         after, middle = layer(g, float32, tensors, config, b, "x_in", b.all)
         g.output(after, "x")
         g.output(middle, "middle")
-        out, inner = _run(g, {**feeds, "x_in": x}, ("x", "middle"), config)
-        yield Ranges(np.abs(x[kept]).max(axis=0), np.abs(inner[kept]).max(axis=0))
+        read = {f"read_{i}": value for i, value in enumerate(linear.read if moments else ())}
+        for name, value in read.items():
+            g.output(value, name)
+        out, inner, *inputs = _run(g, {**feeds, "x_in": x}, ("x", "middle", *read), config)
+        products = tuple(rows[kept].T @ rows[kept] / kept.sum(dtype=np.float32) for rows in inputs)
+        yield Ranges(np.abs(x[kept]).max(axis=0), np.abs(inner[kept]).max(axis=0), products)
         x = out
 
 
@@ -82,5 +98,5 @@ def _run(
 ) -> list[NDArray[np.float32]]:
     hidden = config.architecture.hidden_size
     extra = [Port(n, "float32", ("rows", hidden)) for n in feeds if n == "x_in"]
-    model = g.model([*INPUTS, *extra], [Port(n, "float32", ("rows", hidden)) for n in names])
+    model = g.model([*INPUTS, *extra], [Port(n, "float32", ("rows", f"{n}_width")) for n in names])
     return evaluate(model.SerializeToString(), feeds, list(names))

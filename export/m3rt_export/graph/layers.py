@@ -82,10 +82,15 @@ class LayerTensors:
 
 
 class Ranges(NamedTuple):
-    """Largest magnitude in calibration of each channel (hidden,) of a layer's two normalised inputs."""
+    """Largest magnitude in calibration of each channel (hidden,) of a layer's two normalised inputs.
+
+    moments: mean products of the channels (k, k) that each linear map reads: of queries, keys and values, of the
+    attention's output, and of the FFN's inner and outer map; empty where they were not measured.
+    """
 
     attention: Array
     ffn: Array
+    moments: tuple[Array, ...] = ()
 
 
 class EmbeddingTables(NamedTuple):
@@ -130,12 +135,15 @@ def layer(
 ) -> tuple[str, str]:
     """One post-norm transformer layer: x (rows, hidden) to its output and the FFN's input, of the wanted rows only."""
     # One scale for all texts costs no fidelity in attention; at the FFN's input it does (benchmarks/LOG.md).
-    attention_input = Activation(ranges.attention, static=True) if ranges else UNKNOWN
-    ffn_input = Activation(ranges.ffn) if ranges else UNKNOWN
+    first, second, third, fourth = ranges.moments if ranges and ranges.moments else (None,) * 4
+    attention_input = Activation(ranges.attention, static=True, moments=first) if ranges else UNKNOWN
+    ffn_input = Activation(ranges.ffn, moments=third) if ranges else UNKNOWN
+    context, inner = Activation(moments=second), Activation(gelu=True, moments=fourth)
     with g.scope("attention"):
-        middle = _attention(g, operators, tensors, config, b, x, wanted, attention_input)
+        middle = _attention(g, operators, tensors, config, b, x, wanted, attention_input, context)
     with g.scope("ffn"):
-        return _ffn(g, operators.linear, tensors, config, Rows(middle, wanted.row_count), ffn_input), middle
+        rows = Rows(middle, wanted.row_count)
+        return _ffn(g, operators.linear, tensors, config, rows, ffn_input, inner), middle
 
 
 def _attention(
@@ -147,6 +155,7 @@ def _attention(
     x: str,
     wanted: Picked,
     activation: Activation,
+    attended: Activation,
 ) -> str:
     """Attention, the residual and its LayerNorm. Keys and values need all rows of x, queries the wanted ones."""
     linear, every = operators.linear, Rows(x, b.row_count)
@@ -157,16 +166,22 @@ def _attention(
         x = g.op("Gather", x, wanted.which)
         (query,) = linear.project(g, Rows(x, wanted.row_count), (tensors.query,), activation)
     context = operators.attend(g, tensors.shape, b, wanted, query, key, value)
-    (out,) = linear.project(g, Rows(context, wanted.row_count), (tensors.attention_out,))
+    (out,) = linear.project(g, Rows(context, wanted.row_count), (tensors.attention_out,), attended)
     return _normalise(g, linear, g.op("Add", x, out), tensors.attention_norm, config)
 
 
 def _ffn(
-    g: GraphBuilder, linear: Linear, tensors: LayerTensors, config: Config, x: Rows, activation: Activation
+    g: GraphBuilder,
+    linear: Linear,
+    tensors: LayerTensors,
+    config: Config,
+    x: Rows,
+    activation: Activation,
+    between: Activation,
 ) -> str:
     """The feed-forward network, the residual and its LayerNorm."""
     (inner,) = linear.project(g, x, (tensors.ffn_in,), activation)
-    (out,) = linear.project(g, Rows(g.op("Gelu", inner), x.row_count), (tensors.ffn_out,), Activation(gelu=True))
+    (out,) = linear.project(g, Rows(g.op("Gelu", inner), x.row_count), (tensors.ffn_out,), between)
     return _normalise(g, linear, g.op("Add", x.value, out), tensors.ffn_norm, config)
 
 

@@ -34,12 +34,13 @@ class Activation:
 
     absmax (k,): largest magnitude of each channel in calibration, None if it was not measured. static: absmax may
     stand for the range of every text, so that one scale serves all rows; needs absmax. gelu: the values come out of
-    GELU, so that none is below -0.17.
+    GELU, so that none is below -0.17. moments (k, k): mean products of two channels in calibration.
     """
 
     absmax: Array | None = None
     static: bool = False
     gelu: bool = False
+    moments: Array | None = None
 
     def __post_init__(self) -> None:
         if self.static and self.absmax is None:

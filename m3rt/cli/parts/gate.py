@@ -15,7 +15,7 @@ from .meter import Meter
 
 if TYPE_CHECKING:
     from ...bundle import Bundle
-    from ...bundle.manifest import Kind
+    from ...bundle.manifest import Manifest
     from ...evaluation import Gate, Task
 
 
@@ -71,10 +71,10 @@ def refuse(bundle: Bundle, gates: Sequence[Gate]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def parsed(limits: Sequence[str], kind: Kind) -> dict[str, float]:
-    """NAME=VALUE options for a bundle of that kind as numbers. Raises InputError."""
-    from ...evaluation import LIMITS, PAIR_LIMITS
-    from ...evaluation.gate import checked_limits
+def parsed(limits: Sequence[str], manifest: Manifest) -> dict[str, float]:
+    """NAME=VALUE options for a bundle of that kind and precision as numbers. Raises InputError."""
+    from ...evaluation import PAIR_LIMITS
+    from ...evaluation.gate import checked_limits, limits_of
 
     numbers = {}
     for item in limits:
@@ -83,4 +83,4 @@ def parsed(limits: Sequence[str], kind: Kind) -> dict[str, float]:
             numbers[name] = float(value)
         except ValueError:
             raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96") from None
-    return checked_limits(numbers, PAIR_LIMITS if kind == "reranker" else LIMITS)
+    return checked_limits(numbers, PAIR_LIMITS if manifest.kind == "reranker" else limits_of(manifest))

@@ -1,0 +1,101 @@
+"""Weights of 4 bits: the rounding beside its own numbers, and bundles beside float32."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import sentences, write_checkpoint
+from exports import ALL, encoder, refusal
+from m3rt_export import export
+from m3rt_export.graph.builder import GraphBuilder
+from m3rt_export.graph.int4_linear import Int4Linear
+from m3rt_export.graph.linear import Dense, Rows
+from m3rt_export.graph.lookup import int4_lookup
+from m3rt_export.graph.quantize_blocks import packed_pairs, quantize_blocks
+from numpy.typing import NDArray
+
+from m3rt.bundle import Bundle
+from m3rt.bundle.golden import check
+from m3rt.bundle.manifest import Port
+from m3rt.engines.onnxruntime import evaluate
+
+TEXTS = [*sentences()[::9], "", "word " * 60]
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    checkpoint = write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "m3")
+    folder = tmp_path_factory.mktemp("bundles")
+    return {p: export(checkpoint, folder / p, precision=p) for p in ("fp32", "int4")}
+
+
+def matrix(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def test_numbers_that_blocks_can_hold_are_kept() -> None:
+    steps = np.random.default_rng(1).integers(0, 16, (24, 64))
+    steps[:, ::32], steps[:, 1::32] = 0, 15
+    weight = ((steps - 7) * 0.25).astype(np.float32)
+    np.testing.assert_array_equal(quantize_blocks(weight, 32).values(), weight)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 3e5])
+def test_blocks_of_one_value_give_finite_numbers(value: float) -> None:
+    assert np.isfinite(quantize_blocks(np.full((3, 40), value, np.float32), 32).values()).all()
+
+
+def test_rounding_with_moments_loses_less_of_the_product() -> None:
+    mixed = matrix(600, 8) @ matrix(8, 64) + 0.1 * matrix(600, 64)
+    weight = matrix(48, 64)
+    errors = [
+        np.square(mixed @ (quantize_blocks(weight, 32, moments).values() - weight).T).mean()
+        for moments in (None, mixed.T @ mixed / len(mixed))
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_the_graph_multiplies_by_the_numbers_of_the_blocks() -> None:
+    g, weight, x = GraphBuilder(None), matrix(5, 72), matrix(7, 72)
+    (product,) = Int4Linear().project(g, Rows("x", ""), [Dense(weight, None)])
+    g.output(product, "y")
+    model = g.model([Port("x", "float32", ("rows", 72))], [Port("y", "float32", ("rows", 5))])
+    (y,) = evaluate(model.SerializeToString(), {"x": x}, ["y"])
+    expected = x @ quantize_blocks(weight, 32).values()[:, :72].T
+    assert np.linalg.norm(y - expected) < 0.02 * np.linalg.norm(expected)  # of activations in int8
+
+
+def test_the_graph_looks_up_the_numbers_of_the_blocks() -> None:
+    g, table, ids = GraphBuilder(None), matrix(50, 64), np.array([[3, 49], [0, 3]])
+    g.output(int4_lookup(g, table, "ids"), "rows")
+    model = g.model([Port("ids", "int64", ("batch", "tokens"))], [Port("rows", "float32", ("rows", 64))])
+    (rows,) = evaluate(model.SerializeToString(), {"ids": ids}, ["rows"])
+    np.testing.assert_allclose(rows, quantize_blocks(table, 32).values()[ids.reshape(-1)], rtol=1e-3, atol=1e-6)
+
+
+def test_pairs_lie_in_bytes_low_bits_first() -> None:
+    assert packed_pairs(np.array([[1, 2, 3]], np.uint8)).tolist() == [[0x21, 0x03]]
+
+
+def test_an_int4_bundle_is_near_float32_and_small(bundles: dict[str, Bundle]) -> None:
+    int4, fp32 = (encoder(bundles[p]).encode(TEXTS, **ALL).dense_vecs for p in ("int4", "fp32"))
+    assert np.einsum("nd,nd->n", int4, fp32).mean() > 0.95  # of random weights, a single block wide
+    sizes = {p: bundle.manifest.files["weights.bin"].size for p, bundle in bundles.items()}
+    assert sizes["int4"] < 0.4 * sizes["fp32"]
+
+
+def test_a_text_of_an_int4_bundle_does_not_depend_on_its_batch(bundles: dict[str, Bundle]) -> None:
+    model = encoder(bundles["int4"])
+    together = model.encode(TEXTS).dense_vecs
+    alone = np.concatenate([model.encode(text).dense_vecs for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=2e-3)
+
+
+def test_an_int4_bundle_gives_its_golden_vectors(bundles: dict[str, Bundle]) -> None:
+    assert check(encoder(bundles["int4"]), bundles["int4"]).passed
+
+
+def test_int4_is_refused_where_it_cannot_run(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "m3")
+    line = refusal(tmp_path, checkpoint, precision="int4", engine="openvino")
+    assert "engine is 'openvino', expected one of onnxruntime for int4" in line
