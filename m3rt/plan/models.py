@@ -62,13 +62,13 @@ PRECISION_BYTES: Mapping[str, float] = {"fp32": 4.0, "fp16": 2.0, "int8": 1.05}
 MODELS: tuple[Checkpoint, ...] = (
     Checkpoint(
         "BAAI/bge-m3", 1024, 8192, 568, 303, _CC100, "MIT",
-        ("https://arxiv.org/abs/2402.03216", "https://huggingface.co/BAAI/bge-m3"),
+        ("https://arxiv.org/abs/2402.03216v1", "https://huggingface.co/BAAI/bge-m3"),
         views=("dense", "sparse", "colbert"), colbert_dim=1024,
         figures={"MIRACL dense": 67.8, "MIRACL sparse": 53.9, "MIRACL colbert": 69.0, "MIRACL all": 70.0},
     ),
     Checkpoint(
         "Snowflake/snowflake-arctic-embed-l-v2.0", 1024, 8192, 568, 303, _ARCTIC, "Apache-2.0",
-        ("https://robotsatlas.com/ai-models/snowflake-arctic-embed-l-v2-0",
+        ("https://huggingface.co/Snowflake/snowflake-arctic-embed-l-v2.0",
          "https://www.snowflake.com/engineering-blog/snowflake-arctic-embed-2-multilingual"),
         prompts="query", figures={"MTEB Retrieval (BEIR)": 55.6, "MIRACL (4 languages)": 55.8}, matryoshka=(256,),
     ),
