@@ -147,7 +147,7 @@ def test_unknown_keys_are_refused_by_name(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("kind", "sparse"), ("precision", "int4"), ("engine", "torch"), ("pooling", "max"), ("max_tokens", 2),
+    ("kind", "sparse"), ("precision", "int2"), ("engine", "torch"), ("pooling", "max"), ("max_tokens", 2),
     ("max_tokens", 10**9), ("max_tokens", "8192"), ("max_tokens", 8.5), ("kind", ["m3"]), ("source", None),
     ("files", []), ("prompts", None), ("prompts", {"query": 5}), ("matryoshka_dims", "abc"), ("matryoshka_dims", [-1]),
     ("special_tokens", {"bos": 0, "eos": 2, "pad": "1", "unk": 3}), ("fidelity", 1), ("m3rt_version", 1),

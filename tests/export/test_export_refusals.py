@@ -175,7 +175,7 @@ def test_any_value_in_a_configuration_gives_a_bundle_or_one_line(
         assert refusal(tmp_path / "out", broken)
 
 
-@pytest.mark.parametrize("options", [{"precision": "int4"}, {"engine": "tensorrt"}])
+@pytest.mark.parametrize("options", [{"precision": "int2"}, {"engine": "tensorrt"}])
 def test_an_unknown_option_is_refused_with_the_known_ones(
     checkpoint: Path, tmp_path: Path, options: dict[str, str]
 ) -> None:
