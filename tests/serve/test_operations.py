@@ -187,7 +187,7 @@ def test_clients_who_go_leave_nothing_in_the_queue(tiny: M3Encoder, slow: Slow) 
         async def leave() -> None:
             async with httpx.AsyncClient(base_url=address, timeout=60) as many:
                 tasks = [asyncio.ensure_future(many.post("/embed", json={"inputs": ["x"] * 50})) for _ in range(30)]
-                while service.queue.texts < 29 * 50:
+                while service.queue.texts < 27 * 50:  # the pass that runs has taken the others
                     await asyncio.sleep(0.01)
                 for task in tasks:
                     task.cancel()

@@ -304,7 +304,10 @@ CALLS: dict[str, Call] = {
     **arguments("index.delete", "ids"),
     **arguments("index.compact", "drop_damaged"),
     **arguments("index.search", "query"),
-    **arguments("index.search", "k mode fusion candidates rerank filter explain rerank_candidates chunks", "ferry"),
+    **arguments(
+        "index.search", "k mode fusion candidates rerank filter explain rerank_candidates chunks exact", "ferry"
+    ),
+    **arguments("index.stored", "batch"),
     **arguments("index.context", "question"),
     **arguments("index.context", "tokens k mode filter rerank", "ferry"),
     **arguments("index.search_batch", "queries"),
