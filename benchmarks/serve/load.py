@@ -37,7 +37,6 @@ from ..common import add_threads, interleaved, memory_of, options, regime, repor
 SHORT = (4, 32)  # tokens
 _IDLE_TOKENS = 16
 _IDLE_CALLS = 40  # of each repeat
-_WAIT_SECONDS = 0.5  # that the requests before one may take, under overload
 _PARTS = 5  # of the time in which memory is watched
 _TEXTS = 1024  # of a closed loop, over again until time is up
 
@@ -51,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--longest", type=int, default=500, help="tokens of the longest text")
+    parser.add_argument("--max-wait", type=float, default=0.1, help="seconds; m3rt serve's option under overload")
     add_threads(parser)
     args = parser.parse_args()
     require("fastapi", "uvicorn")
@@ -58,7 +58,7 @@ def main() -> None:
     conditions = regime(model=encoder.manifest.source.id, threads=args.threads, clients=args.clients)
     rows: list[dict[str, Any]] = []
     for name in args.only:
-        more = ["--max-wait", str(_WAIT_SECONDS)] if name == "overload" else []
+        more = ["--max-wait", str(args.max_wait)] if name == "overload" else []
         with server(args.model, args.threads, *more) as (process, port):
             rows += _MEASURES[name](encoder, process.pid, port, args)
     report("m3rt serve under load", rows, conditions)
@@ -172,7 +172,7 @@ def _overload(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[di
         answers = asyncio.run(closed_loop(_target(port), texts, clients, args.seconds))
         found = summary(answers)
         refused = f", {found['refused']} refused in {found['refused_p50_ms']:.1f} ms" if found["refused"] else ""
-        row = _row(f"at most {_WAIT_SECONDS} s of waiting, {clients} clients", answers)
+        row = _row(f"at most {args.max_wait:g} s of waiting, {clients} clients", answers)
         yield {**row, "beside": f"{row['beside']}, {found['errors']} errors{refused}"}
     began = time.perf_counter()
     _answered(closed_loop(_target(port), texts, 1, 0.01))
