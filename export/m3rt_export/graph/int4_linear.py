@@ -8,7 +8,7 @@ import numpy as np
 
 from .builder import GraphBuilder
 from .linear import UNKNOWN, Activation, Dense, Rows
-from .quantize_blocks import packed_pairs, quantize_blocks
+from .quantize_blocks import Blocks, packed_pairs, quantize_blocks
 
 _BLOCK = 32  # weights with one scale (benchmarks/LOG.md)
 _INT8_ACTIVATIONS = 4  # the operator's name for them: it rounds each block of a row by that block alone
@@ -23,11 +23,14 @@ class Int4Linear:
     dtype = np.dtype(np.float32)
 
     def project(self, g: GraphBuilder, x: Rows, maps: Sequence[Dense], activation: Activation = UNKNOWN) -> list[str]:
-        return [self._map(g, x, dense, activation) for dense in maps]
+        weights = [dense.weight for dense in maps]
+        blocks = quantize_blocks(np.concatenate(weights), _BLOCK, activation.moments)  # they read the same moments
+        ends = np.cumsum([len(weight) for weight in weights])[:-1]
+        parts = zip(*(np.split(array, ends) for array in blocks), strict=True)
+        return [self._map(g, x, dense, Blocks(*part)) for dense, part in zip(maps, parts, strict=True)]
 
-    def _map(self, g: GraphBuilder, x: Rows, dense: Dense, activation: Activation) -> str:
+    def _map(self, g: GraphBuilder, x: Rows, dense: Dense, blocks: Blocks) -> str:
         n, k = dense.weight.shape
-        blocks = quantize_blocks(dense.weight, _BLOCK, activation.moments)
         product = g.op(
             "MatMulNBits",
             x.value,

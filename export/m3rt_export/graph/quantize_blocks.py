@@ -40,26 +40,24 @@ def quantize_blocks(weight: Array, block: int, moments: Array | None = None) -> 
     """Round a matrix (n, k). moments (k, k): mean products of its inputs; None rounds each weight to the nearest."""
     n, k = weight.shape
     count = -(-k // block)
-    rest: Array = np.zeros((n, count * block), np.float32)
-    rest[:, :k] = weight
-    spread = None if moments is None else _spread(moments, count * block)
+    rest: Array = np.zeros((count * block, n), np.float32)  # a column of the weight in a row, next to each other
+    rest[:k] = weight.T
+    spread = None if moments is None else _spread(moments, len(rest))
     codes = np.empty((n, count, block), np.uint8)
     scales, zeros = np.empty((n, count), np.float16), np.empty((n, count), np.uint8)
     for b in range(count):
-        part = slice(b * block, (b + 1) * block)
-        scales[:, b], zeros[:, b] = _best_range(rest[:, part])
+        begin, end = b * block, (b + 1) * block
+        scales[:, b], zeros[:, b] = _best_range(rest[begin:end].T)
         scale, zero = scales[:, b].astype(np.float32), zeros[:, b].astype(np.float32)
         if spread is None:
-            codes[:, b] = _codes(rest[:, part], scale[:, None], zero[:, None])
+            codes[:, b] = _codes(rest[begin:end].T, scale[:, None], zero[:, None])
             continue
-        errors = np.empty((n, block), np.float32)
-        for j in range(block):
-            at = part.start + j
-            column = rest[:, at]
-            codes[:, b, j] = _codes(column, scale, zero)
-            errors[:, j] = (column - (codes[:, b, j] - zero) * scale) / spread[at, at]
-            rest[:, at + 1 : part.stop] -= np.outer(errors[:, j], spread[at, at + 1 : part.stop])
-        rest[:, part.stop :] -= errors @ spread[part, part.stop :]
+        errors = np.empty((block, n), np.float32)
+        for j, at in enumerate(range(begin, end)):
+            codes[:, b, j] = _codes(rest[at], scale, zero)
+            errors[j] = (rest[at] - (codes[:, b, j] - zero) * scale) / spread[at, at]
+            rest[at + 1 : end] -= spread[at, at + 1 : end, None] * errors[j]
+        rest[end:] -= spread[begin:end, end:].T @ errors
     return Blocks(codes, scales, zeros)
 
 
@@ -70,12 +68,16 @@ def packed_pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _spread(moments: Array, size: int) -> Array:
-    """How the error of a column is spread over those after it: the upper Cholesky factor of the inverse moments."""
+    """How the error of a column is spread over those after it: the upper Cholesky factor of the inverse moments.
+
+    With the order of columns reversed it is the inverse of the moments' own factor, which costs less.
+    """
     full = np.zeros((size, size), np.float64)
     full[: len(moments), : len(moments)] = moments
     mean = max(float(np.diag(moments).mean()), 1e-12)
     full[np.diag_indices(size)] += _DAMPING * mean
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(full)).T, np.float32)
+    factor = np.linalg.cholesky(full[::-1, ::-1]).astype(np.float32)
+    return np.ascontiguousarray(np.linalg.inv(factor)[::-1, ::-1])
 
 
 def _best_range(block: Array) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
