@@ -55,7 +55,7 @@ class Checkpoint:
         return 15.3e6 if self.ships else self.parameters * 1e6 * PRECISION_BYTES[precision]
 
 
-# Bytes of a parameter. int4 holds layers alone, in groups with a scale each.
+# Bytes of a parameter. int4 is left out: it is not known yet what it costs a model of this size.
 PRECISION_BYTES: Mapping[str, float] = {"fp32": 4.0, "fp16": 2.0, "int8": 1.05}
 
 # In the order of preference where several fit: quality first, then size.
