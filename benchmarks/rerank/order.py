@@ -43,7 +43,7 @@ def main() -> None:
     add_threads(parser)
     args = parser.parse_args()
     runtime: dict[str, Any] = {"device": "cpu", "threads": args.threads}
-    tasks = [task(read_dataset(path), most=args.queries) for path in args.datasets]
+    tasks = [task(read_dataset(path), max_queries=args.queries) for path in args.datasets]
     encoder = M3Encoder(args.first or "m3-tiny", **runtime)
     lists = [_lists(encoder, each, args.documents) for each in tasks]
     reference = M3Reranker(args.fp32, engine="onnxruntime", **runtime)

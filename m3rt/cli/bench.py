@@ -18,8 +18,11 @@ LATENCY_TOKENS = {"1x8": 8, "1x16": 16, "1x64": 64, "1x512": 512}  # tokens of a
 BATCH = (8, 128)  # texts, tokens of each
 MIXED = (64, 512)  # texts, tokens of the longest
 # For each shape: the most runs, the seconds after which it ends, and the fewest runs in any case.
-_FULL = {"latency": {"runs": 300, "seconds": 20.0, "least": 20}, "speed": {"runs": 9, "seconds": 15.0, "least": 3}}
-_QUICK = {"latency": {"runs": 100, "seconds": 2.0, "least": 5}, "speed": {"runs": 3, "seconds": 3.0, "least": 1}}
+_FULL = {
+    "latency": {"runs": 300, "seconds": 20.0, "min_runs": 20},
+    "speed": {"runs": 9, "seconds": 15.0, "min_runs": 3},
+}
+_QUICK = {"latency": {"runs": 100, "seconds": 2.0, "min_runs": 5}, "speed": {"runs": 3, "seconds": 3.0, "min_runs": 1}}
 
 
 @click.command("bench")

@@ -87,7 +87,8 @@ def command(
     if chart:
         check(chart)
     tasks = [
-        task(read_dataset(path, split=split, note=say), among=among, most=max_queries, note=say) for path in datasets
+        task(read_dataset(path, split=split, warn=say), among=among, max_queries=max_queries, warn=say)
+        for path in datasets
     ]
     encoder = M3Encoder(model, **runtime)
     last_stage = _last_stage(reranker, rerank_candidates, runtime) if reranker else None
@@ -129,13 +130,13 @@ def _evaluated(
         return evaluate(encoder, task, weights=weights, words=words, last_stage=last_stage, progress=meter.ran)
 
 
-def _tuned(encoder: M3Encoder, path: str, among: Languages, most: int | None) -> dict[str, float]:
+def _tuned(encoder: M3Encoder, path: str, among: Languages, max_queries: int | None) -> dict[str, float]:
     from ..evaluation import read_dataset, task
     from ..evaluation.views import embed
     from ..evaluation.weights import tune
     from .parts.meter import Meter
 
-    dev = task(read_dataset(path, split="dev", note=say), among=among, most=most, note=say)
+    dev = task(read_dataset(path, split="dev", warn=say), among=among, max_queries=max_queries, warn=say)
     with Meter(len(dev.data.corpus) + len(dev.data.queries), 0) as meter:
         views = embed(encoder, dev, meter.ran)
     weights, reached, default = tune(views, dev)

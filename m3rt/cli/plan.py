@@ -78,7 +78,7 @@ def _plan(dims: tuple[int, ...], as_json: bool, colbert: bool, languages: str | 
 
 
 def _measure(
-    data: str, split: str, most: int, dims: tuple[int, ...], chart: str | None, as_json: bool, model: str,
+    data: str, split: str, max_queries: int, dims: tuple[int, ...], chart: str | None, as_json: bool, model: str,
     dollars: float | None, runtime: dict[str, Any],
 ) -> None:  # fmt: skip
     from ..encoder import M3Encoder
@@ -93,7 +93,7 @@ def _measure(
     need("eval", "ir_measures")
     if chart:
         check(chart)
-    labelled = task(read_dataset(data, split=split, note=say), most=most, note=say)
+    labelled = task(read_dataset(data, split=split, warn=say), max_queries=max_queries, warn=say)
     encoder = M3Encoder(model, **runtime)
     an_hour = Questions().dollars_an_hour if dollars is None else dollars
     with Meter(len(labelled.data.corpus) + len(labelled.data.queries), 0) as meter:

@@ -106,7 +106,7 @@ def _gate(
     against: str,
     data: tuple[str, ...],
     split: str,
-    most: int | None,
+    max_queries: int | None,
     limits: tuple[str, ...],
     runtime: dict[str, Any],
 ) -> Gate:
@@ -119,5 +119,5 @@ def _gate(
     if data and bundle.manifest.kind == "reranker":
         raise InputError(f"{bundle.path} is a reranker, which is compared on built-in pairs; leave out --data")
     numbers, reference = parsed(limits, bundle.manifest), open_bundle(against)
-    tasks = [task(read_dataset(path, split=split, note=say), most=most, note=say) for path in data]
+    tasks = [task(read_dataset(path, split=split, warn=say), max_queries=max_queries, warn=say) for path in data]
     return pass_through(bundle, reference, runtime, tasks=tasks, limits=numbers)

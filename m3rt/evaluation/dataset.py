@@ -58,13 +58,13 @@ class Dataset:
         return Dataset(self.name, self.corpus, self.queries.take(places), tuple(self.relevant[i] for i in places))
 
 
-def read_dataset(directory: str | Path, *, split: str = "test", note: Warn = lambda line: None) -> Dataset:
+def read_dataset(directory: str | Path, *, split: str = "test", warn: Warn = lambda line: None) -> Dataset:
     """Read a directory in BEIR's layout (arXiv:2104.08663), or with ids in "id" and judgements in qrels.tsv.
 
     corpus.jsonl has "_id", or else "id", and "text", and may have "title" (put before the text), "lang" and "group".
     queries.jsonl has the same without titles. qrels/SPLIT.tsv, the only file of qrels/, or qrels.tsv has query,
     document and grade, separated by tabs, with or without a header, or TREC's four columns, separated by tabs or
-    spaces. A grade is a whole number; above 0 it means relevant. note: called with a line for each kind of flaw that
+    spaces. A grade is a whole number; above 0 it means relevant. warn: called with a line for each kind of flaw that
     leaves the rest usable: unknown or repeated ids, contradicting judgements, empty documents, queries without a
     relevant document. Raises InputError for every other flaw.
     """
@@ -72,22 +72,22 @@ def read_dataset(directory: str | Path, *, split: str = "test", note: Warn = lam
     for name in (CORPUS, QUERIES):
         if not (path / name).is_file():
             raise InputError(f"{path} has no {name}; expected a data set with {CORPUS}, {QUERIES} and {QRELS}.tsv")
-    corpus = _texts(path / CORPUS, "document", note, titles=True)
-    queries = _texts(path / QUERIES, "query", note)
+    corpus = _texts(path / CORPUS, "document", warn, titles=True)
+    queries = _texts(path / QUERIES, "query", warn)
     if empty := [key for key, text in zip(corpus.ids, corpus.texts, strict=True) if not text.strip()]:
-        note(f"{path / CORPUS}: {count(empty, 'document')} empty; kept, as any ranking may return them")
-    judged = _judgements(_qrels(path, split), corpus, queries, note)
+        warn(f"{path / CORPUS}: {count(empty, 'document')} empty; kept, as any ranking may return them")
+    judged = _judgements(_qrels(path, split), corpus, queries, warn)
     places = [i for i in range(len(queries)) if judged.get(i)]
     if not places:
         raise InputError(
             f"{path}: no query has a relevant document, so there is nothing to measure; check the ids in its qrels"
         )
     if unjudged := [queries.ids[i] for i in range(len(queries)) if not judged.get(i)]:
-        note(f"{path}: {count(unjudged, 'query')} without a relevant document; left out")
+        warn(f"{path}: {count(unjudged, 'query')} without a relevant document; left out")
     return Dataset(path.resolve().name, corpus, queries.take(places), tuple(judged[i] for i in places))
 
 
-def _texts(path: Path, kind: str, note: Warn, *, titles: bool = False) -> Texts:
+def _texts(path: Path, kind: str, warn: Warn, *, titles: bool = False) -> Texts:
     rows: dict[str, Record] = {}
     repeated = []
     for number, row in enumerate(TextFile(str(path), "jsonl", metadata=True, titles=titles), 1):
@@ -97,7 +97,7 @@ def _texts(path: Path, kind: str, note: Warn, *, titles: bool = False) -> Texts:
             repeated.append(str(row.id))
         rows.setdefault(str(row.id), row)
     if repeated:
-        note(f"{path}: {count(repeated, 'row')} with an id of an earlier one; the first of each is kept")
+        warn(f"{path}: {count(repeated, 'row')} with an id of an earlier one; the first of each is kept")
     metadata = [row.metadata or {} for row in rows.values()]
     return Texts(
         tuple(rows),
@@ -124,7 +124,7 @@ def _qrels(path: Path, split: str) -> Path:
     raise InputError(f"{path} has {present}, expected judgements of the split {split!r}")
 
 
-def _judgements(path: Path, corpus: Texts, queries: Texts, note: Warn) -> dict[int, dict[int, int]]:
+def _judgements(path: Path, corpus: Texts, queries: Texts, warn: Warn) -> dict[int, dict[int, int]]:
     """Read the grades above 0 of each judged query, by its place."""
     documents = {key: i for i, key in enumerate(corpus.ids)}
     places = {key: i for i, key in enumerate(queries.ids)}
@@ -142,7 +142,7 @@ def _judgements(path: Path, corpus: Texts, queries: Texts, note: Warn) -> dict[i
             grades[documents[document]] = grade
     for flaw, keys in flaws.items():
         if keys:
-            note(f"{path}: {count(keys, 'judgement')} {_FLAWS[flaw]}")
+            warn(f"{path}: {count(keys, 'judgement')} {_FLAWS[flaw]}")
     return {query: {d: grade for d, grade in grades.items() if grade > 0} for query, grades in judged.items()}
 
 

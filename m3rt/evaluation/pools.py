@@ -39,24 +39,27 @@ class Task:
                 yield candidates
 
 
-def task(data: Dataset, *, among: Languages = "own", most: int | None = None, note: Warn = lambda line: None) -> Task:
+def task(
+    data: Dataset, *, among: Languages = "own", max_queries: int | None = None, warn: Warn = lambda line: None
+) -> Task:
     """Pair each query with the documents that it is searched among.
 
     among "own": a query whose relevant documents all have its language is searched among the documents of that
     language, any other query among all documents. "others": each query is searched among the documents of all other
     languages at once; the documents of its group are relevant, or the judged ones where the group has none there.
     "each": as "others", but once for each language that has relevant documents, among the documents of that language.
-    most: the number of queries to keep, drawn with a fixed seed. A document with the id of a query is no candidate
-    for it, as in BEIR (ignore_identical_ids), unless it was judged relevant. note: called with a line about everything
-    that is left out. Raises InputError when no query is left.
+    max_queries: how many are kept, drawn with a fixed seed. A document with the id of a query is no candidate for it,
+    as in BEIR (ignore_identical_ids), unless it was judged relevant. warn: called with a line about everything that is
+    left out. Raises InputError when no query is left.
     """
     if among != "own":
-        data = _crossed(data, note)
+        data = _crossed(data, warn)
     if among == "each":
         data = _paired(data)
-    if most is not None and most < len(data.queries):
-        note(f"{data.name}: {most:,} of {len(data.queries):,} queries, drawn with a fixed seed")
-        data = data.take(sorted(np.random.default_rng(0).choice(len(data.queries), most, replace=False).tolist()))
+    if max_queries is not None and max_queries < len(data.queries):
+        warn(f"{data.name}: {max_queries:,} of {len(data.queries):,} queries, drawn with a fixed seed")
+        drawn = np.random.default_rng(0).choice(len(data.queries), max_queries, replace=False)
+        data = data.take(sorted(drawn.tolist()))
     langs = np.array([lang or "" for lang in data.corpus.langs])
     masks: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(langs), np.bool_)}
     pools = []
@@ -66,10 +69,10 @@ def task(data: Dataset, *, among: Languages = "own", most: int | None = None, no
         if key not in masks:
             masks[key] = langs != key if among == "others" else langs == key
         pools.append(masks[key])
-    return Task(data, tuple(pools), _same_id(data, pools, note))
+    return Task(data, tuple(pools), _same_id(data, pools, warn))
 
 
-def _same_id(data: Dataset, pools: Sequence[NDArray[np.bool_]], note: Warn) -> tuple[int | None, ...]:
+def _same_id(data: Dataset, pools: Sequence[NDArray[np.bool_]], warn: Warn) -> tuple[int | None, ...]:
     documents = {key: i for i, key in enumerate(data.corpus.ids)}
     same = [documents.get(key) for key in data.queries.ids]
     same = [
@@ -78,11 +81,11 @@ def _same_id(data: Dataset, pools: Sequence[NDArray[np.bool_]], note: Warn) -> t
     ]
     keys = [key for key, i in zip(data.queries.ids, same, strict=True) if i is not None]
     if keys:
-        note(f"{data.name}: {count(keys, 'query')} with the id of a document, left out of its own results as in BEIR")
+        warn(f"{data.name}: {count(keys, 'query')} with the id of a document, left out of its own results as in BEIR")
     return tuple(same) if keys else ()
 
 
-def _crossed(data: Dataset, note: Warn) -> Dataset:
+def _crossed(data: Dataset, warn: Warn) -> Dataset:
     """Keep the queries with relevant documents in other languages, and those documents alone as relevant ones."""
 
     def abroad(grades: Grades, lang: str | None) -> Grades:
@@ -103,7 +106,7 @@ def _crossed(data: Dataset, note: Warn) -> Dataset:
             "leave --cross-lingual or --language-pairs out"
         )
     if dropped := [data.queries.ids[i] for i, grades in enumerate(relevant) if not grades]:
-        note(f"{data.name}: {count(dropped, 'query')} without a relevant document in another language; left out")
+        warn(f"{data.name}: {count(dropped, 'query')} without a relevant document in another language; left out")
     return Dataset(data.name, data.corpus, data.queries, tuple(relevant)).take(places)
 
 

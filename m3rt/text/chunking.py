@@ -16,7 +16,7 @@ from .tokenizer import Tokenizer
 _WORD = re.compile(r"\S+")
 # Longer words are cut into slices: in scripts without spaces a "word" is a sentence.
 _MAX_WORD, _SLICE = 24, 8  # characters
-LEAST = 32  # tokens that a chunk has at least: room for any word that is not cut
+MIN_CHUNK_TOKENS = 32  # room for any word that is not cut
 _NO_LIMIT = 1 << 20  # tokens
 
 Span = tuple[int, int]
@@ -34,7 +34,7 @@ class Chunker:
     overlap: int
 
     def __post_init__(self) -> None:
-        whole_number("chunk_tokens", self.tokens, LEAST, _NO_LIMIT)
+        whole_number("chunk_tokens", self.tokens, MIN_CHUNK_TOKENS, _NO_LIMIT)
         whole_number("chunk_overlap", self.overlap, 0, self.tokens // 2)
 
     @classmethod
@@ -42,7 +42,7 @@ class Chunker:
         """Make a chunker that counts with `tokenizer`, for a model that takes `max_tokens`."""
         return cls(
             lambda texts: tokenizer.encode(texts, _NO_LIMIT).lengths.tolist(),
-            whole_number("chunk_tokens", tokens, LEAST, max_tokens),
+            whole_number("chunk_tokens", tokens, MIN_CHUNK_TOKENS, max_tokens),
             overlap,
         )
 

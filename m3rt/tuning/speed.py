@@ -52,11 +52,11 @@ def mixed_texts(encoder: M3Encoder, count: int, longest: int) -> list[str]:
     return [" ".join(pool[: max(1, round((n - 2) * words_per_token))]) for n in mixed_lengths(count, longest)]
 
 
-def timed(call: Callable[[int], object], *, runs: int, seconds: float, least: int) -> list[float]:
-    """Time each call(i) in seconds: at most `runs`, at least `least`, and otherwise until `seconds` have passed."""
+def timed(call: Callable[[int], object], *, runs: int, seconds: float, min_runs: int) -> list[float]:
+    """Time each call(i) in seconds: at most `runs`, at least `min_runs`, and otherwise until `seconds` have passed."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < runs and (len(times) < least or time.perf_counter() < end):
+    while len(times) < runs and (len(times) < min_runs or time.perf_counter() < end):
         start = time.perf_counter()
         call(len(times))
         times.append(time.perf_counter() - start)
@@ -73,7 +73,9 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float | int | None]:
     return {**result, "runs": len(ordered)}
 
 
-def latency(encoder: M3Encoder, tokens: int, *, runs: int, seconds: float, least: int) -> dict[str, float | int | None]:
+def latency(
+    encoder: M3Encoder, tokens: int, *, runs: int, seconds: float, min_runs: int
+) -> dict[str, float | int | None]:
     """Return percentiles() of encoding one text of exactly `tokens` tokens to a dense vector, eight texts in turn."""
     texts = [text_of(encoder, tokens, seed) for seed in range(8)]
     encoder.encode(texts[0], max_length=tokens)
@@ -82,17 +84,17 @@ def latency(encoder: M3Encoder, tokens: int, *, runs: int, seconds: float, least
             lambda i: encoder.encode(texts[i % len(texts)], max_length=tokens),
             runs=runs,
             seconds=seconds,
-            least=least,
+            min_runs=min_runs,
         )
     )
 
 
 def throughput(
-    encoder: M3Encoder, texts: Sequence[str], limit: int, *, runs: int, seconds: float, least: int
+    encoder: M3Encoder, texts: Sequence[str], limit: int, *, runs: int, seconds: float, min_runs: int
 ) -> dict[str, float | int]:
     """Return the tokens a second of `texts` cut to `limit` tokens: median, low and high of the runs."""
     tokens = int(encoder.encode(texts, max_length=limit).n_tokens.sum())
-    times = timed(lambda i: encoder.encode(texts, max_length=limit), runs=runs, seconds=seconds, least=least)
+    times = timed(lambda i: encoder.encode(texts, max_length=limit), runs=runs, seconds=seconds, min_runs=min_runs)
     speeds = [tokens / s for s in times]
     return {"median": statistics.median(speeds), "low": min(speeds), "high": max(speeds), "runs": len(speeds)}
 

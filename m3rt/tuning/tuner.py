@@ -143,13 +143,13 @@ def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float
 def _visit(encoder: M3Encoder, trial: Trial) -> None:
     query = speed.text_of(encoder, _query_tokens(encoder), 0)
     texts = speed.mixed_texts(encoder, _TEXTS_A_VISIT, _longest(encoder))
-    once: Mapping[str, Any] = {"runs": 1, "seconds": 0, "least": 1}
+    once: Mapping[str, Any] = {"runs": 1, "seconds": 0, "min_runs": 1}
     encoder.encode(query, max_length=_query_tokens(encoder))
     times = speed.timed(
         lambda i: encoder.encode(query, max_length=_query_tokens(encoder)),
         runs=_QUERIES_A_VISIT,
         seconds=0,
-        least=_QUERIES_A_VISIT,
+        min_runs=_QUERIES_A_VISIT,
     )
     trial.query.append(statistics.median(times))
     trial.speed.append(speed.throughput(encoder, texts, _longest(encoder), **once)["median"])

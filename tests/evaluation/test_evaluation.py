@@ -62,7 +62,7 @@ def test_beir_and_plain_layouts_read_alike(tmp_path: Path) -> None:
         [{"id": "q", "text": "hot?"}, {"id": "r", "text": "cold?"}], "q\ta\t1\nr\t0\tb\t2\n",
     )  # fmt: skip
     notes: list[str] = []
-    one, other = (read_dataset(path, note=notes.append) for path in (beir, plain))
+    one, other = (read_dataset(path, warn=notes.append) for path in (beir, plain))
     assert (one.corpus, one.queries, one.relevant) == (other.corpus, other.queries, other.relevant)
     assert one.corpus.texts == ("Tea is hot", "Ice")
     assert one.relevant == ({0: 1}, {1: 2})
@@ -75,7 +75,7 @@ def test_flaws_are_reported_a_line_each_and_the_rest_is_kept(tmp_path: Path) -> 
     queries = [*QUERIES, {"_id": "lost", "text": "?"}, {"_id": "none", "text": "?"}]
     write(tmp_path, corpus, queries, "q\ta\t1\nq\tnowhere\t1\nnobody\ta\t1\nlost\tgone\t1\nr\tvoid\t1\n")
     notes: list[str] = []
-    data = read_dataset(tmp_path, note=notes.append)
+    data = read_dataset(tmp_path, warn=notes.append)
     assert [note.removeprefix(str(tmp_path)).lstrip("/") for note in notes] == [
         "corpus.jsonl: 1 row, such as 'a', with an id of an earlier one; the first of each is kept",
         "corpus.jsonl: 1 document, such as 'void', empty; kept, as any ranking may return them",
@@ -138,7 +138,7 @@ def test_a_query_is_searched_in_its_language_unless_others_are_relevant() -> Non
 
 def test_across_languages_the_group_is_relevant_and_its_own_language_no_candidate() -> None:
     notes: list[str] = []
-    paired = task(GROUPED, among="others", note=notes.append)
+    paired = task(GROUPED, among="others", warn=notes.append)
     assert paired.data.queries.ids == ("t0", "t2")  # group 2 is English alone
     assert paired.data.relevant == ({1: 1, 2: 1}, {1: 1})
     assert [pool.tolist() for pool in paired.pools] == [[False, True, True, True], [True, True, False, True]]
@@ -161,7 +161,7 @@ def test_in_pairs_of_languages_a_query_is_searched_in_each_other_one_alone() -> 
 def test_drawn_queries_are_always_the_same() -> None:
     data = Dataset("many", texts(["a"]), texts([f"q{i}" for i in range(50)]), ({0: 1},) * 50)
     notes: list[str] = []
-    one, other = (task(data, most=7, note=notes.append).data.queries.ids for _ in range(2))
+    one, other = (task(data, max_queries=7, warn=notes.append).data.queries.ids for _ in range(2))
     assert one == other
     assert len(set(one)) == 7
     assert notes[0] == "many: 7 of 50 queries, drawn with a fixed seed"
@@ -380,7 +380,7 @@ def test_a_query_that_is_a_document_does_not_find_itself(fp32: M3Encoder, tmp_pa
     rows = [{"_id": f"x{i}", "text": text} for i, text in enumerate(bodies)]
     write(tmp_path, rows, rows[:4], "".join(f"x{i}\tx{i + 1}\t1\n" for i in range(3)) + "x3\tx3\t1\n")
     notes: list[str] = []
-    paired = task(read_dataset(tmp_path), note=notes.append)
+    paired = task(read_dataset(tmp_path), warn=notes.append)
     assert [note.partition(": ")[2] for note in notes] == [
         "3 queries, such as 'x0', with the id of a document, left out of its own results as in BEIR"
     ]
@@ -412,7 +412,7 @@ QRELS = {
 @pytest.mark.parametrize("form", QRELS)
 def test_judgements_read_alike_in_every_form(form: str, tmp_path: Path) -> None:
     notes: list[str] = []
-    data = read_dataset(write(tmp_path, CORPUS, QUERIES, QRELS[form]), note=notes.append)
+    data = read_dataset(write(tmp_path, CORPUS, QUERIES, QRELS[form]), warn=notes.append)
     assert data.relevant == ({0: 1}, {1: 2})
     assert notes == []
 
@@ -435,7 +435,7 @@ def test_the_highest_grade_is_measured(tmp_path: Path) -> None:
 def test_contradicting_judgements_are_reported_and_the_last_counts(tmp_path: Path) -> None:
     notes: list[str] = []
     data = read_dataset(
-        write(tmp_path, CORPUS, QUERIES, "q\ta\t2\nq\ta\t1\nr\ta\t1\nr\ta\t0\nr\tb\t1\n"), note=notes.append
+        write(tmp_path, CORPUS, QUERIES, "q\ta\t2\nq\ta\t1\nr\ta\t1\nr\ta\t0\nr\tb\t1\n"), warn=notes.append
     )
     assert data.relevant == ({0: 1}, {1: 1})
     assert [note.partition("qrels.tsv: ")[2] for note in notes] == [

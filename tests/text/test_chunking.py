@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from m3rt import InputError
 from m3rt.bundle import Bundle, open_bundle
-from m3rt.text.chunking import LEAST, Chunker
+from m3rt.text.chunking import MIN_CHUNK_TOKENS, Chunker
 from m3rt.text.clusters import joins
 from m3rt.text.tokenizer import Tokenizer
 
@@ -90,7 +90,7 @@ NASTY = ["e\u0301", "👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "\u1100\
 
 
 @settings(max_examples=60, deadline=None)
-@given(parts=st.lists(st.sampled_from(NASTY), min_size=1, max_size=400), tokens=st.integers(LEAST, 64))
+@given(parts=st.lists(st.sampled_from(NASTY), min_size=1, max_size=400), tokens=st.integers(MIN_CHUNK_TOKENS, 64))
 def test_chunks_of_any_characters_fit_and_tear_none_of_them(parts: list[str], tokens: int) -> None:
     cut, text = chunker_of(open_bundle(), tokens, 4), "".join(parts)
     spans = cut.spans(text)
@@ -103,9 +103,9 @@ def test_chunks_of_any_characters_fit_and_tear_none_of_them(parts: list[str], to
 
 
 def test_one_character_of_more_tokens_than_a_chunk_is_cut_inside() -> None:
-    cut, text = chunker_of(open_bundle(), LEAST, 0), "a" + "\u0301\u0310" * 400
+    cut, text = chunker_of(open_bundle(), MIN_CHUNK_TOKENS, 0), "a" + "\u0301\u0310" * 400
     spans = cut.spans(text)
-    assert max(cut.lengths([text[a:b] for a, b in spans])) <= LEAST
+    assert max(cut.lengths([text[a:b] for a, b in spans])) <= MIN_CHUNK_TOKENS
     assert {i for a, b in spans for i in range(a, b)} == set(range(len(text)))
 
 

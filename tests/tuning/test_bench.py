@@ -81,6 +81,6 @@ def test_memory_counts_what_is_held() -> None:
 
 def test_runs_end_at_their_number_and_have_a_least() -> None:
     calls: list[int] = []
-    assert len(speed.timed(calls.append, runs=4, seconds=1e9, least=1)) == 4
-    assert len(speed.timed(calls.append, runs=9, seconds=0, least=3)) == 3
+    assert len(speed.timed(calls.append, runs=4, seconds=1e9, min_runs=1)) == 4
+    assert len(speed.timed(calls.append, runs=9, seconds=0, min_runs=3)) == 3
     assert calls == [0, 1, 2, 3, 0, 1, 2]

@@ -10,7 +10,7 @@ from typing import Any, Self, get_type_hints
 
 from ...errors import HybridIndexError, InputError
 from ...host.files import FileRecord
-from ...text.chunking import LEAST
+from ...text.chunking import MIN_CHUNK_TOKENS
 from ...values.arguments import whole_number
 from ...values.schema import build, conforms
 from ...values.shown import shown
@@ -68,7 +68,7 @@ class Settings:
         if not (self.dense or self.sparse or self.colbert):
             raise InputError("an index of nothing: expected dense, sparse or colbert")
         if self.chunk_tokens is not None:
-            whole_number("chunk_tokens", self.chunk_tokens, LEAST, 1 << 20)
+            whole_number("chunk_tokens", self.chunk_tokens, MIN_CHUNK_TOKENS, 1 << 20)
             whole_number("chunk_overlap", self.chunk_overlap, 0, self.chunk_tokens // 2)
 
 
