@@ -26,6 +26,7 @@ COLBERT_WIDTH = 16  # components of each ColBERT vector that golden.json keeps: 
 
 # The largest difference of a vector between machines, relative to its length. int8 rounds activations, so that a
 # last-bit difference in float arithmetic can move a value by a whole step; .03 corresponds to a cosine of .9995.
+# int4 has int8's activations, hence its tolerance.
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 3e-2, "int4": 3e-2}
 
 

@@ -15,6 +15,7 @@ from .fidelity import check_same_model
 from .gate import Gate, checked_limits
 from .pair_fidelity import built_in_pairs, pair_fidelity
 
+# Targets: small rerankers that we trained kept an order of .94 to .96 in int8 (benchmarks/LOG.md), so they fail.
 PAIR_LIMITS: Mapping[str, float] = {"order": 0.97, "score_error": 0.05}
 
 
