@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .parts.console import bar, emit_json, emit_text, size
-from .parts.options import model_argument, runtime_options
+from .parts.options import FiniteRange, model_argument, only_with, runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -31,9 +31,9 @@ _QUICK = {"latency": {"runs": 100, "seconds": 2.0, "min_runs": 5}, "speed": {"ru
 @click.option("--server", metavar="URL", help="Measure m3rt serve there, or any server of OpenAI's embeddings.")
 @click.option("--clients", type=click.IntRange(1, 10_000), default=32,
               help="With --server: clients that each send a text when they have an answer.")  # fmt: skip
-@click.option("--rate", type=click.FloatRange(0.001, 100_000),
+@click.option("--rate", type=FiniteRange(0.001, 100_000),
               help="With --server: then also so many texts a second, however long answers take.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0.01, 86_400), default=10.0, help="With --server: of each load.")
+@click.option("--seconds", type=FiniteRange(0.01, 86_400), default=10.0, help="With --server: of each load.")
 @click.option("--words", type=click.IntRange(1, 10_000), default=20, help="With --server: of the longest text.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
               help="With --server: the figure, .svg, .png or .pdf; the table is written beside it as .md.")  # fmt: skip
@@ -51,6 +51,7 @@ def command(
 
     With --server it loads nothing and measures the time until each answer, with the API key of M3RT_API_KEY.
     """
+    only_with("--server", server is not None, "clients", "rate", "seconds", "words", "output")
     if server is not None:
         from .parts.load import measure
 

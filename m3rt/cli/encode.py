@@ -19,7 +19,7 @@ from ..errors import EngineError, InputError
 from ..input import Record, TextFile, arguments, chunks
 from ..version import __version__
 from .parts.console import bar, say
-from .parts.options import FORMAT, input_option, model_option, runtime_options
+from .parts.options import FORMAT, input_option, model_option, only_with, runtime_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +57,8 @@ _CHUNK_CHARACTERS = {True: 1 << 17, False: 1 << 20}
     help="Ranges of int8 and uint8: a .npy file (2, dim).  [default: fixed ones for unit vectors]",
 )
 @click.option("--colbert-precision", default="float32", help="float32, or int8 with a scale for each vector.")
-@click.option("--query", "role", flag_value="query", default=None, help="Put the bundle's query prompt before each.")
-@click.option("--passage", "role", flag_value="passage", help="Put the bundle's passage prompt before each.")
+@click.option("--query", is_flag=True, help="Put the bundle's query prompt before each.")
+@click.option("--passage", is_flag=True, help="Put the bundle's passage prompt before each.")
 @click.option(
     "--chunk-size",
     type=click.IntRange(min=1),
@@ -70,7 +70,7 @@ def command(
     texts: tuple[str, ...], model: str, source: str | None, input_format: str | None, field: str, out: str,
     force: bool, restart: bool, no_dense: bool, sparse: bool, colbert: bool, max_length: int | None,
     truncate_dim: int | None, dense_precision: str, dense_ranges: str | None, colbert_precision: str,
-    role: str | None, chunk_size: int, **runtime: Any,
+    query: bool, passage: bool, chunk_size: int, **runtime: Any,
 ) -> None:  # fmt: skip
     """Embed texts: arguments, files or stdin.
 
@@ -89,6 +89,14 @@ def command(
         raise click.UsageError("Expected either TEXT arguments or -i FILE (-i - is stdin).")
     if no_dense and not (sparse or colbert):
         raise click.UsageError("--no-dense leaves nothing to give, expected --sparse or --colbert with it.")
+    if query and passage:
+        raise click.UsageError("Expected --query or --passage, not both.")
+    if source not in (None, "-") and os.path.exists(out) and os.path.samefile(source, out):
+        raise click.UsageError(f"{out} is the input, which the output would replace; give another name with -o.")
+    only_with("--colbert", colbert, "colbert_precision")
+    only_with("--dense-precision int8 or uint8", dense_precision in ("int8", "uint8"), "dense_ranges")
+    only_with("-o FILE", out != "-", "force", "restart")
+    role = "query" if query else "passage" if passage else None
     from ..encoder import M3Encoder
     from .parts.meter import Meter
 
@@ -131,13 +139,13 @@ def _ranges(path: str) -> NDArray[Any]:
     import numpy as np
 
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-        if isinstance(array, np.ndarray):
-            return array
-        reason = "it holds several arrays"
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error)
-    raise InputError(f"--dense-ranges {path} cannot be read ({reason:.100}), expected a .npy file of shape (2, dim)")
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+    except (ValueError, EOFError, MemoryError):  # the last from a header that promises too much
+        reason = "no whole .npy file of numbers"
+    raise InputError(f"--dense-ranges {path} cannot be used: {reason}, expected a .npy file of shape (2, dim)")
 
 
 def _sink(out: str, state: dict[str, Any], force: bool, restart: bool) -> AbstractContextManager[Spool | Stdout]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .parts.console import emit_json, emit_text, say
-from .parts.options import runtime_options
+from .parts.options import only_with, runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -80,6 +80,7 @@ def command(
     from ..host.extras import need
     from ..output.figure import check
 
+    only_with("--rerank", reranker, "rerank_candidates")
     need("eval", "ir_measures", *["bm25s"] * bm25)
     if cross_lingual and language_pairs:
         raise click.UsageError("Expected --cross-lingual, all languages at once, or --language-pairs, not both.")

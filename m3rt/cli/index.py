@@ -12,7 +12,7 @@ from ..index.choices import COLBERT_PRECISIONS, DEFAULT_DENSE, DENSE_PRECISIONS
 from ..input import TextFile
 from .parts.console import bar, emit_json, emit_text, say, size
 from .parts.opened_index import opened_index
-from .parts.options import FORMAT, ID_FIELD, input_option, model_option, runtime_options
+from .parts.options import FORMAT, ID_FIELD, input_option, model_option, only_with, runtime_options
 
 if TYPE_CHECKING:
     from ..index import HybridIndex
@@ -42,7 +42,7 @@ def _input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group("index", context_settings={"show_default": True})
+@click.group("index", context_settings={"show_default": True}, no_args_is_help=False)
 def command() -> None:
     """Build, change and look at an index for m3rt search.
 
@@ -93,6 +93,7 @@ def build(
         "chunk_tokens": chunk_tokens,
         "chunk_overlap": chunk_overlap,
     }
+    only_with("--chunk-tokens", chunk_tokens, "chunk_overlap")
     start = time.perf_counter()
     feed = Feed(TextFile(source, input_format, field, id_field, metadata=True, titles=True), commit_every)
     encoder = M3Encoder(model, **runtime)

@@ -16,7 +16,7 @@ from ..values.printable import plain
 from .parts.console import emit_json, emit_styled, say
 from .parts.filters import FILTER, filter_of
 from .parts.opened_index import opened_index
-from .parts.options import runtime_options
+from .parts.options import only_with, runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -60,6 +60,8 @@ def command(
     """
     if rrf and weights:
         raise click.UsageError("Expected --rrf or --weights, not both.")
+    only_with("--mode hybrid", mode == MODES[0], "rrf", "weights")
+    only_with("--rerank", reranker, "rerank_candidates")
     searched = opened_index(index, model, runtime)
     options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
     options |= {"filter": filter_of(filters), "exact": exact}

@@ -16,7 +16,7 @@ from ..host.extras import need
 from ..serve.keys import VARIABLE
 from ..text.rust import hush_panics
 from .parts.console import say
-from .parts.options import model_argument, runtime_options
+from .parts.options import FiniteRange, model_argument, runtime_options
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder
@@ -46,10 +46,10 @@ _PATH = click.Path(path_type=Path)
               help="Bytes of a request.")  # fmt: skip
 @click.option("--max-queue", type=click.IntRange(1), default=1 << 19, envvar="M3RT_MAX_QUEUE", show_envvar=True,
               help="Tokens of all requests that wait; more are refused with status 429.")  # fmt: skip
-@click.option("--max-wait", type=click.FloatRange(0.001), envvar="M3RT_MAX_WAIT", show_envvar=True,
+@click.option("--max-wait", type=FiniteRange(0.001, 86_400), envvar="M3RT_MAX_WAIT", show_envvar=True,
               help="Seconds that the requests before one may take; else it is refused with status 429.  "
               "[default: as --timeout]")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(0.001), default=120.0, envvar="M3RT_TIMEOUT", show_envvar=True,
+@click.option("--timeout", type=FiniteRange(0.001, 86_400), default=120.0, envvar="M3RT_TIMEOUT", show_envvar=True,
               help="Seconds after which a request that still waits is given up.")  # fmt: skip
 @click.option("--no-access-log", is_flag=True, envvar="M3RT_NO_ACCESS_LOG", show_envvar=True,
               help="Without a line of JSON on stdout for each request.")  # fmt: skip

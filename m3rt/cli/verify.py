@@ -8,7 +8,7 @@ import click
 
 from ..errors import InputError
 from .parts.console import bar, emit_json, emit_text, say, size
-from .parts.options import model_argument, runtime_options
+from .parts.options import model_argument, only_with, runtime_options
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -55,8 +55,8 @@ def command(
     from ..bundle import check_hashes, open_bundle
     from ..engines.profile import check_saved
 
-    if (data or limits) and not against:
-        raise InputError("--data and --limit compare with another bundle; name it with --against")
+    only_with("--against, the bundle to compare with", against, "data", "limits")
+    only_with("--data", data, "split", "max_queries")
     bundle = open_bundle(model)
     with bar(total=bundle.size(), desc="hashes", unit="B", unit_scale=True) as progress:
         check_hashes(bundle, progress.update)

@@ -1,6 +1,7 @@
 """m3rt encode --dense-precision and --colbert-precision: the codes of every output format are encode()'s."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def test_ranges_come_from_a_file(bundle_fp32: Path, fp32: M3Encoder, tmp_path: P
     ("options", "message"),
     [
         (["--dense-precision", "int4"], "dense_precision is 'int4', expected one of float32, int8"),
-        (["--dense-ranges", "missing.npy"], "--dense-ranges missing.npy cannot be read"),
+        (["--dense-ranges", "missing.npy"], "--dense-ranges does nothing without --dense-precision int8 or uint8"),
+        (["--dense-precision", "int8", "--dense-ranges", "missing.npy"], "missing.npy cannot be used: No such file"),
+        (["--dense-precision", "int8", "--dense-ranges", os.devnull], "/dev/null cannot be used: no whole .npy file"),
     ],
 )
 def test_bad_options_are_one_line_and_write_nothing(
@@ -81,5 +84,22 @@ def test_an_archive_for_ranges_is_refused(
     bundle_fp32: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.savez(tmp_path / "many.npz", a=np.zeros(2))
-    assert encode(bundle_fp32, tmp_path / "out.npz", "--dense-ranges", str(tmp_path / "many.npz")) == 2
-    assert "it holds several arrays" in capsys.readouterr().err
+    options = ["--dense-precision", "int8", "--dense-ranges", str(tmp_path / "many.npz")]
+    assert encode(bundle_fp32, tmp_path / "out.npz", *options) == 2
+    assert "no whole .npy file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", ["object", "float32"])
+def test_ranges_of_a_stranger_are_refused_and_run_nothing(
+    dtype: str, bundle_fp32: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ranges.npy"
+    if dtype == "object":
+        np.save(path, np.array([print], object), allow_pickle=True)
+    else:  # a header that promises more numbers than any memory holds
+        with path.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (2, 1 << 50)}
+            np.lib.format.write_array_header_1_0(file, header)
+    options = ["--dense-precision", "int8", "--dense-ranges", str(path)]
+    assert encode(bundle_fp32, tmp_path / "out.npz", *options) == 2
+    assert "no whole .npy file" in capsys.readouterr().err

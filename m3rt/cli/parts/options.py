@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ...bundle import DEFAULT
 from ...input import READERS
@@ -34,6 +36,16 @@ _RUNTIME = (
         help="Padded tokens of a forward pass: more for a GPU, less for little memory.",
     ),
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range: click's own lets NaN pass, which no comparison refuses."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number.", param, ctx)
+        return number
 
 
 def runtime_options(command: Command) -> Command:
@@ -71,6 +83,17 @@ def input_option(about: str, *, required: bool = False) -> Callable[[Command], C
         type=click.Path(exists=True, dir_okay=False, allow_dash=True),
         help=about,
     )
+
+
+def only_with(needed: str, present: object, *names: str) -> None:
+    """Refuse options of the running command that were given but do nothing without `needed`.
+
+    names: of the parameters, as the command's function has them. What comes from the environment is not refused.
+    """
+    context = click.get_current_context()
+    for option in () if present else context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option.opts[-1]} does nothing without {needed}; give both or neither.")
 
 
 def _single(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
