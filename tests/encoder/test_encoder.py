@@ -1,5 +1,6 @@
 """M3Encoder gives each text the same three views, whatever the order, the batch, the length and the thread."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -265,6 +266,12 @@ def test_the_graph_computes_no_head_that_is_not_asked_for(bundle_fp32: Path, hea
 def test_nothing_asked_is_refused(fp32: M3Encoder) -> None:
     with pytest.raises(InputError, match="nothing to compute"):
         fp32.encode("x", return_dense=False)
+
+
+def test_prepare_takes_the_options_of_encode_with_their_defaults() -> None:
+    options = dict(inspect.signature(M3Encoder.encode).parameters)
+    del options["show_progress"]
+    assert dict(inspect.signature(M3Encoder.prepare).parameters) == options
 
 
 def test_embeddings_are_a_mapping_too(fp32: M3Encoder) -> None:
