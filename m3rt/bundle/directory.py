@@ -60,12 +60,16 @@ def open_bundle(path: str | Path = DEFAULT) -> Bundle:
         raise BundleError(f"model is {shown(path)}, expected the path of a bundle's directory") from None
     try:
         text = read_bytes(directory / MANIFEST, _MAX_MANIFEST_BYTES).decode()
-    except FileNotFoundError:
-        fault = f"has no {MANIFEST}" if directory.is_dir() else "does not exist"
+    except (FileNotFoundError, NotADirectoryError):
+        fault = "is a file" if directory.is_file() else "does not exist"
+        fault = f"has no {MANIFEST}" if directory.is_dir() else fault
         raise BundleError(f"{directory} {fault}; expected a bundle made by: m3rt export SOURCE {directory}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{directory / MANIFEST} cannot be read: {error!s:.200}") from None
-    bundle = Bundle(directory, Manifest.from_json(text))
+    try:
+        bundle = Bundle(directory, Manifest.from_json(text))
+    except BundleError as error:
+        raise BundleError(f"{directory}: {error}") from None
     for name, record in bundle.manifest.files.items():
         _check_size(_inside(directory, name), record)
     return bundle

@@ -264,9 +264,11 @@ class Manifest:
         """Parse and check the text of a manifest. Raises BundleError with the first fault."""
         try:
             raw = parsed(text)
-            version = raw["format_version"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BundleError(f"{MANIFEST} is not a m3rt manifest ({error!r:.200}); export the model again") from None
+            if not isinstance(raw, dict) or "format_version" not in raw:
+                raise ValueError("no format_version")
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{MANIFEST} is not a m3rt manifest ({error!s:.200}); export the model again") from None
+        version = raw["format_version"]
         if version != FORMAT_VERSION:
             raise BundleError(_other_format(version, raw.get("m3rt_version")))
         try:

@@ -59,6 +59,8 @@ def test_an_untouched_copy_opens_and_its_hashes_hold(bundle: Path) -> None:
 def test_a_missing_bundle_is_named_with_the_command_that_makes_one(tmp_path: Path) -> None:
     assert f"{tmp_path / 'none'} does not exist; expected a bundle made by: m3rt export" in refusal(tmp_path / "none")
     assert f"{tmp_path} has no m3rt.json" in refusal(tmp_path)
+    (tmp_path / "file").touch()
+    assert f"{tmp_path / 'file'} is a file; expected a bundle" in refusal(tmp_path / "file")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -168,7 +170,9 @@ def test_a_missing_key_is_refused(bundle: Path, key: str) -> None:
 @pytest.mark.parametrize("text", [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff\xfe", b"[" * 100_000, b"{}"])
 def test_what_is_no_manifest_is_refused(bundle: Path, text: bytes) -> None:
     (bundle / "m3rt.json").write_bytes(text)
-    assert str(bundle / "m3rt.json") in refusal(bundle) or "not a m3rt manifest" in refusal(bundle)
+    line = refusal(bundle)
+    assert str(bundle) in line
+    assert f"{bundle / 'm3rt.json'} cannot be read" in line or "not a m3rt manifest" in line
 
 
 ANYTHING = st.recursive(
