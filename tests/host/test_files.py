@@ -139,6 +139,12 @@ os.waitpid(child, 0)
 """
 
 
+def test_a_lock_in_a_missing_folder_is_an_error_and_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "missing" / "lock"):
+        pytest.fail("it was locked")
+    assert not (tmp_path / "missing").exists()
+
+
 def test_a_forked_child_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _FORK, str(tmp_path / ".lock"), "released"]
     assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "free\n"

@@ -52,6 +52,25 @@ def test_codes_are_those_of_the_definition(precision: str, dim: int) -> None:
     assert (codes == expected).mean() > 0.99
 
 
+@pytest.mark.parametrize("precision", ["binary", "ubinary"])
+def test_the_bit_of_zero_is_that_of_negative_numbers(precision: str) -> None:
+    vectors = np.array([[0, -0.0, 1, -1, 0, 1, -1, 0]], np.float32)
+    assert quantize_embeddings(vectors, precision).tolist() == by_definition(vectors, precision, vectors)
+
+
+def test_a_component_that_never_varies_keeps_its_place() -> None:
+    vectors = units(20, 8)
+    vectors[:, 3] = 0.25
+    codes = quantize_embeddings(vectors, "uint8", calibration_embeddings=vectors)
+    assert (codes[:, 3] == 0).all()
+    assert (
+        np.delete(codes, 3, axis=1)
+        == quantize_embeddings(
+            np.delete(vectors, 3, axis=1), "uint8", calibration_embeddings=np.delete(vectors, 3, axis=1)
+        )
+    ).all()
+
+
 def test_float32_is_a_copy() -> None:
     vectors = units(2, 8)
     copied = quantize_embeddings(vectors, "float32")

@@ -153,6 +153,14 @@ def test_every_text_of_a_request_gets_its_turn_in_a_flood(tokens: int, flood: in
         assert run.tick < 200 * (BUDGET + tokens)
 
 
+def test_a_dropped_request_of_thousands_is_forgotten_while_a_text_waits() -> None:
+    waiting: Waiting[str] = Waiting(BUDGET, 16)
+    waiting.add("kept", [5])
+    waiting.add("gone", [5] * 5000)
+    waiting.drop("gone")
+    assert len(waiting._turns) <= 128
+
+
 def test_what_has_run_is_forgotten() -> None:
     waiting: Waiting[int] = Waiting(BUDGET, 16)
     for request in range(2000):

@@ -77,6 +77,14 @@ def test_a_text_that_fits_is_one_chunk_as_it_is(bundle: Path) -> None:
         assert chunker(bundle).spans(text) == [(0, len(text))]
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 24), min_size=8, max_size=60), st.integers(32, 48), st.data())
+def test_every_chunk_holds_something_new(words: list[int], tokens: int, data: st.DataObject) -> None:
+    cut = Chunker(lambda texts: [len("".join(t.split())) + 2 for t in texts], tokens, data.draw(st.integers(0, 16)))
+    spans = cut.spans(" ".join("x" * length for length in words))  # a character is a token
+    assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(spans))
+
+
 @pytest.mark.parametrize(("tokens", "overlap"), [(31, 0), (129, 8), (32, 17), (32, -1)])
 def test_numbers_that_do_not_fit_are_refused(tokens: int, overlap: int, bundle: Path) -> None:
     with pytest.raises(InputError, match=r"chunk_(tokens|overlap) is -?\d+, expected"):
