@@ -195,6 +195,13 @@ def test_an_interval_covers_the_true_difference_about_as_often_as_it_says() -> N
     assert 50 <= covered <= 60  # of 60 at 95%: 57, give or take 1.7
 
 
+def test_an_interval_of_many_queries_is_the_normal_distribution_s() -> None:
+    gaps = np.random.default_rng(2).normal(0.1, 1, 2000)
+    interval = difference([gaps], [np.zeros(2000)])
+    half = 1.96 * gaps.std() / np.sqrt(2000)
+    assert [interval.mean - interval.low, interval.high - interval.mean] == pytest.approx([half, half], rel=0.05)
+
+
 def test_equal_rankings_differ_by_nothing() -> None:
     values = [np.array([0.1, 0.9, 0.5])]
     assert str(difference(values, values)) == "+0.0000 [+0.0000, +0.0000]"

@@ -349,6 +349,10 @@ def test_a_tsv_file_gives_every_row_or_is_refused(texts: list[str], tmp_path_fac
 
 REFUSED = {
     "two readings.tsv": (b'id\ttext\n1\t"a\n2\tb"\n3\tc\n', "line 2: a quote opens a field that line 3 closes"),
+    "far apart.tsv": (
+        b'id\ttext\n1\t"a\n' + b"2\tb\n" * 900 + b'3\tc"\n',
+        "line 2: a quote opens a field that line 903 closes",
+    ),
     "one column.tsv": (b'text\n"first\nsecond"\n', "line 2: a quote opens a field that line 3 closes"),
     "too many.tsv": (b"id\ttext\n1\ta\tb\n", "line 2: 3 columns, expected the header's 2"),
     "semicolons.csv": (b"id;text\n1;a\n", "line 1: the header is one column, 'id;text': ';' stands between"),
