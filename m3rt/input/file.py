@@ -151,7 +151,9 @@ def _record(row: Mapping[str, Any], file: TextFile, place: int) -> Record:
 
 
 def _id(row: Mapping[str, Any], file: TextFile, place: int) -> tuple[str | None, str | int | None]:
-    """The field that holds the id and the id, or None for both."""
+    """The field that holds the id and the id, or None for both. A field that was asked for must be there."""
+    if file.id_field and file.id_field not in row:
+        raise _no_id(row, file, place)
     name = next((name for name in file.id_fields if row.get(name) is not None), None)
     key = row[name] if name else None
     if not isinstance(key, str | int | None):
@@ -165,5 +167,9 @@ def _id(row: Mapping[str, Any], file: TextFile, place: int) -> tuple[str | None,
 def _needed_id(row: Mapping[str, Any], file: TextFile, place: int) -> str:
     _, key = _id(row, file, place)
     if key is None:
-        raise Unreadable(place, f"no {file.id_names} among {', '.join(map(str, row))}; choose with --id-field")
+        raise _no_id(row, file, place)
     return str(key)
+
+
+def _no_id(row: Mapping[str, Any], file: TextFile, place: int) -> Unreadable:
+    return Unreadable(place, f"no {file.id_names} among {', '.join(map(str, row))}; choose with --id-field")

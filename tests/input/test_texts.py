@@ -425,6 +425,19 @@ def test_beir_s_id_comes_before_id_and_its_title_before_the_text(suffix: str, tm
     assert one == Record("a text", "other", {"_id": "b", "title": "A title"})
 
 
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.txt", "x.parquet"])
+def test_an_id_field_that_is_not_there_numbers_no_text(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "x.parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"id": ["a"], "text": ["b"]}), path)
+    else:
+        path.write_text({"x.jsonl": '{"id": "a", "text": "b"}\n', "x.csv": "id,text\na,b\n", "x.txt": "b\n"}[name])
+    with pytest.raises(InputError, match=r"no 'key' among .*text; choose with --id-field"):
+        list(TextFile(str(path), id_field="key"))
+    assert [record.text for record in TextFile(str(path))] == ["b"]
+
+
 def test_ids_alone_are_lines_or_fields(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("a\n\n b \n  \nc")
     assert list(TextFile(str(tmp_path / "ids.txt")).ids()) == ["a", " b ", "c"]
