@@ -202,6 +202,7 @@ def test_what_cannot_be_compared_is_one_line(int8: Path, bundle_fp32: Path, tmp_
         (["--against", str(tmp_path / "nowhere")], "does not exist"),
         (["--data", str(tmp_path)], "--data does nothing without --against"),
         (["--against", str(bundle_fp32), "--limit", "overlap"], "expected NAME=NUMBER"),
+        (["--against", str(bundle_fp32), "--limit", "overlap=nan"], "expected NAME=NUMBER"),
         (["--against", str(bundle_fp32), "--limit", "speed=1"], "'speed' has no limit"),
         (["--against", str(bundle_fp32), "--data", str(tmp_path)], "has no corpus.jsonl"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -82,5 +83,7 @@ def parsed(limits: Sequence[str], manifest: Manifest) -> dict[str, float]:
         try:
             numbers[name] = float(value)
         except ValueError:
-            raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96") from None
+            numbers[name] = math.nan
+        if not math.isfinite(numbers[name]):
+            raise InputError(f"the limit is {item!r:.60}, expected NAME=NUMBER such as overlap=0.96")
     return checked_limits(numbers, PAIR_LIMITS if manifest.kind == "reranker" else limits_of(manifest))
