@@ -16,8 +16,8 @@ from .parts.options import runtime_options
 @click.command("context")
 @click.argument("index")
 @click.argument("question")
-@click.option("--tokens", type=int, default=2000, help="Tokens of the model that the text has at most.")
-@click.option("-k", "k", type=int, default=30, help="Chunks that are considered.")
+@click.option("--tokens", type=int, default=2000, help="The most tokens of the text, as the model counts them.")
+@click.option("-k", "k", type=int, default=30, help="The best chunks, from which the text is made.")
 @click.option("--mode", type=click.Choice(MODES), default=MODES[0], help="All that the index stores, or one view.")
 @FILTER
 @click.option("--rerank", "reranker", metavar="BUNDLE", help="A reranker's bundle, which has the last word.")

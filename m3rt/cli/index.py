@@ -114,7 +114,7 @@ def add(
     index: str, source: str, input_format: str | None, field: str, id_field: str, commit_every: int,
     model: str | None, **runtime: Any,
 ) -> None:  # fmt: skip
-    """Add documents to an index; those with an id that is there already are replaced."""
+    """Add documents, or replace those with the same id."""
     from ..index.feed import Feed
 
     start = time.perf_counter()

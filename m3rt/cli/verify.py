@@ -45,10 +45,12 @@ def command(
     300 built-in sentences in 30 languages. Checks and their limits: cosine_mean 0.9995 and cosine_min 0.998 of the
     dense vectors; overlap 0.96 of each text's ten nearest neighbours; sparse_agreement 0.95 of its ten heaviest
     terms; colbert_error 0.02, the largest difference of a MaxSim score; ndcg_loss 0.003 of nDCG@10 in each mode, mean
-    of the data sets, if its 95% interval leaves 0 out too. Of int4: 0.995, 0.98, 0.88, 0.88, 0.05 and 0.01. Of a
-    reranker, on 20 queries with 50 built-in sentences
-    each: order 0.97, Kendall's tau of the order of a query's passages; score_error 0.05, the largest difference of a
-    score between 0 and 1. The result is kept in the manifest, for m3rt info, by engine. Exit status 1: a check failed.
+    of the data sets, if its 95% interval leaves 0 out too. The limits of int4 are 0.995,
+    0.98, 0.88, 0.88, 0.05 and 0.01. The result is kept in the manifest, for m3rt info, by engine. Exit status 1: a
+    check failed.
+
+    A reranker is compared on 20 queries with 50 built-in sentences each. Its checks are order 0.97, Kendall's tau of
+    the order of a query's passages, and score_error 0.05, the largest difference of a score between 0 and 1.
 
     MODEL is a bundle's directory  [default: m3-tiny, which comes with m3rt; env var: M3RT_MODEL].
     """

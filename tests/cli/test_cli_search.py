@@ -322,7 +322,7 @@ def test_bad_commands_are_one_line(index: Path, source: Path, tmp_path: Path, ca
             ["index", "build"],
             ["INDEX", "--model", "--input", "--id-field", "--colbert", "--chunk-tokens", "M3RT_MODEL"],
         ),
-        (["index", "add"], ["replaced", "--input", "--commit-every"]),
+        (["index", "add"], ["replace", "--input", "--commit-every"]),
         (["index", "info"], ["--verify", "--json"]),
         (["search"], ["QUERY", "-k", "--mode", "--filter", "--rrf", "--weights", "--json", "--explain", "NO_COLOR"]),
     ],
