@@ -49,8 +49,8 @@ class M3Encoder(Model):
 
     _kinds = ("m3", "dense")
     _other = "M3Reranker"
-    _warned = False
-    _told_of_foreign = False
+    _warned_of_dim = False
+    _warned_of_script = False
 
     def encode(
         self,
@@ -110,7 +110,7 @@ class M3Encoder(Model):
 
     @cached_property
     def queue(self) -> Queue:
-        """What aencode() calls share."""
+        """The queue that all aencode() calls share."""
         from .queue import Queue
 
         return Queue(self.engine, self.manifest, batch_tokens=self.batch_tokens)
@@ -139,7 +139,7 @@ class M3Encoder(Model):
         form = VectorFormat(truncate_dim, dense_precision, dense_ranges, colbert_precision)
         listed_texts = _texts(texts)
         work = Work(self.tokenizer.encode(listed_texts, limit), heads, form)
-        self._tell_of_foreign(listed_texts)
+        self._warn_of_script(listed_texts)
         return work
 
     def tokenize(self, text: str, *, max_length: int | None = None) -> list[int]:
@@ -227,16 +227,16 @@ class M3Encoder(Model):
             return limit
         return whole_number("max_length", max_length, 3, limit)
 
-    def _tell_of_foreign(self, texts: Sequence[str]) -> None:
+    def _warn_of_script(self, texts: Sequence[str]) -> None:
         """Warn once of a text in a script that a pruned vocabulary has only characters of."""
         pruned = self.manifest.pruned
-        if pruned is None or self._told_of_foreign:
+        if pruned is None or self._warned_of_script:
             return
         for text in texts:
             letters = [s for s in map(script, text[:_CHARACTERS_LOOKED_AT]) if s]
             foreign = [s for s in letters if s not in pruned.scripts]
             if 2 * len(foreign) > len(letters):
-                self._told_of_foreign = True
+                self._warned_of_script = True
                 warnings.warn(
                     f"{self.path} lost the words of {foreign[0]} script: such texts are split into characters and "
                     "embedded worse; use a bundle that was exported for their language",
@@ -248,8 +248,8 @@ class M3Encoder(Model):
         if dim is None:
             return None
         dim = whole_number("truncate_dim", dim, 1, self.manifest.dim)
-        if dim not in (self.manifest.dim, *self.manifest.matryoshka_dims) and not self._warned:
-            self._warned = True
+        if dim not in (self.manifest.dim, *self.manifest.matryoshka_dims) and not self._warned_of_dim:
+            self._warned_of_dim = True
             warnings.warn(
                 f"{self.manifest.source.id} was not trained for truncate_dim={dim}: expect lower quality",
                 stacklevel=4,  # whoever called encode()

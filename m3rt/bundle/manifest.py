@@ -249,7 +249,7 @@ class Manifest:
         return any(port.name == "token_type_ids" for port in self.graph.inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """What m3rt.json holds; an encoder has no classifier, and no key for one, nor has a whole vocabulary."""
+        """Return the content of m3rt.json, without "classifier" for an encoder and "pruned" for a whole vocabulary."""
         raw = asdict(self)
         for name in ("classifier", "pruned"):
             if raw[name] is None:

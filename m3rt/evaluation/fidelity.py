@@ -40,7 +40,7 @@ class Fidelity:
 
     @property
     def sample(self) -> str:
-        """What was compared."""
+        """How many texts were compared, in words."""
         return f"{self.texts} texts"
 
     def values(self) -> dict[str, float]:

@@ -27,11 +27,11 @@ class PairFidelity:
 
     @property
     def sample(self) -> str:
-        """What was compared."""
+        """How many pairs were compared, in words."""
         return f"{self.pairs} pairs"
 
     def values(self) -> dict[str, float]:
-        """What there is, without the number of pairs."""
+        """Return the numbers that were measured, without the number of pairs."""
         return {"order": self.order, "score_error": self.score_error}
 
 

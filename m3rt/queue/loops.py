@@ -16,13 +16,13 @@ _Pair = tuple[Waiter, Future[Embeddings]]
 
 
 class Loops:
-    """What asyncio.wrap_future() does, for many futures at a time: it would wake the loop for every one of them."""
+    """Does what asyncio.wrap_future() does for many futures at a time: that would wake the loop for each of them."""
 
     def __init__(self) -> None:
         self._done: deque[_Pair] = deque()
 
     def waiter(self, future: Future[Embeddings]) -> Waiter:
-        """What a coroutine may await until the future is done and wake() was called; a cancelled one is not told."""
+        """Return a future that is done once `future` is and wake() was called; never, if `future` is cancelled."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         future.add_done_callback(partial(self._ended, waiter))
         if future.done():  # perhaps after the last wake()

@@ -33,7 +33,7 @@ _log = logging.getLogger("m3rt")
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one forward pass did, for whoever measures."""
+    """The figures of one forward pass, for whoever measures."""
 
     requests: int
     texts: int
