@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
 from ..index.store.precisions import COLBERT, DENSE, StoredArray
+from ..index.store.signs import has_signs
 from ..quantization import DENSE_PRECISIONS
+from .texts import distinct_pieces, text_bytes
 
-# Distinct tokens of a text among all of its tokens: .49 for code, .49 for abstracts, .62 for paragraphs of Wikipedia.
-TERMS_A_TOKEN = 0.53
-TEXT_BYTES_A_TOKEN = 4.0  # UTF-8; 3.0 to 4.8 on the same three
 _ROW_BYTES = 40  # of an index: key, place in the order of keys, and three offsets
-_TERM_BYTES = 16  # of an index: the document's list has id and weight, the term's list has document and weight
+# Of an index: the document's list has id and weight, the term's list has document and weight. Left out: 16 bytes for
+# each piece that occurs at all, up to 4 MB with XLM-R's, and a byte a row for each of the most frequent ones.
+_TERM_BYTES = 16
+_WORD_BITS = 64  # of signs, which an index adds to a large segment
 _JSON_BYTES = 30  # around the text of a stored document
 
 
@@ -22,7 +25,7 @@ _JSON_BYTES = 30  # around the text of a stored document
 class Corpus:
     """Documents, or the chunks that they are cut into, by their number and their mean length in tokens.
 
-    terms: distinct tokens of one, and text_bytes: UTF-8 bytes of one; by default from `tokens`.
+    terms: distinct tokens of one, and text_bytes: UTF-8 bytes of one; by default those of prose in Latin letters.
     """
 
     rows: int
@@ -33,12 +36,12 @@ class Corpus:
     @property
     def distinct(self) -> float:
         """Distinct tokens of a row."""
-        return TERMS_A_TOKEN * self.tokens if self.terms is None else self.terms
+        return distinct_pieces(self.tokens) if self.terms is None else self.terms
 
     @property
     def characters(self) -> float:
         """UTF-8 bytes of a row's text."""
-        return TEXT_BYTES_A_TOKEN * self.tokens if self.text_bytes is None else self.text_bytes
+        return text_bytes(self.tokens) if self.text_bytes is None else self.text_bytes
 
 
 def vector_bytes(arrays: Mapping[str, StoredArray], dim: int) -> float:
@@ -52,7 +55,8 @@ def index_bytes(
     """Bytes of an index by part: documents, dense, sparse, colbert; of parts that it has."""
     parts = {"documents": corpus.rows * (_ROW_BYTES + _JSON_BYTES + corpus.characters)}
     if dense:
-        parts["dense"] = corpus.rows * vector_bytes(DENSE[dense].arrays, dim)
+        signs = 8 * ceil(dim / _WORD_BITS) + 4 if has_signs(dense, corpus.rows) else 0
+        parts["dense"] = corpus.rows * (vector_bytes(DENSE[dense].arrays, dim) + signs)
     if sparse:
         parts["sparse"] = corpus.rows * (_TERM_BYTES * corpus.distinct + 8)
     if colbert:

@@ -28,14 +28,14 @@ _FLOATS: Mapping[str, Callable[[Stored, slice], NDArray[np.float32]]] = {
 }
 
 
-def has_signs(settings: Settings, rows: int) -> bool:
+def has_signs(dense: str | None, rows: int) -> bool:
     """Whether a segment of so many rows is written with signs. Coarser precisions are fast, and choose by their own."""
-    return settings.dense in _FLOATS and rows >= MIN_ROWS
+    return dense in _FLOATS and rows >= MIN_ROWS
 
 
 def lacks_signs(record: SegmentRecord, settings: Settings) -> bool:
     """Whether a segment was written before there were signs, so that writing it again makes searches faster."""
-    return has_signs(settings, record.rows) and not is_signed(record)
+    return has_signs(settings.dense, record.rows) and not is_signed(record)
 
 
 def is_signed(record: SegmentRecord) -> bool:
@@ -45,7 +45,7 @@ def is_signed(record: SegmentRecord) -> bool:
 def derive_signs(settings: Settings, arrays: Arrays) -> dict[str, NDArray[Any]]:
     """The arrays of signs that a segment's rows are written with, by their names in the segment."""
     rows = len(arrays["keys"])
-    if not has_signs(settings, rows):
+    if not has_signs(settings.dense, rows):
         return {}
     stored, floats = view_arrays(arrays, "dense"), _FLOATS[str(settings.dense)]
     signs = sign_words(lambda begin, end: floats(stored, slice(begin, end)), rows, settings.dense_dim)
