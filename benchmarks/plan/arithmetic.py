@@ -24,7 +24,7 @@ from m3rt import Embeddings, HybridIndex, M3Encoder
 from m3rt.index.store.precisions import COLBERT, DENSE
 from m3rt.plan.costs import Speed, cost
 from m3rt.plan.sizes import Corpus, index_bytes
-from m3rt.plan.texts import distinct_pieces, text_bytes
+from m3rt.plan.texts import distinct_pieces, frequent_pieces, text_bytes
 
 from ..common import add_threads, draw_texts, options, pause, regime, report, table, write_results
 
@@ -73,10 +73,15 @@ def _corpora(texts: list[str], sample: Embeddings, args: argparse.Namespace) -> 
     """The whole corpus as the plan knows it: by tokens alone, and by a sample that was counted."""
     tokens, documents = float(sample.n_tokens.mean()), args.documents
     terms = 0.0 if sample.sparse is None else len(sample.sparse.indices) / len(sample)
+    rows = np.bincount([] if sample.sparse is None else sample.sparse.indices)
+    frequent = float(np.count_nonzero(rows > len(sample) / 10))
     size = float(np.mean([len(text.encode()) for text in texts]))
     languages = args.languages.split(",") if args.languages else ()
-    law = Corpus(documents, tokens, distinct_pieces(tokens, args.domain), text_bytes(tokens, languages, args.domain))
-    return {"tokens known": law, "terms known": Corpus(documents, tokens, terms, size)}
+    law = Corpus(
+        documents, tokens, distinct_pieces(tokens, args.domain), text_bytes(tokens, languages, args.domain),
+        frequent_pieces(tokens, max(1, len(languages))),
+    )  # fmt: skip
+    return {"tokens known": law, "terms known": Corpus(documents, tokens, terms, size, frequent)}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .models import Checkpoint
 
-# Bytes of a weight, so that the sizes of exports come out: 2,280, 1,150, 588 and 346 MB in BGE-M3's shape, 205 MB of its
+# Bytes of a weight, so that the sizes of exports come out: 2,280, 1,150, 588 and 346 MB in BGE-M3's shape, 205 MB of
 # int4 with 30,316 pieces, 133 MB in int8 and 82 MB in int4 of multilingual-e5-small.
 WEIGHT_BYTES: Mapping[str, float] = {"fp32": 4.0, "fp16": 2.0, "int8": 1.013, "int4": 0.587}
 _PIECE_BYTES = 53  # of tokenizer.json and the tokenizer's tables

@@ -12,7 +12,7 @@ from .costs import QUERY_TOKENS, Cost, Speed, cost, search_ms, speed
 from .models import AS_OF, MODELS, Checkpoint
 from .questions import LEAST_COLBERT_DOCUMENTS, Questions
 from .sizes import Corpus, index_bytes
-from .texts import distinct_pieces, text_bytes
+from .texts import distinct_pieces, frequent_pieces, text_bytes
 
 _EDGE_BYTES = 150e6  # of a bundle that a phone or a small board loads, without a storage budget; assumed
 _INDEX_ROWS = 2_000_000  # beyond, a database spreads the rows over machines
@@ -125,7 +125,7 @@ def _rows(q: Questions, model: Checkpoint) -> Corpus:
     chunks = 1 if chunk is None else max(1, ceil((q.tokens - _OVERLAP) / (chunk - _OVERLAP)))
     tokens = q.tokens if chunk is None else min(chunk, (q.tokens + (chunks - 1) * _OVERLAP) / chunks)
     terms, size = distinct_pieces(tokens, q.domain), text_bytes(tokens, q.languages, q.domain)
-    return Corpus(q.documents * chunks, tokens, terms, size)
+    return Corpus(q.documents * chunks, tokens, terms, size, frequent_pieces(tokens, len(q.languages)))
 
 
 def _plan(q: Questions, model: Checkpoint, precision: str, pieces: int | None, dense: str, colbert: str | None) -> Plan:
@@ -174,7 +174,8 @@ def _reasons(q: Questions, plan: Plan) -> Iterator[str]:
     yield {
         "int8": "dense: int8 codes take a quarter of float32 and rank almost as it does; --data measures it",
         "binary+int8": f"dense: {plan.corpus.rows:,} rows; signs choose and int8 ranks, so that an eighth is read",
-        "binary": "dense: signs alone meet the budget; they lose 1 to 6 points of nDCG@10, so rerank",
+        "binary": "dense: signs alone meet the budget; they lost 1 to 6 points of nDCG@10 with m3-tiny, 23 with "
+        "multilingual-e5-small, whose vectors all point one way: measure with --data, and rerank",
     }[plan.dense]
     if plan.dim < m.dim:
         trained = plan.dim in m.matryoshka

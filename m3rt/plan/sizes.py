@@ -11,11 +11,11 @@ import numpy as np
 from ..index.store.precisions import COLBERT, DENSE, StoredArray
 from ..index.store.signs import has_signs
 from ..quantization import DENSE_PRECISIONS
-from .texts import distinct_pieces, text_bytes
+from .texts import distinct_pieces, frequent_pieces, text_bytes
 
 _ROW_BYTES = 40  # of an index: key, place in the order of keys, and three offsets
 # Of an index: the document's list has id and weight, the term's list has document and weight. Left out: 16 bytes for
-# each piece that occurs at all, up to 4 MB with XLM-R's, and a byte a row for each of the most frequent ones.
+# each piece that occurs at all, up to 4 MB with XLM-R's.
 _TERM_BYTES = 16
 _WORD_BITS = 64  # of signs, which an index adds to a large segment
 _JSON_BYTES = 30  # around the text of a stored document
@@ -26,17 +26,25 @@ class Corpus:
     """Documents, or the chunks that they are cut into, by their number and their mean length in tokens.
 
     terms: distinct tokens of one, and text_bytes: UTF-8 bytes of one; by default those of prose in Latin letters.
+    frequent: tokens that are in a tenth of the rows, for each of which an index has a byte a row; by default of one
+    language.
     """
 
     rows: int
     tokens: float
     terms: float | None = None
     text_bytes: float | None = None
+    frequent: float | None = None
 
     @property
     def distinct(self) -> float:
         """Distinct tokens of a row."""
         return distinct_pieces(self.tokens) if self.terms is None else self.terms
+
+    @property
+    def columns(self) -> float:
+        """Tokens that are in a tenth of the rows."""
+        return frequent_pieces(self.tokens) if self.frequent is None else self.frequent
 
     @property
     def characters(self) -> float:
@@ -58,7 +66,7 @@ def index_bytes(
         signs = 8 * ceil(dim / _WORD_BITS) + 4 if has_signs(dense, corpus.rows) else 0
         parts["dense"] = corpus.rows * (vector_bytes(DENSE[dense].arrays, dim) + signs)
     if sparse:
-        parts["sparse"] = corpus.rows * (_TERM_BYTES * corpus.distinct + 8)
+        parts["sparse"] = corpus.rows * (_TERM_BYTES * corpus.distinct + corpus.columns + 8)
     if colbert:
         vectors = corpus.rows * (corpus.tokens - 1)
         parts["colbert"] = vectors * vector_bytes(COLBERT[colbert].arrays, colbert_dim) + 8 * corpus.rows

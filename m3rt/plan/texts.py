@@ -31,6 +31,15 @@ def distinct_pieces(tokens: float, domain: str = "general") -> float:
     return max(0.0, min(tokens - _SPECIAL_TOKENS, law))
 
 
+def frequent_pieces(tokens: float, languages: int = 1) -> float:
+    """About how many pieces are in a tenth of the texts, or in more.
+
+    By Zipf's law the piece of rank r is every 10 r-th token or so: it is in a tenth of the texts where r is below their
+    tokens. Of several languages in equal shares, each has a part of the texts.
+    """
+    return tokens / languages
+
+
 def text_bytes(tokens: float, languages: Sequence[str] | AbstractSet[str] = (), domain: str = "general") -> float:
     """About how many UTF-8 bytes a text of so many tokens has, of the languages in equal shares."""
     if domain == "code":

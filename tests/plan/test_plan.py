@@ -31,7 +31,8 @@ def test_the_bytes_of_an_index_are_those_of_its_files(dense: str, colbert: str |
     text = "x" * 300
     index = HybridIndex.create(tmp_path / "i", dim=DIM, dense=dense, colbert=colbert)
     index.add([f"doc-{i}" for i in range(n)], [text] * n, embeddings=out)
-    corpus = Corpus(n, len(out.multi.vectors) / n + 1, len(out.sparse.indices) / n, len(text))
+    frequent = np.count_nonzero(np.bincount(out.sparse.indices) > max(64, n / 10))
+    corpus = Corpus(n, len(out.multi.vectors) / n + 1, len(out.sparse.indices) / n, len(text), frequent)
     parts = index_bytes(corpus, DIM, dense=dense, sparse=True, colbert=colbert, colbert_dim=DIM)
     found = dict.fromkeys(parts, 0)
     for file in (tmp_path / "i").rglob("*.npy"):
