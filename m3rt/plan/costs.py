@@ -53,6 +53,8 @@ def speed(model: Checkpoint, precision: str, tokens_per_s: float | None = None) 
     if tokens_per_s is not None:
         return Speed(tokens_per_s, query * rate / tokens_per_s, "given")
     origin = "measured on two vCPUs" if model.name in _MEASURED_TOKENS_PER_S else f"{name}'s, scaled by parameters"
+    if factor != 1:
+        origin += f", times {factor:.2g} for {precision}"
     return Speed(rate, query, origin)
 
 

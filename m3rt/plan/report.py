@@ -98,7 +98,7 @@ def shown(plan: Plan, q: Questions, answered: set[str]) -> list[str]:
 def storage(plan: Plan) -> list[str]:
     """A table of bytes for every view and precision: of one row, and of all."""
     m, corpus = plan.model, plan.corpus
-    table = view_bytes(plan.dim, m.colbert_dim, corpus.tokens, corpus.distinct)
+    table = view_bytes(plan.dim, m.colbert_dim, corpus)
     lines = [f"{'storage':<{_NAME}}{'precision':<22}{'bytes a row':>14}{'all':>12}"]
     return lines + [f"{view:<{_NAME}}{name:<22}{n:>14,.0f}{_size(n * corpus.rows):>12}" for view, name, n in table]
 

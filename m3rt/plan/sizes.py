@@ -79,13 +79,14 @@ def encoded_bytes(dim: int, precision: str) -> int:
     return widths[precision]
 
 
-def view_bytes(dim: int, colbert_dim: int, tokens: float, terms: float) -> list[tuple[str, str, float]]:
+def view_bytes(dim: int, colbert_dim: int, corpus: Corpus) -> list[tuple[str, str, float]]:
     """View, precision and bytes of one document for everything that an index or m3rt encode can store."""
+    tokens, terms = corpus.tokens, corpus.distinct
     rows = [("dense", name, float(encoded_bytes(dim, name))) for name in ("float32", "int8", "binary")]
     rows.append(("dense", "binary+int8 (index)", vector_bytes(DENSE["binary+int8"].arrays, dim)))
     if colbert_dim:
         rows.append(("sparse", "file", 8 * terms + 8))
-        rows.append(("sparse", "index", _TERM_BYTES * terms + 8))
+        rows.append(("sparse", "index", _TERM_BYTES * terms + corpus.columns + 8))
         rows.append(("colbert", "float32 (file)", 4 * colbert_dim * (tokens - 1)))
         rows += [("colbert", name, vector_bytes(p.arrays, colbert_dim) * (tokens - 1)) for name, p in COLBERT.items()]
     return rows
