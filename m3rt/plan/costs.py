@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from ..index.store.signs import MIN_ROWS
 from .models import Checkpoint
 
 QUERY_TOKENS = 16
@@ -12,8 +13,13 @@ QUERY_TOKENS = 16
 _MEASURED_TOKENS_PER_S = {"BAAI/bge-m3": 1913.0, "m3-tiny": 80_000.0}
 _MEASURED_QUERY_MS = {"BAAI/bge-m3": 21.0, "m3-tiny": 0.7}
 _REFERENCE = ("BAAI/bge-m3", 303.0)  # whose figures are scaled by the parameters of layers
-_PRECISION_SPEED = {"int8": 1.0, "fp32": 506 / 1913, "fp16": 506 / 1913}  # fp16 is for GPUs; a CPU computes it as fp32
-SCAN_BYTES_PER_S = 4e9  # of vectors that a search reads on two vCPUs
+# fp16 is for GPUs; a CPU computes it as fp32. int4: 1.8 times int8's CPU time on AVX2, multilingual-e5-small (LOG.md).
+_PRECISION_SPEED = {"int8": 1.0, "int4": 1 / 1.8, "fp32": 506 / 1913, "fp16": 506 / 1913}
+# CPU time of one thread of an EPYC (Zen 3), benchmarks/LOG.md, "search among a million documents": 200,000 int8 rows of
+# 1,028 bytes in 20 ms; the signs of a million, 132 bytes each, in 25 ms; 1.3 ms for int8 of the rows that signs choose.
+_CODE_BYTES_PER_S, _SIGN_BYTES_PER_S, _RESCORING_MS = 1.03e10, 5.3e9, 1.3
+# Lexical search of 100,000 documents: benchmarks/results/search.md, 0.63 ms. Assumed to grow with the rows.
+_LEXICAL_MS_A_ROW = 6.3e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ def speed(model: Checkpoint, precision: str, tokens_per_s: float | None = None) 
     if tokens_per_s is not None:
         return Speed(tokens_per_s, query * rate / tokens_per_s, "given")
     origin = "measured on two vCPUs" if model.name in _MEASURED_TOKENS_PER_S else f"{name}'s, scaled by parameters"
+    if factor != 1:
+        origin += f", times {factor:.2g} for {precision}"
     return Speed(rate, query, origin)
 
 
@@ -58,6 +66,9 @@ def cost(tokens: float, rate: Speed, dollars_an_hour: float, hours: float, query
     return Cost(tokens, machine_hours, machines, machine_hours / machines, machine_hours * dollars_an_hour, queries)
 
 
-def search_ms(bytes_read: float) -> float:
-    """About the milliseconds of an exact search that reads so many bytes of vectors."""
-    return 1000 * bytes_read / SCAN_BYTES_PER_S
+def search_ms(rows: int, dim: int, dense: str, sparse: bool) -> float:
+    """About the milliseconds of a search of one thread in an index: a scan of vectors or of signs, and term lists."""
+    lexical = _LEXICAL_MS_A_ROW * rows if sparse else 0.0
+    if dense == "int8" and rows < MIN_ROWS:
+        return lexical + 1000 * rows * (dim + 4) / _CODE_BYTES_PER_S
+    return lexical + 1000 * rows * (dim / 8 + 4) / _SIGN_BYTES_PER_S + (_RESCORING_MS if dense != "binary" else 0.0)

@@ -1,4 +1,9 @@
-"""Checkpoints that m3rt exports, with what is published about them. A figure without a source is not here."""
+"""Checkpoints that m3rt exports, with what is published about them. A figure without a source is not here.
+
+Components, window, parameters in all and in the embedding table, licence and release are those of mteb 2.26.24, in
+mteb/models/model_implementations, by the name of the model; for m3-tiny, of its card. Arctic's languages are from there
+too. The pages in `sources` have the figures.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +30,16 @@ _ARCTIC = _codes(
     "tr uk ur vi yo zh"
 )
 
+_XLMR_PIECES, _BERT_PIECES = 250_002, 30_522  # of XLM-R's and BERT's vocabularies, as in their tokenizers
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A model by its name on Hugging Face.
 
-    layer_parameters: millions outside the embedding table, which decide the speed; parameters: millions in all.
-    figures: nDCG@10 by benchmark, published; sources: where they and the other facts stand. prompts: "query" or "query
-    and passage" where texts need one, which the bundle knows and m3rt's commands put there.
+    layer_parameters: millions outside the embedding tables, which decide the speed; parameters: millions in all.
+    vocabulary: pieces, each with a vector. figures: nDCG@10 by benchmark, published; sources: where they stand.
+    prompts: "query" or "query and passage" where texts need one, which the bundle knows and m3rt's commands put there.
     """
 
     name: str
@@ -40,6 +47,7 @@ class Checkpoint:
     max_tokens: int
     parameters: int
     layer_parameters: float
+    vocabulary: int
     languages: frozenset[str]
     licence: str
     sources: tuple[str, ...]
@@ -50,45 +58,43 @@ class Checkpoint:
     matryoshka: tuple[int, ...] = ()
     ships: bool = False
 
-    def bundle_bytes(self, precision: str) -> float:
-        """About the size of the bundle on disk; for m3-tiny it is known."""
-        return 15.3e6 if self.ships else self.parameters * 1e6 * PRECISION_BYTES[precision]
+    @property
+    def prunes(self) -> bool:
+        """Whether m3rt export can prune the vocabulary: XLM-R's, of a Unigram model."""
+        return not self.ships and self.vocabulary == _XLMR_PIECES
 
-
-# Bytes of a parameter. int4 is left out: it is not known yet what it costs a model of this size.
-PRECISION_BYTES: Mapping[str, float] = {"fp32": 4.0, "fp16": 2.0, "int8": 1.05}
 
 # In the order of preference where several fit: quality first, then size.
 MODELS: tuple[Checkpoint, ...] = (
     Checkpoint(
-        "BAAI/bge-m3", 1024, 8192, 568, 303, _CC100, "MIT",
+        "BAAI/bge-m3", 1024, 8192, 568, 303, _XLMR_PIECES, _CC100, "MIT",
         ("https://arxiv.org/abs/2402.03216v1", "https://huggingface.co/BAAI/bge-m3"),
         views=("dense", "sparse", "colbert"), colbert_dim=1024,
         figures={"MIRACL dense": 67.8, "MIRACL sparse": 53.9, "MIRACL colbert": 69.0, "MIRACL all": 70.0},
     ),
     Checkpoint(
-        "Snowflake/snowflake-arctic-embed-l-v2.0", 1024, 8192, 568, 303, _ARCTIC, "Apache-2.0",
+        "Snowflake/snowflake-arctic-embed-l-v2.0", 1024, 8192, 568, 303, _XLMR_PIECES, _ARCTIC, "Apache-2.0",
         ("https://huggingface.co/Snowflake/snowflake-arctic-embed-l-v2.0",
          "https://www.snowflake.com/engineering-blog/snowflake-arctic-embed-2-multilingual"),
         prompts="query", figures={"MTEB Retrieval (BEIR)": 55.6, "MIRACL (4 languages)": 55.8}, matryoshka=(256,),
     ),
     Checkpoint(
-        "Snowflake/snowflake-arctic-embed-m", 768, 512, 110, 86, frozenset({"en"}), "Apache-2.0",
+        "Snowflake/snowflake-arctic-embed-m", 768, 512, 109, 86, _BERT_PIECES, frozenset({"en"}), "Apache-2.0",
         ("https://docs.api.nvidia.com/nim/reference/snowflake-arctic-embed-l",),
         prompts="query", figures={"MTEB Retrieval (BEIR)": 54.9},
     ),
     Checkpoint(
-        "Snowflake/snowflake-arctic-embed-xs", 384, 512, 22, 11, frozenset({"en"}), "Apache-2.0",
+        "Snowflake/snowflake-arctic-embed-xs", 384, 512, 23, 11, _BERT_PIECES, frozenset({"en"}), "Apache-2.0",
         ("https://docs.api.nvidia.com/nim/reference/snowflake-arctic-embed-l",),
         prompts="query", figures={"MTEB Retrieval (BEIR)": 50.15},
     ),
     Checkpoint(
-        "intfloat/multilingual-e5-small", 384, 512, 118, 21, _CC100, "MIT",
+        "intfloat/multilingual-e5-small", 384, 512, 118, 21, _XLMR_PIECES, _CC100, "MIT",
         ("https://arxiv.org/abs/2402.05672", "https://huggingface.co/intfloat/multilingual-e5-small"),
         prompts="query and passage",
     ),
     Checkpoint(
-        "m3-tiny", 768, 512, 67, 5.5, _M3_TINY, "Apache-2.0", ("its card, m3rt/models/m3-tiny/MODEL_CARD.md",),
+        "m3-tiny", 768, 512, 67, 5.5, 80_000, _M3_TINY, "Apache-2.0", ("its card, m3rt/models/m3-tiny/MODEL_CARD.md",),
         views=("dense", "sparse", "colbert"), colbert_dim=256, ships=True,
     ),
 )  # fmt: skip

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from ..errors import InputError
+from .bundles import bundle_bytes, pruned_pieces
 from .costs import QUERY_TOKENS, Cost, Speed, cost, search_ms, speed
 from .models import AS_OF, MODELS, Checkpoint
 from .questions import LEAST_COLBERT_DOCUMENTS, Questions
 from .sizes import Corpus, index_bytes
+from .texts import distinct_pieces, frequent_pieces, text_bytes
 
-_EDGE_BYTES = 150e6  # of a bundle that a phone or a small board loads
+_EDGE_BYTES = 150e6  # of a bundle that a phone or a small board loads, without a storage budget; assumed
 _INDEX_ROWS = 2_000_000  # beyond, a database spreads the rows over machines
-_SIGNS_ROWS = 500_000  # beyond, a search reads signs first: an eighth of the bytes
 _CHUNK, _OVERLAP = 512, 64  # tokens
 _TASKS = {  # of mteb, by domain
     "code": ("CosQA", "CodeSearchNetRetrieval"),
@@ -23,6 +24,7 @@ _TASKS = {  # of mteb, by domain
     "medical": ("NFCorpus", "TRECCOVID"),
     "science": ("SciFact", "SCIDOCS"),
 }
+_INT4_COST = "on a small trained model the mean cosine to fp32 was .98, and 91% of the ten nearest were kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Plan:
 
     model: Checkpoint
     precision: str
+    pieces: int | None  # that a pruned vocabulary keeps
     dim: int
     dense: str
     colbert: str | None
@@ -57,7 +60,12 @@ class Plan:
 
 def recommend(q: Questions) -> Plan:
     """The first plan, in the order of preference, that meets every budget. Raises InputError when none does."""
-    plans = [_plan(q, model, dense, colbert) for model in _models(q) for dense, colbert in _stored(q, model)]
+    plans = [
+        _plan(q, model, precision, pieces, dense, colbert)
+        for model in _models(q)
+        for precision, pieces in _forms(q, model)
+        for dense, colbert in _stored(q, model)
+    ]
     for plan in plans:
         if not _excess(q, plan):
             return plan
@@ -75,7 +83,8 @@ def _models(q: Questions) -> list[Checkpoint]:
     if not speaking:
         name, codes = min(lacking.items(), key=lambda item: len(item[1]))
         raise InputError(f"no model has every language; the nearest is {name}, without {', '.join(codes)}")
-    fitting = [m for m in speaking if q.target != "edge" or m.bundle_bytes("int8") <= _EDGE_BYTES]
+    free = q.target != "edge" or q.storage_gb is not None
+    fitting = [m for m in speaking if free or bundle_bytes(m, "int8") <= _EDGE_BYTES]
     if q.dim is not None:
         fitting = [m for m in fitting if m.dim >= q.dim]
     if not fitting:
@@ -83,12 +92,20 @@ def _models(q: Questions) -> list[Checkpoint]:
     return fitting
 
 
+def _forms(q: Questions, model: Checkpoint) -> Iterator[tuple[str, int | None]]:
+    """Precisions of weights and the pieces of the vocabulary, those that lose least first."""
+    yield "int8", None
+    if q.target == "edge" and q.storage_gb is not None and not model.ships:
+        pieces = pruned_pieces(model, len(q.languages))
+        yield from [("int8", pieces)] if pieces else []
+        yield "int4", None
+        yield from [("int4", pieces)] if pieces else []
+
+
 def _stored(q: Questions, model: Checkpoint) -> Iterator[tuple[str, str | None]]:
     """Precisions of dense and ColBERT vectors, the better first."""
-    large = _rows(q, model).rows > _SIGNS_ROWS
     wanted = "colbert" in model.views and (q.colbert or (_enough(q, model) and q.storage_gb is not None))
-    denses = ["binary+int8", "binary"] if large else ["int8", "binary"]
-    for dense in denses:
+    for dense in ["binary+int8", "binary"] if _rows(q, model).rows > _INDEX_ROWS else ["int8", "binary"]:
         if wanted:
             yield from ((dense, colbert) for colbert in ("int8", "binary"))
         if not (q.colbert and wanted):
@@ -105,23 +122,24 @@ def _chunk_tokens(q: Questions, model: Checkpoint) -> int | None:
 
 def _rows(q: Questions, model: Checkpoint) -> Corpus:
     chunk = _chunk_tokens(q, model)
-    if chunk is None:
-        return Corpus(q.documents, q.tokens)
-    chunks = max(1, ceil((q.tokens - _OVERLAP) / (chunk - _OVERLAP)))
-    return Corpus(q.documents * chunks, min(chunk, (q.tokens + (chunks - 1) * _OVERLAP) / chunks))
+    chunks = 1 if chunk is None else max(1, ceil((q.tokens - _OVERLAP) / (chunk - _OVERLAP)))
+    tokens = q.tokens if chunk is None else min(chunk, (q.tokens + (chunks - 1) * _OVERLAP) / chunks)
+    terms, size = distinct_pieces(tokens, q.domain), text_bytes(tokens, q.languages, q.domain)
+    return Corpus(q.documents * chunks, tokens, terms, size, frequent_pieces(tokens, len(q.languages)))
 
 
-def _plan(q: Questions, model: Checkpoint, dense: str, colbert: str | None) -> Plan:
+def _plan(q: Questions, model: Checkpoint, precision: str, pieces: int | None, dense: str, colbert: str | None) -> Plan:
     corpus, dim, sparse = _rows(q, model), q.dim or model.dim, "sparse" in model.views
     parts = index_bytes(corpus, dim, dense=dense, sparse=sparse, colbert=colbert, colbert_dim=model.colbert_dim)
-    rate = speed(model, "int8", q.tokens_per_s)
-    scanned = corpus.rows * (dim if dense == "int8" else dim / 8)
+    if q.target == "edge":
+        parts["bundle"] = bundle_bytes(model, precision, pieces)
+    rate = speed(model, precision, q.tokens_per_s)
     store = "index" if corpus.rows <= _INDEX_ROWS and dim == model.dim else "database"
-    query_ms = rate.query_ms + (search_ms(scanned) if store == "index" else 0)
+    query_ms = rate.query_ms + (search_ms(corpus.rows, dim, dense, sparse) if store == "index" else 0)
     bill = cost(corpus.rows * corpus.tokens, rate, q.dollars_an_hour, q.hours, query_ms)
     plan = Plan(
-        model, "int8", dim, dense, colbert, _chunk_tokens(q, model), corpus, store, parts, rate, query_ms, bill,
-        tasks=_tasks(q),
+        model, precision, pieces, dim, dense, colbert, _chunk_tokens(q, model), corpus, store, parts, rate, query_ms,
+        bill, tasks=_tasks(q),
     )  # fmt: skip
     return Plan(**{**{name: getattr(plan, name) for name in Plan.__slots__}, "reasons": tuple(_reasons(q, plan))})
 
@@ -152,11 +170,12 @@ def _reasons(q: Questions, plan: Plan) -> Iterator[str]:
     )
     if q.domain != "general":
         yield f"domain: no figure here is of {q.domain}; measure with --data before you trust the order"
-    yield "precision: int8 weights run 3.8 times as fast as fp32 on CPUs with VNNI, less without; fp16 is for GPUs"
+    yield from _weights(plan)
     yield {
         "int8": "dense: int8 codes take a quarter of float32 and rank almost as it does; --data measures it",
-        "binary+int8": f"dense: {plan.corpus.rows:,} rows; signs choose and int8 ranks: an eighth is read, 0.5 lost",
-        "binary": "dense: signs alone meet the budget; they lose 1 to 6 points of nDCG@10, so rerank",
+        "binary+int8": f"dense: {plan.corpus.rows:,} rows; signs choose and int8 ranks, so that an eighth is read",
+        "binary": "dense: signs alone meet the budget; they lost 1 to 6 points of nDCG@10 with m3-tiny, 23 with "
+        "multilingual-e5-small, whose vectors all point one way: measure with --data, and rerank",
     }[plan.dense]
     if plan.dim < m.dim:
         trained = plan.dim in m.matryoshka
@@ -179,3 +198,20 @@ def _reasons(q: Questions, plan: Plan) -> Iterator[str]:
         yield f"store: a database (Qdrant, Milvus, pgvector, Vespa), since {smaller}"
     else:
         yield "store: an index of m3rt, one directory on one machine"
+
+
+def _weights(plan: Plan) -> Iterator[str]:
+    """Why the bundle has these weights and this vocabulary; of experiments, what they cost."""
+    m, size = plan.model, bundle_bytes(plan.model, plan.precision, plan.pieces) / 1e6
+    if plan.precision == "int8":
+        yield "precision: int8 weights run 3.8 times as fast as fp32 on CPUs with VNNI, less without; fp16 is for GPUs"
+    else:
+        yield (
+            f"precision: int4, about {size:,.0f} MB, since int8's {bundle_bytes(m, 'int8', plan.pieces) / 1e6:,.0f} MB "
+            f"exceed the budget; experimental: {_INT4_COST}; see m3rt verify --against"
+        )
+    if plan.pieces:
+        yield (
+            f"vocabulary: about {plan.pieces:,} of {m.vocabulary:,} pieces, about {size:,.0f} MB; experimental: texts "
+            "whose pieces are kept have the same vectors, others fall into smaller pieces and may rank worse"
+        )

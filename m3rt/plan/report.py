@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from .bundles import bundle_bytes
 from .measure import Measured, best_choice, pareto
 from .questions import Questions
 from .recommendation import Plan
@@ -22,6 +23,8 @@ def decisions(plan: Plan) -> dict[str, Any]:
         "model": m.name,
         "licence": m.licence,
         "precision": plan.precision,
+        "pieces": plan.pieces,
+        "bundle_bytes": round(bundle_bytes(m, plan.precision, plan.pieces)),
         "dim": plan.dim,
         "views": {"dense": plan.dense} | ({"sparse": "as they are"} if plan.sparse else {})
         | ({"colbert": plan.colbert} if plan.colbert else {}),
@@ -48,7 +51,8 @@ def commands(plan: Plan) -> list[str]:
     lines = []
     if not m.ships:
         heads = "" if len(m.views) > 1 else " --dense-only"
-        lines.append(f"m3rt export {m.name} {shlex.quote(bundle)} --precision {plan.precision}{heads}")
+        pruned = " --vocab-from documents.jsonl" if plan.pieces else ""
+        lines.append(f"m3rt export {m.name} {shlex.quote(bundle)} --precision {plan.precision}{heads}{pruned}")
     lines += [f"m3rt bench {bundle}", f"m3rt eval {bundle} held-out --bm25", f"m3rt plan --data held-out -m {bundle}"]
     if plan.store == "index":
         chunks = f" --chunk-tokens {plan.chunk_tokens}" if plan.chunk_tokens else ""
@@ -71,7 +75,8 @@ def shown(plan: Plan, q: Questions, answered: set[str]) -> list[str]:
     beside = " beside the database's" if plan.store == "database" else ""
     rows = [
         ("model", f"{m.name} ({m.parameters}M, {m.licence})"),
-        ("precision", plan.precision),
+        ("precision", plan.precision + " (experimental)" * (plan.precision == "int4")),
+        ("bundle", _size(bundle_bytes(m, plan.precision, plan.pieces)) + _pieces(plan)),
         ("dense", f"{plan.dense}, {plan.dim} components"),
         ("sparse", "lexical weights" if plan.sparse else "none: the model has no such head"),
         ("colbert", plan.colbert or "none"),
@@ -93,7 +98,7 @@ def shown(plan: Plan, q: Questions, answered: set[str]) -> list[str]:
 def storage(plan: Plan) -> list[str]:
     """A table of bytes for every view and precision: of one row, and of all."""
     m, corpus = plan.model, plan.corpus
-    table = view_bytes(plan.dim, m.colbert_dim, corpus.tokens, corpus.distinct)
+    table = view_bytes(plan.dim, m.colbert_dim, corpus)
     lines = [f"{'storage':<{_NAME}}{'precision':<22}{'bytes a row':>14}{'all':>12}"]
     return lines + [f"{view:<{_NAME}}{name:<22}{n:>14,.0f}{_size(n * corpus.rows):>12}" for view, name, n in table]
 
@@ -142,6 +147,10 @@ def _size(n: float) -> str:
             return f"{n:.3g} {unit}"
         n /= 1000
     return f"{n:,.4g} TB"
+
+
+def _pieces(plan: Plan) -> str:
+    return f", about {plan.pieces:,} pieces (experimental)" if plan.pieces else ""
 
 
 def _count(n: int, noun: str) -> str:

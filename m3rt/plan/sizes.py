@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
 from ..index.store.precisions import COLBERT, DENSE, StoredArray
+from ..index.store.signs import has_signs
 from ..quantization import DENSE_PRECISIONS
+from .texts import distinct_pieces, frequent_pieces, text_bytes
 
-# Distinct tokens of a text among all of its tokens: .49 for code, .49 for abstracts, .62 for paragraphs of Wikipedia.
-TERMS_A_TOKEN = 0.53
-TEXT_BYTES_A_TOKEN = 4.0  # UTF-8; 3.0 to 4.8 on the same three
 _ROW_BYTES = 40  # of an index: key, place in the order of keys, and three offsets
-_TERM_BYTES = 16  # of an index: the document's list has id and weight, the term's list has document and weight
+# Of an index: the document's list has id and weight, the term's list has document and weight. Left out: 16 bytes for
+# each piece that occurs at all, up to 4 MB with XLM-R's.
+_TERM_BYTES = 16
+_WORD_BITS = 64  # of signs, which an index adds to a large segment
 _JSON_BYTES = 30  # around the text of a stored document
 
 
@@ -22,23 +25,31 @@ _JSON_BYTES = 30  # around the text of a stored document
 class Corpus:
     """Documents, or the chunks that they are cut into, by their number and their mean length in tokens.
 
-    terms: distinct tokens of one, and text_bytes: UTF-8 bytes of one; by default from `tokens`.
+    terms: distinct tokens of one, and text_bytes: UTF-8 bytes of one; by default those of prose in Latin letters.
+    frequent: tokens that are in a tenth of the rows, for each of which an index has a byte a row; by default of one
+    language.
     """
 
     rows: int
     tokens: float
     terms: float | None = None
     text_bytes: float | None = None
+    frequent: float | None = None
 
     @property
     def distinct(self) -> float:
         """Distinct tokens of a row."""
-        return TERMS_A_TOKEN * self.tokens if self.terms is None else self.terms
+        return distinct_pieces(self.tokens) if self.terms is None else self.terms
+
+    @property
+    def columns(self) -> float:
+        """Tokens that are in a tenth of the rows."""
+        return frequent_pieces(self.tokens) if self.frequent is None else self.frequent
 
     @property
     def characters(self) -> float:
         """UTF-8 bytes of a row's text."""
-        return TEXT_BYTES_A_TOKEN * self.tokens if self.text_bytes is None else self.text_bytes
+        return text_bytes(self.tokens) if self.text_bytes is None else self.text_bytes
 
 
 def vector_bytes(arrays: Mapping[str, StoredArray], dim: int) -> float:
@@ -52,9 +63,10 @@ def index_bytes(
     """Bytes of an index by part: documents, dense, sparse, colbert; of parts that it has."""
     parts = {"documents": corpus.rows * (_ROW_BYTES + _JSON_BYTES + corpus.characters)}
     if dense:
-        parts["dense"] = corpus.rows * vector_bytes(DENSE[dense].arrays, dim)
+        signs = 8 * ceil(dim / _WORD_BITS) + 4 if has_signs(dense, corpus.rows) else 0
+        parts["dense"] = corpus.rows * (vector_bytes(DENSE[dense].arrays, dim) + signs)
     if sparse:
-        parts["sparse"] = corpus.rows * (_TERM_BYTES * corpus.distinct + 8)
+        parts["sparse"] = corpus.rows * (_TERM_BYTES * corpus.distinct + corpus.columns + 8)
     if colbert:
         vectors = corpus.rows * (corpus.tokens - 1)
         parts["colbert"] = vectors * vector_bytes(COLBERT[colbert].arrays, colbert_dim) + 8 * corpus.rows
@@ -67,13 +79,14 @@ def encoded_bytes(dim: int, precision: str) -> int:
     return widths[precision]
 
 
-def view_bytes(dim: int, colbert_dim: int, tokens: float, terms: float) -> list[tuple[str, str, float]]:
+def view_bytes(dim: int, colbert_dim: int, corpus: Corpus) -> list[tuple[str, str, float]]:
     """View, precision and bytes of one document for everything that an index or m3rt encode can store."""
+    tokens, terms = corpus.tokens, corpus.distinct
     rows = [("dense", name, float(encoded_bytes(dim, name))) for name in ("float32", "int8", "binary")]
     rows.append(("dense", "binary+int8 (index)", vector_bytes(DENSE["binary+int8"].arrays, dim)))
     if colbert_dim:
         rows.append(("sparse", "file", 8 * terms + 8))
-        rows.append(("sparse", "index", _TERM_BYTES * terms + 8))
+        rows.append(("sparse", "index", _TERM_BYTES * terms + corpus.columns + 8))
         rows.append(("colbert", "float32 (file)", 4 * colbert_dim * (tokens - 1)))
         rows += [("colbert", name, vector_bytes(p.arrays, colbert_dim) * (tokens - 1)) for name, p in COLBERT.items()]
     return rows

@@ -11,10 +11,12 @@ from m3rt import HybridIndex, InputError, M3Encoder
 from m3rt.cli import main
 from m3rt.index.store.precisions import COLBERT, DENSE
 from m3rt.output import Part, format_of
-from m3rt.plan import MODELS, Choice, Measured, Questions, best_choice, pareto, recommend
+from m3rt.plan import MODELS, Checkpoint, Choice, Measured, Questions, best_choice, pareto, recommend
+from m3rt.plan.bundles import bundle_bytes, pruned_pieces
 from m3rt.plan.costs import Speed, cost
-from m3rt.plan.report import commands
+from m3rt.plan.report import commands, decisions, shown
 from m3rt.plan.sizes import Corpus, encoded_bytes, index_bytes
+from m3rt.plan.texts import distinct_pieces, text_bytes
 from m3rt.quantization import DENSE_PRECISIONS, quantize_embeddings
 
 DOCS = documents(400)
@@ -29,7 +31,8 @@ def test_the_bytes_of_an_index_are_those_of_its_files(dense: str, colbert: str |
     text = "x" * 300
     index = HybridIndex.create(tmp_path / "i", dim=DIM, dense=dense, colbert=colbert)
     index.add([f"doc-{i}" for i in range(n)], [text] * n, embeddings=out)
-    corpus = Corpus(n, len(out.multi.vectors) / n + 1, len(out.sparse.indices) / n, len(text))
+    frequent = np.count_nonzero(np.bincount(out.sparse.indices) > max(64, n / 10))
+    corpus = Corpus(n, len(out.multi.vectors) / n + 1, len(out.sparse.indices) / n, len(text), frequent)
     parts = index_bytes(corpus, DIM, dense=dense, sparse=True, colbert=colbert, colbert_dim=DIM)
     found = dict.fromkeys(parts, 0)
     for file in (tmp_path / "i").rglob("*.npy"):
@@ -56,10 +59,21 @@ def test_machines_and_dollars_follow_from_tokens_a_second() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_every_checkpoint_has_a_source_and_views_that_m3rt_has(model: object) -> None:
-    assert model.sources  # type: ignore[attr-defined]
-    assert {*model.views} <= {"dense", "sparse", "colbert"}  # type: ignore[attr-defined]
-    assert ("colbert" in model.views) == (model.colbert_dim > 0)  # type: ignore[attr-defined]
+def test_every_checkpoint_has_sources_and_sizes_that_fit_each_other(model: Checkpoint) -> None:
+    assert all(source.startswith("https://") for source in model.sources) or model.ships
+    assert model.licence in {"MIT", "Apache-2.0"}
+    assert {*model.views} <= {"dense", "sparse", "colbert"}
+    assert ("colbert" in model.views) == (model.colbert_dim > 0)
+    embeddings = (model.vocabulary + model.max_tokens) * model.dim / 1e6
+    assert model.layer_parameters + embeddings == pytest.approx(model.parameters, rel=0.02, abs=0.6)
+    assert all(dim < model.dim for dim in model.matryoshka)
+    assert model.languages
+    assert all(code.isalpha() and code.islower() and len(code) in (2, 3) for code in model.languages)
+    assert all(0 < value < 100 for value in (model.figures or {}).values())
+
+
+def test_no_checkpoint_is_there_twice() -> None:
+    assert len({model.name for model in MODELS}) == len(MODELS)
 
 
 def test_m3_tiny_s_row_is_what_its_bundle_says() -> None:
@@ -72,7 +86,75 @@ def test_the_model_has_every_language_and_fits_the_target() -> None:
     for target, languages in (("edge", ("en",)), ("edge", ("en", "ja")), ("server", ("sw", "de"))):
         plan = recommend(Questions(target=target, languages=languages))  # type: ignore[arg-type]
         assert {*languages} <= plan.model.languages
-        assert target != "edge" or plan.model.bundle_bytes("int8") < 150e6
+        assert target != "edge" or bundle_bytes(plan.model, "int8") < 150e6
+
+
+EXPORTED = {  # MB of bundles that were exported: benchmarks/LOG.md, README.md
+    ("BAAI/bge-m3", "fp32", None): 2280, ("BAAI/bge-m3", "int8", None): 588, ("BAAI/bge-m3", "int4", None): 346.3,
+    ("BAAI/bge-m3", "int4", 30_316): 205.2, ("intfloat/multilingual-e5-small", "int8", None): 132.9,
+    ("intfloat/multilingual-e5-small", "int4", None): 82.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "megabytes"), EXPORTED.items(), ids=str)
+def test_the_size_of_a_bundle_is_that_of_one_that_was_exported(
+    key: tuple[str, str, int | None], megabytes: float
+) -> None:
+    name, precision, pieces = key
+    model = next(model for model in MODELS if model.name == name)
+    assert bundle_bytes(model, precision, pieces) == pytest.approx(1e6 * megabytes, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "precision", "pruned"), [(0.65, "int8", False), (0.45, "int8", True), (0.24, "int4", True)]
+)
+def test_less_storage_than_the_int8_bundle_prunes_the_vocabulary_then_takes_int4(
+    gigabytes: float, precision: str, pruned: bool
+) -> None:
+    q = Questions(target="edge", documents=5000, languages=("en", "de"), storage_gb=gigabytes)
+    plan = recommend(q)
+    assert (plan.model.name, plan.precision, plan.pieces is not None) == ("BAAI/bge-m3", precision, pruned)
+    assert plan.bytes <= 1e9 * gigabytes
+    assert plan.parts["bundle"] == bundle_bytes(plan.model, precision, plan.pieces)
+    text, (export, *_) = "\n".join(shown(plan, q, set())), commands(plan)
+    assert (f"--precision {precision}" in export, "--vocab-from" in export) == (True, pruned)
+    assert ("mean cosine to fp32 was .98" in text) == (precision == "int4")
+    assert ("experimental" in text) == (pruned or precision == "int4")
+    assert decisions(plan)["pieces"] == plan.pieces
+
+
+def test_a_vocabulary_is_pruned_only_where_m3rt_export_can() -> None:
+    pruning = {model.name for model in MODELS if pruned_pieces(model, 1)}
+    assert pruning == {model.name for model in MODELS if model.vocabulary == 250_002}
+    assert not any(pruned_pieces(model, 40) for model in MODELS)
+
+
+# Corpora that were counted: tokens a text, distinct pieces a text, language, domain. benchmarks/LOG.md has them all.
+COUNTED = [
+    (248, 152, "general"), (443, 238, "general"), (173, 116, "general"), (239, 144, "general"), (275, 150, "general"),
+    (406, 200, "general"), (306, 160, "general"), (175, 99, "science"), (248, 121, "science"), (59, 37.6, "science"),
+    (90, 43, "code"), (512, 221, "legal"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tokens", "pieces", "domain"), COUNTED)
+def test_distinct_pieces_of_a_text_are_those_of_corpora_that_were_counted(
+    tokens: float, pieces: float, domain: str
+) -> None:
+    assert distinct_pieces(tokens, domain) == pytest.approx(pieces, rel=0.1)
+
+
+@pytest.mark.parametrize(("language", "size"), [("en", 4.2), ("zh", 4.1), ("ru", 7.1), ("ar", 5.9), ("th", 10.3)])
+def test_bytes_of_a_text_are_those_of_corpora_that_were_counted(language: str, size: float) -> None:
+    assert text_bytes(100, [language]) == pytest.approx(100 * size, rel=0.1)
+    assert distinct_pieces(1) == 0
+
+
+def test_a_large_index_counts_the_signs_that_it_writes() -> None:
+    small, large = (
+        index_bytes(Corpus(n, 10), 768, dense="int8", sparse=False, colbert=None)["dense"] / n for n in (65_535, 65_536)
+    )
+    assert (small, large) == (768 + 4, 768 + 4 + 96 + 4)
 
 
 def test_colbert_needs_many_passages_or_a_request() -> None:

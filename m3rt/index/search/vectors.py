@@ -11,7 +11,7 @@ from ..store.columns import view_arrays
 from ..store.precisions import Precision, TokenPrecision, best
 from ..store.rows import RowMask, ScoredRows
 from ..store.segment import Segment
-from ..store.signs import chosen_rows
+from ..store.signs import choices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,10 +26,11 @@ class DenseQuery:
     def find(self, segment: Segment, k: int, mask: RowMask) -> ScoredRows:
         """The k best rows of a segment, of those of the mask; in a large segment, signs may choose which are scored."""
         stored = view_arrays(segment.arrays, "dense")
-        rows = chosen_rows(stored, self.vector, k, mask, self.threads, exact=self.exact)
-        if rows is None:
-            return self.precision.find(stored, self.vector, k, mask, self.threads)
-        return best(rows, self.score(segment, rows), k)
+        for chosen in choices(stored, self.vector, k, mask, self.threads, exact=self.exact):
+            scores = self.score(segment, chosen.rows)
+            if chosen.suffice(scores, k):
+                return best(chosen.rows, scores, k)
+        return self.precision.find(stored, self.vector, k, mask, self.threads)
 
     def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Dot products with rows of a segment, by the most exact vectors that are stored."""

@@ -5,8 +5,8 @@ They are derived from the vectors when a segment is written, so a segment withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from m3rt_kernels import Signs, check_signs, dense_top_k_signs, sign_words
@@ -19,6 +19,8 @@ from .rows import RowMask
 
 MIN_ROWS = 1 << 16  # in a smaller segment, scoring every row takes no longer
 CHOSEN_PER_HIT, MIN_CHOSEN = 32, 1024  # rows that are scored exactly; benchmarks/LOG.md has their recall
+_MORE = 4  # times as many rows are chosen where these were too few, and at most one in so many rows
+_DEVIATIONS = 2.25  # of an estimate from its score, that a row left out may have been underestimated by
 _MAX_SCORED = 1 << 14  # rows that pass a filter are all scored up to this number: 64 MB of float32 vectors
 _FILES = {f"sign_{name}": name for name in Signs._fields}
 
@@ -28,14 +30,14 @@ _FLOATS: Mapping[str, Callable[[Stored, slice], NDArray[np.float32]]] = {
 }
 
 
-def has_signs(settings: Settings, rows: int) -> bool:
+def has_signs(dense: str | None, rows: int) -> bool:
     """Whether a segment of so many rows is written with signs. Coarser precisions are fast, and choose by their own."""
-    return settings.dense in _FLOATS and rows >= MIN_ROWS
+    return dense in _FLOATS and rows >= MIN_ROWS
 
 
 def lacks_signs(record: SegmentRecord, settings: Settings) -> bool:
     """Whether a segment was written before there were signs, so that writing it again makes searches faster."""
-    return has_signs(settings, record.rows) and not is_signed(record)
+    return has_signs(settings.dense, record.rows) and not is_signed(record)
 
 
 def is_signed(record: SegmentRecord) -> bool:
@@ -45,7 +47,7 @@ def is_signed(record: SegmentRecord) -> bool:
 def derive_signs(settings: Settings, arrays: Arrays) -> dict[str, NDArray[Any]]:
     """The arrays of signs that a segment's rows are written with, by their names in the segment."""
     rows = len(arrays["keys"])
-    if not has_signs(settings, rows):
+    if not has_signs(settings.dense, rows):
         return {}
     stored, floats = view_arrays(arrays, "dense"), _FLOATS[str(settings.dense)]
     signs = sign_words(lambda begin, end: floats(stored, slice(begin, end)), rows, settings.dense_dim)
@@ -58,19 +60,39 @@ def check_stored_signs(arrays: Arrays, rows: int, dim: int) -> None:
         check_signs(signs, rows, dim)
 
 
-def chosen_rows(
+class Chosen(NamedTuple):
+    """Rows (n,) int64 that are worth an exact score, and the estimates of it by which signs chose them; or no signs."""
+
+    rows: NDArray[np.int64]
+    estimates: NDArray[np.float32] | None
+
+    def suffice(self, scores: NDArray[np.float32], k: int) -> bool:
+        """Whether the k best rows of all are likely among these. scores: of the rows, in their order.
+
+        Where nothing is near the query, many rows are almost as good as the k-th: signs do not tell them apart.
+        """
+        if self.estimates is None or len(scores) <= k:
+            return True
+        kth = np.partition(scores, -k)[-k]
+        return bool(self.estimates[-1] + _DEVIATIONS * np.std(scores - self.estimates) < kth)
+
+
+def choices(
     stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None, *, exact: bool
-) -> NDArray[np.int64] | None:
-    """The rows of a segment that are worth an exact score, None for all.
+) -> Iterator[Chosen]:
+    """Rows of a segment that are worth an exact score, then more of them; after the last choice, all are.
 
     Rows that pass a filter are all chosen when they are few. Signs choose among many, unless the search is exact.
     """
     if mask is not None and np.count_nonzero(mask) <= _MAX_SCORED:
-        return np.flatnonzero(mask)
+        yield Chosen(np.flatnonzero(mask), None)
+        return
     signs, count = _signs(stored), max(MIN_CHOSEN, CHOSEN_PER_HIT * k)
-    if exact or signs is None or 4 * count > len(signs.factors):
-        return None
-    return dense_top_k_signs(query, signs, count, alive=mask, threads=threads)[0]
+    if exact or signs is None:
+        return
+    while _MORE * count <= len(signs.factors):
+        yield Chosen(*dense_top_k_signs(query, signs, count, alive=mask, threads=threads))
+        count *= _MORE
 
 
 def _signs(stored: Stored) -> Signs | None:
