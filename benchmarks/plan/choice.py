@@ -33,7 +33,7 @@ def main() -> None:
     encoder = M3Encoder(args.model, threads=args.threads)
     rows = []
     for path in args.datasets:
-        each = task(read_dataset(path), most=args.queries)
+        each = task(read_dataset(path), max_queries=args.queries)
         measured = measure_choices(encoder, each)
         rows.append({"data set": each.data.name, "documents": len(each.data.corpus), **_row(measured, args.splits)})
     report("Choices on unseen queries", rows, regime(model=args.model, splits=args.splits))
