@@ -23,6 +23,7 @@ from ..values.shown import shown
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents, heaviest
 from .parts.layout import Layout
+from .parts.made_by import check_made_by, record
 from .parts.place import owning, refuse_key
 
 MAX_NNZ = 1000  # weights of a row that an HNSW index takes
@@ -73,7 +74,7 @@ class PostgresCollection(Collection):
     not there. "hybrid" fuses dense and sparse candidates by reciprocal ranks, or ranks them all by ColBERT where the
     layout has it. A search by ColBERT alone reads the whole table; others give 1000 hits at most.
     Raises InputError for a name that is no plain identifier, for dense vectors of more than 2000 components and for a
-    table with another layout.
+    table with another layout or of another model, which its comment names.
     """
 
     def __init__(self, connection: Any, name: str, layout: Layout) -> None:
@@ -174,6 +175,14 @@ class PostgresCollection(Collection):
                 self.connection.execute(f"create index on {self.name} using hnsw ({view} {operators})")
         if self.layout.colbert is not None:
             self.connection.execute(_MAX_SIM)
+        if self.layout.model is not None:
+            self._describe(record(self.layout.model))
+
+    def _describe(self, comment: str) -> None:
+        from psycopg import sql
+
+        statement = sql.SQL("comment on table {} is {}").format(sql.Identifier(self.name), sql.Literal(comment))
+        self.connection.execute(statement)
 
     def _columns(self) -> dict[str, tuple[str, int]]:
         """Type and width of each column, of none if there is no table."""
@@ -194,6 +203,8 @@ class PostgresCollection(Collection):
                 raise InputError(
                     f"the table {self.name!r} has {found} as {column}, expected {kind}; choose another name"
                 )
+        comment = self.connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [self.name])
+        check_made_by(f"the table {self.name!r}", comment.fetchone()[0], self.layout.model)
 
 
 def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str, Any]]:
