@@ -61,7 +61,8 @@ class QdrantCollection(Collection):
         from qdrant_client import QdrantClient
 
         if url := url_of(where):
-            client = QdrantClient(url, api_key=key, timeout=_SECONDS)
+            # Its check of versions warns from a thread of its own, beside the one line for a server that is down.
+            client = QdrantClient(url, api_key=key, timeout=_SECONDS, check_compatibility=False)
         else:
             refuse_key(key)
             client = QdrantClient(path=where)

@@ -33,19 +33,17 @@ class VespaFeed(Destination):
 
     def __init__(self, path: str | Path, name: str, layout: Layout) -> None:
         self.path, self.name, self.layout = path_of("path", path), name, layout
-        self._open = ExitStack()
         try:
-            self._open.enter_context(locked(self.path.with_name(f".{self.path.name}.lock")))
-            self._file = self._open.enter_context(self.path.open("a+b"))
-            self._ids = self._kept()
-            self._record()
+            with ExitStack() as stack:
+                stack.enter_context(locked(self.path.with_name(f".{self.path.name}.lock")))
+                self._file = stack.enter_context(self.path.open("a+b"))
+                self._ids = self._kept()
+                self._record()
+                self._open = stack.pop_all()
         except Busy:
             raise OutputError(f"another process writes {self.path}; wait for it or choose another file") from None
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from None
-        except InputError:
-            self._open.close()
-            raise
 
     @classmethod
     def at(cls, where: str, name: str, layout: Layout, key: str | None = None) -> Self:
