@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector: rows as text literals, and a table that searches them."""
+"""PostgreSQL with pgvector: rows as text literals, and a table that takes binary ones and searches them."""
 
 # mypy: disable-error-code="import-not-found"
 
@@ -20,6 +20,7 @@ from ..host.extras import need
 from ..index.search.result import Hit
 from ..values.arguments import whole_number
 from ..values.shown import shown
+from .parts import pgbinary
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents, heaviest
 from .parts.layout import Layout
@@ -88,6 +89,7 @@ class PostgresCollection(Collection):
         self.connection, self.name, self.layout = connection, name, layout
         with connection.transaction():
             connection.execute("create extension if not exists vector")
+            self._vector = pgbinary.register(connection)  # the oid of the type
             if there := self._columns():
                 self._check(there)
             else:
@@ -119,9 +121,22 @@ class PostgresCollection(Collection):
         statement = (
             f"insert into {self.name} ({', '.join(columns)}) values ({places}) on conflict (id) do update set {update}"
         )
-        rows = _rows(found, self.layout.sparse or 0, MAX_NNZ)
+        rows = self._binary(_checked(found, MAX_NNZ))
         with self.connection.transaction(), self.connection.cursor() as cursor:
-            cursor.executemany(statement, ([row.get(column) for column in columns] for row in rows))
+            cursor.executemany(statement, rows)
+
+    def _binary(self, found: Documents) -> list[list[Any]]:
+        """The columns of each document, in the table's order."""
+        n, out = len(found), found.embeddings
+        columns: list[Sequence[Any]] = [found.ids, found.texts or [None] * n, _metadata(found) or [None] * n]
+        if out.dense_vecs is not None:
+            columns.append(pgbinary.vectors(out.dense_vecs))
+        if out.sparse is not None:
+            width = self.layout.sparse or 0
+            columns.append([pgbinary.sparse_vector(*out.sparse.row(i), width) for i in range(n)])
+        if out.multi is not None:
+            columns.append([pgbinary.vector_array(out.multi.row(i), self._vector) for i in range(n)])
+        return [list(row) for row in zip(*columns, strict=True)]
 
     def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         if mode != "colbert":  # which no index searches
@@ -208,15 +223,20 @@ class PostgresCollection(Collection):
 
 
 def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str, Any]]:
+    found = _checked(found, max_nnz)
+    metadata = _metadata(found)
+    return (_row(found, i, vocabulary, metadata) for i in range(len(found)))
+
+
+def _checked(found: Documents, max_nnz: int) -> Documents:
+    """The documents with at most max_nnz weights each. Raises InputError for what PostgreSQL cannot hold."""
     for values in (found.ids, found.texts or []):
         for name, value in zip(found.ids, values, strict=False):
             if "\0" in value:
                 raise InputError(f"id or text of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
-    for i, name in enumerate(found.ids):
+    for name in found.ids:
         if len(name.encode()) > _MAX_ID_BYTES:
             raise InputError(f"id {shown(name)} has {len(name.encode())} bytes, expected at most {_MAX_ID_BYTES:,}")
-        if found.metadata and _NUL_IN_JSON.search(json.dumps(found.metadata[i])):
-            raise InputError(f"the metadata of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
     if found.embeddings.sparse is not None:
         sparse, cut = heaviest(found.embeddings.sparse, whole_number("max_nnz", max_nnz, 1, 16_000))
         if cut.any():
@@ -225,17 +245,28 @@ def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str,
                 stacklevel=3,
             )
         found = replace(found, embeddings=replace(found.embeddings, sparse=sparse))
-    return (_row(found, i, vocabulary) for i in range(len(found)))
+    return found
+
+
+def _metadata(found: Documents) -> list[str] | None:
+    """The metadata as JSON. Raises InputError for a NUL in it."""
+    if found.metadata is None:
+        return None
+    rows = [json.dumps(dict(row or {}), ensure_ascii=False) for row in found.metadata]
+    for name, row in zip(found.ids, rows, strict=True):
+        if _NUL_IN_JSON.search(row):
+            raise InputError(f"the metadata of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
+    return rows
 
 
 def _ef_search(k: int, candidates: int) -> int:
     return min(max(k, candidates), _MAX_EF_SEARCH)
 
 
-def _row(found: Documents, i: int, vocabulary: int) -> dict[str, Any]:
+def _row(found: Documents, i: int, vocabulary: int, metadata: Sequence[str] | None) -> dict[str, Any]:
     row, out = found.payload(i), found.embeddings
-    if "metadata" in row:
-        row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False)
+    if metadata is not None:
+        row["metadata"] = metadata[i]
     if out.dense_vecs is not None:
         row["dense"] = _vector(out.dense_vecs[i])
     if (sparse := found.sparse(i)) is not None:

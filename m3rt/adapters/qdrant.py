@@ -78,10 +78,14 @@ class QdrantCollection(Collection):
         return {points[str(point.id)] for point in found}
 
     def _write(self, found: Documents) -> None:
-        from qdrant_client.models import PointStruct
+        from qdrant_client.models import PointStruct, SparseVector
 
         rows = _points(found)
-        while points := [PointStruct(**row) for row in islice(rows, _POINTS)]:
+        # Checked already, component by component: pydantic would take longer for it than all else here.
+        while points := [PointStruct.model_construct(**row) for row in islice(rows, _POINTS)]:
+            for point in points:
+                if "sparse" in point.vector:
+                    point.vector["sparse"] = SparseVector.model_construct(**point.vector["sparse"])
             self.client.upsert(self.name, points, wait=True)
 
     def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
