@@ -33,6 +33,7 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _NUL_IN_JSON = re.compile(r"(?<!\\)(\\\\)*\\u0000")
 _MAX_ID_BYTES = 2_600  # a key of an index has at most 2,704 bytes
 _MAX_EF_SEARCH = 1000  # hits that pgvector's HNSW search gives at most
+_EF_PER_HIT = 4  # with as few candidates as hits, the graph over sparse vectors misses 1 document of 100
 _MAX_DENSE = 2000  # components that an HNSW index takes
 _TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
 _INDEXES = {"dense": "vector_ip_ops", "sparse": "sparsevec_ip_ops"}
@@ -260,7 +261,7 @@ def _metadata(found: Documents) -> list[str] | None:
 
 
 def _ef_search(k: int, candidates: int) -> int:
-    return min(max(k, candidates), _MAX_EF_SEARCH)
+    return min(_EF_PER_HIT * max(k, candidates), _MAX_EF_SEARCH)
 
 
 def _row(found: Documents, i: int, vocabulary: int, metadata: Sequence[str] | None) -> dict[str, Any]:
