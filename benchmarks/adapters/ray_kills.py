@@ -56,7 +56,7 @@ def main() -> None:
     args = parser.parse_args()
     require("ray", "pyarrow", "psutil")
     folder = args.folder or Path(tempfile.mkdtemp(prefix="ray-kills-"))
-    files = _inputs(folder / "in", args.texts)
+    files = inputs(folder / "in", args.texts)
     killed = _killed_runs(files, folder / "out", args.kills)
     rows = _rows(folder / "out")
     lost, doubled = args.texts - len(rows), sum(count - 1 for count in rows.values())
@@ -66,7 +66,8 @@ def main() -> None:
     raise SystemExit(bool(lost or doubled))
 
 
-def _inputs(folder: Path, texts: int) -> list[Path]:
+def inputs(folder: Path, texts: int) -> list[Path]:
+    """Parquet files with so many texts of twelve words."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -19,6 +19,7 @@ from .arrow import documents_table
 from .parts.collection import Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
+from .parts.made_by import KEY, check_made_by, record
 from .parts.place import refuse_key
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class LanceCollection(Collection):
     match; hits have m3rt's score, the mean. It has no sparse vectors: lexical weights are kept as two lists, empty ones
     too, and "hybrid" takes candidates by dense vectors (by ColBERT where there are none) and ranks them here by the
     weighted mean of all that is stored, as HybridIndex does. Raises InputError for a layout of sparse vectors alone,
-    for a table with another layout, or with an index of another metric than cosine.
+    for a table with another layout, of another model, or with an index of another metric than cosine.
     """
 
     def __init__(self, database: Any, name: str, layout: Layout) -> None:
@@ -103,7 +104,8 @@ class LanceCollection(Collection):
             kinds |= {"sparse_indices": pa.list_(pa.int32()), "sparse_values": pa.list_(pa.float32())}
         if self.layout.colbert is not None:
             kinds["colbert_vecs"] = pa.list_(pa.list_(pa.float32(), self.layout.colbert))
-        return pa.schema({**kinds, "n_tokens": pa.int64(), "truncated": pa.bool_()})
+        metadata = {KEY: record(self.layout.model)} if self.layout.model else None
+        return pa.schema({**kinds, "n_tokens": pa.int64(), "truncated": pa.bool_()}, metadata)
 
     def _check(self) -> None:
         schema = self.table.schema
@@ -120,6 +122,7 @@ class LanceCollection(Collection):
             metric = getattr(self.table.index_stats(index.name), "distance_type", None)
             if metric not in (None, "cosine"):
                 raise InputError(f"the table {self.name!r} has an index by {metric}, expected cosine; make it anew")
+        check_made_by(f"the table {self.name!r}", (schema.metadata or {}).get(KEY.encode()), self.layout.model)
 
 
 def _filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:

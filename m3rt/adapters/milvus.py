@@ -17,6 +17,7 @@ from ..values.shown import shown
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
+from .parts.made_by import KEY, check_made_by, record
 from .parts.place import owning, refuse_key, url_of
 
 NO_TOKEN = (1 << 32) - 2  # the largest index that a sparse field holds: no vocabulary has a token of this id
@@ -50,7 +51,7 @@ class MilvusCollection(Collection):
 
     client: a MilvusClient. name: the collection, made and loaded if it is not there. "hybrid" fuses dense and sparse
     candidates by reciprocal ranks. Raises InputError for a layout with ColBERT vectors, and for a collection with
-    another layout or metric.
+    another layout or metric, or of another model.
     """
 
     def __init__(self, client: Any, name: str, layout: Layout) -> None:
@@ -122,10 +123,12 @@ class MilvusCollection(Collection):
         indexes = self.client.prepare_index_params()
         for view in self.layout.widths():
             indexes.add_index(view, index_type=_INDEXES[view], metric_type=_METRICS[view])
-        self.client.create_collection(self.name, schema=schema, index_params=indexes)
+        properties = {KEY: record(self.layout.model)} if self.layout.model else {}
+        self.client.create_collection(self.name, schema=schema, index_params=indexes, properties=properties)
 
     def _check(self) -> None:
-        fields = {field["name"]: field["params"] for field in self.client.describe_collection(self.name)["fields"]}
+        described = self.client.describe_collection(self.name)
+        fields = {field["name"]: field["params"] for field in described["fields"]}
         there = {"dense": int(fields["dense"].get("dim", 0))} if "dense" in fields else {}
         if "sparse" in fields:
             there["sparse"] = self.layout.sparse or 0  # Milvus knows no vocabulary
@@ -139,6 +142,7 @@ class MilvusCollection(Collection):
                     f"the collection {self.name!r} compares {view} vectors by {metric}, expected {_METRICS[view]}; "
                     "choose another name"
                 )
+        check_made_by(f"the collection {self.name!r}", described.get("properties", {}).get(KEY), self.layout.model)
 
 
 def _rows(found: Documents) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector: rows as text literals, and a table that searches them."""
+"""PostgreSQL with pgvector: rows as text literals, and a table that takes binary ones and searches them."""
 
 # mypy: disable-error-code="import-not-found"
 
@@ -20,9 +20,11 @@ from ..host.extras import need
 from ..index.search.result import Hit
 from ..values.arguments import whole_number
 from ..values.shown import shown
+from .parts import pgbinary
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents, heaviest
 from .parts.layout import Layout
+from .parts.made_by import check_made_by, record
 from .parts.place import owning, refuse_key
 
 MAX_NNZ = 1000  # weights of a row that an HNSW index takes
@@ -31,6 +33,7 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _NUL_IN_JSON = re.compile(r"(?<!\\)(\\\\)*\\u0000")
 _MAX_ID_BYTES = 2_600  # a key of an index has at most 2,704 bytes
 _MAX_EF_SEARCH = 1000  # hits that pgvector's HNSW search gives at most
+_EF_PER_HIT = 4  # with as few candidates as hits, the graph over sparse vectors misses 1 document of 100
 _MAX_DENSE = 2000  # components that an HNSW index takes
 _TYPES = {"dense": "vector({})", "sparse": "sparsevec({})", "colbert": "vector({})[]"}
 _INDEXES = {"dense": "vector_ip_ops", "sparse": "sparsevec_ip_ops"}
@@ -73,7 +76,7 @@ class PostgresCollection(Collection):
     not there. "hybrid" fuses dense and sparse candidates by reciprocal ranks, or ranks them all by ColBERT where the
     layout has it. A search by ColBERT alone reads the whole table; others give 1000 hits at most.
     Raises InputError for a name that is no plain identifier, for dense vectors of more than 2000 components and for a
-    table with another layout.
+    table with another layout or of another model, which its comment names.
     """
 
     def __init__(self, connection: Any, name: str, layout: Layout) -> None:
@@ -87,6 +90,7 @@ class PostgresCollection(Collection):
         self.connection, self.name, self.layout = connection, name, layout
         with connection.transaction():
             connection.execute("create extension if not exists vector")
+            self._vector = pgbinary.register(connection)  # the oid of the type
             if there := self._columns():
                 self._check(there)
             else:
@@ -118,9 +122,22 @@ class PostgresCollection(Collection):
         statement = (
             f"insert into {self.name} ({', '.join(columns)}) values ({places}) on conflict (id) do update set {update}"
         )
-        rows = _rows(found, self.layout.sparse or 0, MAX_NNZ)
+        rows = self._binary(_checked(found, MAX_NNZ))
         with self.connection.transaction(), self.connection.cursor() as cursor:
-            cursor.executemany(statement, ([row.get(column) for column in columns] for row in rows))
+            cursor.executemany(statement, rows)
+
+    def _binary(self, found: Documents) -> list[list[Any]]:
+        """The columns of each document, in the table's order."""
+        n, out = len(found), found.embeddings
+        columns: list[Sequence[Any]] = [found.ids, found.texts or [None] * n, _metadata(found) or [None] * n]
+        if out.dense_vecs is not None:
+            columns.append(pgbinary.vectors(out.dense_vecs))
+        if out.sparse is not None:
+            width = self.layout.sparse or 0
+            columns.append([pgbinary.sparse_vector(*out.sparse.row(i), width) for i in range(n)])
+        if out.multi is not None:
+            columns.append([pgbinary.vector_array(out.multi.row(i), self._vector) for i in range(n)])
+        return [list(row) for row in zip(*columns, strict=True)]
 
     def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         if mode != "colbert":  # which no index searches
@@ -174,6 +191,14 @@ class PostgresCollection(Collection):
                 self.connection.execute(f"create index on {self.name} using hnsw ({view} {operators})")
         if self.layout.colbert is not None:
             self.connection.execute(_MAX_SIM)
+        if self.layout.model is not None:
+            self._describe(record(self.layout.model))
+
+    def _describe(self, comment: str) -> None:
+        from psycopg import sql
+
+        statement = sql.SQL("comment on table {} is {}").format(sql.Identifier(self.name), sql.Literal(comment))
+        self.connection.execute(statement)
 
     def _columns(self) -> dict[str, tuple[str, int]]:
         """Type and width of each column, of none if there is no table."""
@@ -194,18 +219,25 @@ class PostgresCollection(Collection):
                 raise InputError(
                     f"the table {self.name!r} has {found} as {column}, expected {kind}; choose another name"
                 )
+        comment = self.connection.execute("select obj_description(to_regclass(%s), 'pg_class')", [self.name])
+        check_made_by(f"the table {self.name!r}", comment.fetchone()[0], self.layout.model)
 
 
 def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str, Any]]:
+    found = _checked(found, max_nnz)
+    metadata = _metadata(found)
+    return (_row(found, i, vocabulary, metadata) for i in range(len(found)))
+
+
+def _checked(found: Documents, max_nnz: int) -> Documents:
+    """The documents with at most max_nnz weights each. Raises InputError for what PostgreSQL cannot hold."""
     for values in (found.ids, found.texts or []):
         for name, value in zip(found.ids, values, strict=False):
             if "\0" in value:
                 raise InputError(f"id or text of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
-    for i, name in enumerate(found.ids):
+    for name in found.ids:
         if len(name.encode()) > _MAX_ID_BYTES:
             raise InputError(f"id {shown(name)} has {len(name.encode())} bytes, expected at most {_MAX_ID_BYTES:,}")
-        if found.metadata and _NUL_IN_JSON.search(json.dumps(found.metadata[i])):
-            raise InputError(f"the metadata of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
     if found.embeddings.sparse is not None:
         sparse, cut = heaviest(found.embeddings.sparse, whole_number("max_nnz", max_nnz, 1, 16_000))
         if cut.any():
@@ -214,17 +246,28 @@ def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str,
                 stacklevel=3,
             )
         found = replace(found, embeddings=replace(found.embeddings, sparse=sparse))
-    return (_row(found, i, vocabulary) for i in range(len(found)))
+    return found
+
+
+def _metadata(found: Documents) -> list[str] | None:
+    """The metadata as JSON. Raises InputError for a NUL in it."""
+    if found.metadata is None:
+        return None
+    rows = [json.dumps(dict(row or {}), ensure_ascii=False) for row in found.metadata]
+    for name, row in zip(found.ids, rows, strict=True):
+        if _NUL_IN_JSON.search(row):
+            raise InputError(f"the metadata of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
+    return rows
 
 
 def _ef_search(k: int, candidates: int) -> int:
-    return min(max(k, candidates), _MAX_EF_SEARCH)
+    return min(_EF_PER_HIT * max(k, candidates), _MAX_EF_SEARCH)
 
 
-def _row(found: Documents, i: int, vocabulary: int) -> dict[str, Any]:
+def _row(found: Documents, i: int, vocabulary: int, metadata: Sequence[str] | None) -> dict[str, Any]:
     row, out = found.payload(i), found.embeddings
-    if "metadata" in row:
-        row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False)
+    if metadata is not None:
+        row["metadata"] = metadata[i]
     if out.dense_vecs is not None:
         row["dense"] = _vector(out.dense_vecs[i])
     if (sparse := found.sparse(i)) is not None:

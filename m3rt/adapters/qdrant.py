@@ -15,6 +15,7 @@ from ..index.search.result import Hit
 from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
+from .parts.made_by import KEY, check_made_by, record
 from .parts.place import owning, refuse_key, url_of
 from .parts.uuids import uuid_of
 
@@ -42,14 +43,14 @@ class QdrantCollection(Collection):
 
     client: a QdrantClient. name: the collection, made if it is not there. "hybrid" fuses dense and sparse candidates
     by reciprocal ranks, or ranks them all by ColBERT where the layout has it; the score is then a sum, see to_qdrant().
-    Raises InputError for a collection with another layout or metric.
+    Raises InputError for a collection with another layout or metric, or of another model.
     """
 
     def __init__(self, client: Any, name: str, layout: Layout) -> None:
         need("qdrant", "qdrant_client", purpose="QdrantCollection")
         self.client, self.name, self.layout = client, name, layout
         if client.collection_exists(name):
-            self._check(client.get_collection(name).config.params)
+            self._check(client.get_collection(name).config)
         else:
             self._create()
 
@@ -60,7 +61,8 @@ class QdrantCollection(Collection):
         from qdrant_client import QdrantClient
 
         if url := url_of(where):
-            client = QdrantClient(url, api_key=key, timeout=_SECONDS)
+            # Its check of versions warns from a thread of its own, beside the one line for a server that is down.
+            client = QdrantClient(url, api_key=key, timeout=_SECONDS, check_compatibility=False)
         else:
             refuse_key(key)
             client = QdrantClient(path=where)
@@ -76,10 +78,14 @@ class QdrantCollection(Collection):
         return {points[str(point.id)] for point in found}
 
     def _write(self, found: Documents) -> None:
-        from qdrant_client.models import PointStruct
+        from qdrant_client.models import PointStruct, SparseVector
 
         rows = _points(found)
-        while points := [PointStruct(**row) for row in islice(rows, _POINTS)]:
+        # Checked already, component by component: pydantic would take longer for it than all else here.
+        while points := [PointStruct.model_construct(**row) for row in islice(rows, _POINTS)]:
+            for point in points:
+                if "sparse" in point.vector:
+                    point.vector["sparse"] = SparseVector.model_construct(**point.vector["sparse"])
             self.client.upsert(self.name, points, wait=True)
 
     def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
@@ -114,9 +120,13 @@ class QdrantCollection(Collection):
                 hnsw_config=models.HnswConfigDiff(m=0),
             )
         sparse = {"sparse": models.SparseVectorParams()} if self.layout.sparse is not None else None
-        self.client.create_collection(self.name, vectors_config=vectors, sparse_vectors_config=sparse)
+        metadata = {KEY: record(self.layout.model)} if self.layout.model else None
+        self.client.create_collection(
+            self.name, vectors_config=vectors, sparse_vectors_config=sparse, metadata=metadata
+        )
 
-    def _check(self, params: Any) -> None:
+    def _check(self, config: Any) -> None:
+        params = config.params
         vectors = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
         there = {view: vectors[view].size for view in ("dense", "sparse", "colbert") if view in vectors}
         if "sparse" in (params.sparse_vectors or {}):
@@ -130,6 +140,7 @@ class QdrantCollection(Collection):
                 )
         if "colbert" in vectors and vectors["colbert"].multivector_config is None:
             raise InputError(f"the collection {self.name!r} has one colbert vector a point; choose another name")
+        check_made_by(f"the collection {self.name!r}", (config.metadata or {}).get(KEY), self.layout.model)
 
 
 def _points(found: Documents) -> Iterator[dict[str, Any]]:

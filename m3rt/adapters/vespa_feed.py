@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import InputError, OutputError
-from ..host.files import Busy, locked
+from ..host.files import Busy, locked, replacing
 from ..values.arguments import path_of
 from ..values.printable import to_json
 from .parts.collection import Destination
 from .parts.documents import Documents
 from .parts.layout import Layout
+from .parts.made_by import check_made_by, record
 from .parts.place import refuse_key
 from .vespa import operations
 
@@ -26,24 +27,23 @@ class VespaFeed(Destination):
     """A file of feed operations, a line each, on which load() goes on; with all three views, see vespa_application().
 
     path: the file, made if it is not there; `name` is the namespace of the documents. A line that a kill has left
-    unfinished is cut off. Raises InputError for a file with other lines or another layout, OutputError when it cannot
-    be written or another process writes it.
+    unfinished is cut off. A hidden file beside it records the model. Raises InputError for a file with other lines,
+    another layout or of another model, OutputError when it cannot be written or another process writes it.
     """
 
     def __init__(self, path: str | Path, name: str, layout: Layout) -> None:
         self.path, self.name, self.layout = path_of("path", path), name, layout
-        self._open = ExitStack()
         try:
-            self._open.enter_context(locked(self.path.with_name(f".{self.path.name}.lock")))
-            self._file = self._open.enter_context(self.path.open("a+b"))
-            self._ids = self._kept()
+            with ExitStack() as stack:
+                stack.enter_context(locked(self.path.with_name(f".{self.path.name}.lock")))
+                self._file = stack.enter_context(self.path.open("a+b"))
+                self._ids = self._kept()
+                self._record()
+                self._open = stack.pop_all()
         except Busy:
             raise OutputError(f"another process writes {self.path}; wait for it or choose another file") from None
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror or error}") from None
-        except InputError:
-            self._open.close()
-            raise
 
     @classmethod
     def at(cls, where: str, name: str, layout: Layout, key: str | None = None) -> Self:
@@ -63,6 +63,15 @@ class VespaFeed(Destination):
         self._file.flush()
         os.fsync(self._file.fileno())
         self._ids.update(found.ids)
+
+    def _record(self) -> None:
+        """Note the model of a feed that begins, check that of one that goes on."""
+        note = self.path.with_name(f".{self.path.name}.model.json")
+        if self._ids:
+            check_made_by(f"{self.path}", note.read_bytes() if note.exists() else None, self.layout.model)
+        elif self.layout.model is not None:
+            with replacing(note) as aside:
+                aside.write_text(record(self.layout.model))
 
     def _kept(self) -> set[str]:
         """The ids of the whole lines."""

@@ -53,9 +53,9 @@ def command(
     PLACE is qdrant:DIRECTORY or qdrant://HOST:6333, milvus:FILE.db or milvus://HOST:19530, lance:DIRECTORY,
     postgresql://HOST/DATABASE (with pgvector), or vespa:FEED.jsonl; after qdrant: and milvus: also an https: URL.
 
-    The collection is made with its indexes if it is not there; one of another width or metric is refused. Documents
-    need ids, and are read as m3rt index build reads them. Those that are there are skipped without being embedded, so
-    that after any interruption the same command goes on and doubles nothing.
+    The collection is made with its indexes if it is not there; one of another width, metric or model is
+    refused. Documents need ids, and are read as m3rt index build reads them. Those that are there are skipped without
+    being embedded, so that after any interruption the same command goes on and doubles nothing.
     """
     if (source is None) == (index is None):
         raise click.UsageError("Expected either -i FILE (-i - is stdin) or --index INDEX.")

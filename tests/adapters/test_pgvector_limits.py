@@ -45,7 +45,7 @@ def test_more_hits_than_the_index_gives_are_refused(collection: PostgresCollecti
     assert not collection.connection.kept
 
 
-@pytest.mark.parametrize(("k", "mode", "ef"), [(10, "dense", 100), (1000, "dense", 1000), (5000, "colbert", 1000)])
+@pytest.mark.parametrize(("k", "mode", "ef"), [(10, "dense", 400), (1000, "dense", 1000), (5000, "colbert", 1000)])
 def test_the_setting_of_the_index_stays_within_what_it_takes(
     collection: PostgresCollection, k: int, mode: Mode, ef: int
 ) -> None:

@@ -1,13 +1,14 @@
 """Every block of docs/ runs, page by page and in order, and the pages build without a warning.
 
-A block below `<!-- needs PACKAGE -->` runs where that package is, after the blocks above that need none; its warnings,
-which are the package's, do no harm.
+A block below `<!-- needs PACKAGE -->` runs where that package is, in a folder of its own, after the blocks above that
+need none; its warnings, which are the package's, do no harm.
 """
 
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def test_blocks_run_one_after_another(page: str, checkpoint: Path, reranker_bund
         else:
             command = [sys.executable, "-W", "ignore" if needed else "error", "-c", python + text]
             python += "" if needed else text
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        # Blocks of Python that ran before run once more with it, and what they make must not be there.
+        folder = Path(tempfile.mkdtemp(dir=tmp_path)) if needed else tmp_path
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 

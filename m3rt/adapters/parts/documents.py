@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from .layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """n documents; the views of document i as plain values of Python."""
+    """n documents, their lexical weights all above 0; the views of document i as plain values of Python."""
 
     embeddings: Embeddings
     ids: list[str]
@@ -43,6 +43,8 @@ class Documents:
             raise InputError(f"embeddings is a {kind(embeddings)}, expected the Embeddings that encode() returns")
         names = check_ids(ids)
         kept = (layout or _layout(embeddings)).fitted(embeddings, len(names))
+        if kept.sparse is not None:
+            kept = replace(kept, sparse=_positive(kept.sparse))
         return cls(kept, names, _texts(texts, len(names)), _metadata(metadata, names))
 
     def __len__(self) -> int:
@@ -54,11 +56,11 @@ class Documents:
         return None if vectors is None else vectors[i].tolist()
 
     def sparse(self, i: int) -> dict[int, float] | None:
-        """{token id: weight}, weights above 0, ids rising."""
+        """{token id: weight}, ids rising."""
         if self.embeddings.sparse is None:
             return None
         tokens, weights = self.embeddings.sparse.row(i)
-        return dict(zip(tokens[weights > 0].tolist(), weights[weights > 0].tolist(), strict=True))
+        return dict(zip(tokens.tolist(), weights.tolist(), strict=True))
 
     def colbert(self, i: int) -> list[list[float]] | None:
         """A vector for each token."""
@@ -72,6 +74,15 @@ class Documents:
         if self.metadata is not None:
             found["metadata"] = dict(self.metadata[i] or {})
         return found
+
+
+def _positive(sparse: SparseVectors) -> SparseVectors:
+    """The weights above 0, which is usually all of them."""
+    kept = sparse.values > 0
+    if kept.all():
+        return sparse
+    indptr = np.concatenate([[0], np.cumsum(kept)])[sparse.indptr]
+    return SparseVectors(indptr.astype(np.int64), sparse.indices[kept], sparse.values[kept])
 
 
 def heaviest(sparse: SparseVectors, max_nnz: int) -> tuple[SparseVectors, NDArray[np.int64]]:

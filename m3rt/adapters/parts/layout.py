@@ -1,4 +1,4 @@
-"""A layout: which views a collection holds, and how wide they are."""
+"""A layout: which views a collection holds, how wide they are, and which model makes them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ...bundle.heads import Heads
 from ...embeddings import Embeddings
 from ...errors import InputError
 from ...index.checks import check_embeddings
-from ...index.models import check_same, located
+from ...index.models import check_same, identity, located
 from ...index.store.directory import read
-from ...index.store.manifest import Settings
+from ...index.store.manifest import Model, Settings
 from ...values.arguments import whole_number
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ _MAX_WIDTH = 1 << 30
 class Layout:
     """The width of each view, None for one that is not stored.
 
-    dense, colbert: components of a vector. sparse: tokens of the vocabulary. Raises InputError for a layout of nothing.
+    dense, colbert: components of a vector. sparse: tokens of the vocabulary. model: the one that makes the vectors,
+    which a new collection records, and by which one of another model is refused. Raises InputError for a layout of
+    nothing.
     """
 
     dense: int | None = None
     sparse: int | None = None
     colbert: int | None = None
+    model: Model | None = None
 
     def __post_init__(self) -> None:
         for name, width in self.widths().items():
@@ -50,6 +53,7 @@ class Layout:
             m.dim if dense else None,
             m.architecture.vocab_size if sparse else None,
             (m.architecture.colbert_dim or m.dim) if colbert else None,
+            identity(encoder.bundle),
         )
 
     @classmethod
@@ -66,13 +70,12 @@ class Layout:
         for view, lacks in (("sparse", sparse and not s.sparse), ("ColBERT", colbert and not s.colbert)):
             if lacks:
                 raise InputError(f"{index.path} stores no {view} vectors; leave them out, or build it with them")
-        vocabulary = None
+        vocabulary, made_by = None, read(index.path).model
         if sparse:
-            made_by = read(index.path).model
             bundle = open_bundle(model or located(index.path, made_by))
             check_same(index.path, made_by, bundle)
             vocabulary = bundle.manifest.architecture.vocab_size
-        return cls(s.dense_dim if s.dense else None, vocabulary, s.colbert_dim if colbert else None)
+        return cls(s.dense_dim if s.dense else None, vocabulary, s.colbert_dim if colbert else None, made_by)
 
     def widths(self) -> dict[str, int]:
         """The widths of what is stored, by view."""

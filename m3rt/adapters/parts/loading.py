@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...embeddings import Embeddings
 from ...errors import InputError, M3rtError, OutputError
+from ...index.models import bundle_of, identity
+from ...index.store.directory import read
+from ...index.store.manifest import Model
 from ...input import Record, chunks
 from ...values.arguments import flag, whole_number
 from ...values.shown import reason, shown
@@ -56,9 +59,12 @@ def load(
 
     records: each with an id, such as m3rt.input.TextFile gives them. Documents that are there are skipped without
     being embedded, or replaced; progress is given the number of each batch. Raises InputError for a text without an
-    id and for an id that comes twice, OutputError when the database fails, EngineError.
+    id, for an id that comes twice and for an encoder that is not the layout's, OutputError when the database fails,
+    EngineError.
     """
     number = whole_number("batch", batch, 1, 1 << 20)
+    if destination.layout.model is not None:
+        _check_same(destination, destination.layout.model, identity(bundle_of(encoder)))
     return _run(destination, _of_texts(records, encoder, destination, number), replace, progress)
 
 
@@ -74,10 +80,21 @@ def load_index(
 
     Of an index in chunks, each chunk is a document `ID#FIRST`, FIRST being its first character in the text; its
     metadata has the id as "document" and its characters as "span".
-    Raises InputError for a view that the index lacks, OutputError when the database fails.
+    Raises InputError for a view that the index lacks and for an index that is not of the layout's model, OutputError
+    when the database fails.
     """
     number = whole_number("batch", batch, 1, 1 << 20)
+    if destination.layout.model is not None:
+        _check_same(destination, destination.layout.model, read(index.path).model)
     return _run(destination, _of_index(index, number), replace, progress)
+
+
+def _check_same(destination: Destination, wanted: Model, given: Model | None) -> None:
+    if given is None or given.space != wanted.space:
+        raise InputError(
+            f"{destination.name} was opened for vectors of {wanted}, not of {given or 'embeddings without a model'}; "
+            "open it with the layout of what is loaded"
+        )
 
 
 def _run(destination: Destination, batches: Iterable[_Batch], replace: bool, progress: Progress) -> Loaded:

@@ -31,7 +31,7 @@ def opened(place: str, name: str, layout: Layout, *, key: str | None = None) -> 
     place: qdrant:DIRECTORY or qdrant://HOST:6333, milvus:FILE.db or milvus://HOST:19530, lance:DIRECTORY,
     postgresql://HOST/DATABASE, vespa:FEED.jsonl; after qdrant: and milvus: also a URL of https. key: what a server of
     Qdrant or Milvus asks for. Raises InputError for a place that is none, and for a collection with another layout or
-    metric; OutputError when the database cannot be reached.
+    metric or of another model; OutputError when the database cannot be reached.
     """
     product, _, where = place.partition(":")
     if product not in _KINDS or not where:
