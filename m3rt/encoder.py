@@ -149,11 +149,11 @@ class M3Encoder(Model):
 
     def encode_queries(self, queries: str | Iterable[str], **options: Any) -> Embeddings:
         """Encode with the bundle's query prompt in front of every text. Takes encode()'s options."""
-        return self.encode(self._prompted("query", _texts(queries)), **options)
+        return self.encode(self.manifest.prompted("query", _texts(queries)), **options)
 
     def encode_corpus(self, corpus: str | Iterable[str], **options: Any) -> Embeddings:
         """Encode with the bundle's passage prompt in front of every text. Takes encode()'s options."""
-        return self.encode(self._prompted("passage", _texts(corpus)), **options)
+        return self.encode(self.manifest.prompted("passage", _texts(corpus)), **options)
 
     def stream(self, texts: Iterable[str], *, chunk_size: int = STREAM_TEXTS, **options: Any) -> Iterator[Embeddings]:
         """Encode any number of texts in bounded memory: yield Embeddings of `chunk_size` texts at a time, in order.
@@ -204,11 +204,6 @@ class M3Encoder(Model):
     def _token(self, token: object) -> str:
         number = int(token) if isinstance(token, str) and token.isdecimal() and len(token) < 20 else token
         return self.tokenizer.decode(whole_number("a token id", number, 0, self.manifest.architecture.vocab_size - 1))
-
-    def _prompted(self, role: str, texts: list[str]) -> list[str]:
-        prompt = self.manifest.prompts.get(role, "")
-        # An item that is no str keeps its place, so that encode() can name its index.
-        return [prompt + t if isinstance(t, str) else t for t in texts]
 
     def _heads(self, dense: bool, sparse: bool, colbert: bool) -> Heads:
         dense, sparse = flag("return_dense", dense), flag("return_sparse", sparse)

@@ -5,9 +5,10 @@
 
 The server is a process of its own on a loopback port; its clients, and in-process encode() beside it, are in this one,
 so both share the CPUs; Linux only. "share" compares the tokens a second of all clients with those of one encode() over
-the same texts. "open" sends 70% of what all clients get, at random times. "overload" compares as many clients as fill
-the queue with ten times as many. "memory" lasts ten times --seconds. Clients are m3rt.tuning.load's bare sockets: a
-client library costs more CPU than the server.
+the same texts. "open" sends 70% of what all clients get, at random times. "overload" sends ten times as many clients as
+--clients, in turns with as many as the server then had in hand, so that both wait for the same passes; these clients
+are flood.py's. "memory" lasts ten times --seconds. Other clients are m3rt.tuning.load's bare sockets: a client library
+costs more CPU than the server.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import math
 import os
 import random
 import re
@@ -33,10 +35,12 @@ from m3rt.tuning.load import Answer, Target, closed_loop, open_loop, summary
 from m3rt.tuning.speed import text_of
 
 from ..common import add_threads, interleaved, memory_of, options, regime, report, require
+from .flood import Flood, flood
 
 SHORT = (4, 32)  # tokens
 _IDLE_TOKENS = 16
 _IDLE_CALLS = 40  # of each repeat
+_SETTLING_SECONDS = 2.0
 _PARTS = 5  # of the time in which memory is watched
 _TEXTS = 1024  # of a closed loop, over again until time is up
 
@@ -166,18 +170,37 @@ def _open(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[s
 
 
 def _overload(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:
-    """Clients that fill the queue, then ten times as many, then one: how long the accepted and the refused wait."""
-    texts = texts_of(encoder, 256, *SHORT)
-    for clients in (args.clients, 10 * args.clients):
-        answers = asyncio.run(closed_loop(_target(port), texts, clients, args.seconds))
-        found = summary(answers)
+    """Ten times as many clients as fill the queue, in turns with as many as the server had in hand of those."""
+    texts, seconds = texts_of(encoder, 256, *SHORT), args.seconds / args.repeats
+    flood(port, texts, args.clients, _SETTLING_SECONDS)  # after which the server knows its speed
+    floods: dict[str, list[Flood]] = {"overload": [], "normal": []}
+    for _ in range(args.repeats):
+        floods["overload"].append(flood(port, texts, 10 * args.clients, seconds))
+        began = time.perf_counter()
+        _answered(closed_loop(_target(port), texts, 1, 0.01))
+        recovery = time.perf_counter() - began
+        floods["normal"].append(flood(port, texts, in_hand(floods["overload"]), seconds))
+    p99 = {}
+    for name, clients in (("normal", in_hand(floods["overload"])), ("overload", 10 * args.clients)):
+        found = summary([answer for one in floods[name] for answer in one.answers])
+        share = sum(one.cpu_seconds for one in floods[name]) / sum(one.seconds for one in floods[name])
+        p99[name] = found["p99_ms"] or math.nan
         refused = f", {found['refused']} refused in {found['refused_p50_ms']:.1f} ms" if found["refused"] else ""
-        row = _row(f"at most {args.max_wait:g} s of waiting, {clients} clients", answers)
-        yield {**row, "beside": f"{row['beside']}, {found['errors']} errors{refused}"}
-    began = time.perf_counter()
-    _answered(closed_loop(_target(port), texts, 1, 0.01))
-    yield {"measure": "first answer after the overload, ms", "value": round(1e3 * (time.perf_counter() - began), 1)}
+        yield {
+            "measure": f"{name}, {clients} clients, at most {args.max_wait:g} s of waiting, p99 ms",
+            "value": round(p99[name], 1),
+            "beside": f"p50 {found['p50_ms']:.1f}, {found['answered']} answered{refused}, {found['errors']} errors; "
+            f"clients took {share:.0%} of a CPU",
+        }  # fmt: skip
+    yield {"measure": "p99 under overload by normal p99", "value": round(p99["overload"] / p99["normal"], 2)}
+    yield {"measure": "first answer after the overload, ms", "value": round(1e3 * recovery, 1)}
     yield {"measure": "server's memory after the overload, MB", "value": round(memory_of(pid)["Rss"] / 1e6)}
+
+
+def in_hand(floods: list[Flood]) -> int:
+    """How many requests that were answered the server had at a time (Little's law)."""
+    waited = sum(answer.seconds for one in floods for answer in one.answers if answer.status == 200)
+    return max(1, round(waited / sum(one.seconds for one in floods)))
 
 
 def _memory(encoder: M3Encoder, pid: int, port: int, args: Any) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from .waiting import SHORT_TOKENS
+
 _KEPT = 0.9  # of what was measured, at each pass: the last ten or so count
 
 
@@ -42,7 +44,10 @@ class Load:
     def seconds(self, tokens: int | None = None) -> float:
         """How long all of them take, or those before a request of so many tokens.
 
-        Requests take turns by tokens, so each of the others gets about as many as this one before it is answered.
+        Requests take turns by tokens, so each of the others gets about as many as this one before it is answered; but
+        short ones share passes, so that a shorter one is not answered before them.
         """
-        before = self._tokens if tokens is None else min(self._tokens, self._requests * tokens)
-        return before * self._passed_seconds / self._passed_tokens if self._passed_tokens else 0.0
+        if not (self._requests and self._passed_tokens):
+            return 0.0
+        share = self._tokens if tokens is None else self._requests * max(tokens, SHORT_TOKENS)
+        return (min(self._tokens, share) + self._pass_tokens) * self._passed_seconds / self._passed_tokens

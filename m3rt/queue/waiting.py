@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 # Texts count as short beside the shortest one that waits: up to so many tokens, or so many times its own.
-_SHORT_TOKENS, _SHORT_RATIO = 64, 4
+SHORT_TOKENS, _SHORT_RATIO = 64, 4
 
 Owner = TypeVar("Owner", bound=Hashable)
 _SPARE_TURNS = 64  # that may be forgotten late, beside as many as there are texts
@@ -100,7 +100,7 @@ class Waiting(Generic[Owner]):
 
     def _next_short(self) -> int:
         """Where the text is whose turn is first among the shortest ones."""
-        limit = max(_SHORT_TOKENS, _SHORT_RATIO * self._texts[0].tokens)
+        limit = max(SHORT_TOKENS, _SHORT_RATIO * self._texts[0].tokens)
         firsts, end = [], 0
         while end < len(self._texts) and self._texts[end].tokens <= limit:
             end = bisect_left(self._texts, (self._texts[end].tokens + 1,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 
 from ..errors import InputError
@@ -41,6 +42,7 @@ def _name(host: str) -> str:
     return host if host.count(":") > 1 else host.partition(":")[0].removesuffix(".")
 
 
+@lru_cache(256)  # every request of a server without keys names one
 def _is_loopback(name: str) -> bool:
     try:
         return ip_address(name).is_loopback

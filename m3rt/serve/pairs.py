@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.manifest import Manifest
 from ..errors import DeadlinePassed, QueueFull
+from ..reranker import M3Reranker
 from ..text.pairs import PairIds
 from .limits import Limits
 from .refusals import TooLarge
-
-
-class Reranker(Protocol):
-    """Scores pairs of query and passage, as M3Reranker does; more is better."""
-
-    manifest: Manifest
-    batch_tokens: int
-
-    def prepare(
-        self, sentence_pairs: Any, *, max_length: int | None = None, query_max_length: int | None = None
-    ) -> PairIds: ...
-
-    def compute_score(
-        self,
-        sentence_pairs: Any,
-        *,
-        normalize: bool = False,
-        max_length: int | None = None,
-        query_max_length: int | None = None,
-    ) -> Sequence[float]: ...
 
 
 class PairQueue:
@@ -45,12 +25,12 @@ class PairQueue:
     A request runs in parts of the reranker's batch_tokens, between which other requests get their turns.
     """
 
-    def __init__(self, reranker: Reranker, limits: Limits) -> None:
+    def __init__(self, reranker: M3Reranker, limits: Limits) -> None:
         self._reranker, self._limits = reranker, limits
         self._thread = ThreadPoolExecutor(1, "m3rt-reranker")
         self.cost = 0  # tokens of requests that are not answered yet
 
-    async def prepare(self, pairs: list[tuple[str, str]], passage_tokens: int | None) -> tuple[PairIds, dict[str, int]]:
+    async def prepare(self, pairs: list[tuple[str, str]], passage_tokens: int | None) -> tuple[PairIds, dict[str, Any]]:
         """The tokens of pairs as they are scored, and the options that cut them so.
 
         passage_tokens: those kept of each passage, by default as many as fit. Raises QueueFull before it tokenizes.
@@ -59,7 +39,7 @@ class PairQueue:
         return await asyncio.to_thread(self._prepare, pairs, passage_tokens)
 
     async def scores(
-        self, pairs: list[tuple[str, str]], ids: PairIds, options: dict[str, int], *, normalize: bool, deadline: float
+        self, pairs: list[tuple[str, str]], ids: PairIds, options: dict[str, Any], *, normalize: bool, deadline: float
     ) -> list[float]:
         """The score of each pair; deadline: of time.monotonic().
 
@@ -93,8 +73,8 @@ class PairQueue:
             found += list(await loop.run_in_executor(self._thread, score, pairs[rows]))
         return [float(value) for value in found]
 
-    def _prepare(self, pairs: list[tuple[str, str]], passage_tokens: int | None) -> tuple[PairIds, dict[str, int]]:
-        options: dict[str, int] = {}
+    def _prepare(self, pairs: list[tuple[str, str]], passage_tokens: int | None) -> tuple[PairIds, dict[str, Any]]:
+        options: dict[str, Any] = {}
         if passage_tokens is not None:
             query = pairs[0][0]  # which all of them have
             alone, nothing = self._reranker.prepare([(query, ""), ("", "")]).tokens.lengths.tolist()

@@ -19,12 +19,13 @@ from ..encoder import M3Encoder
 from ..errors import DeadlinePassed, EngineError, InputError, M3rtError
 from ..index import HybridIndex
 from ..queue import Pass, Queue
+from ..reranker import M3Reranker
 from ..text.tokenizer import TokenIds
 from ..values.arguments import choice_of, whole_number
 from ..values.shown import reason
 from .bodies import Held
 from .limits import Limits
-from .pairs import PairQueue, Reranker
+from .pairs import PairQueue
 from .refusals import Missing, TooLarge
 from .trace import Trace
 from .turns import Turns
@@ -45,7 +46,7 @@ class Service:
         self,
         encoder: M3Encoder,
         *,
-        reranker: Reranker | None = None,
+        reranker: M3Reranker | None = None,
         indexes: Mapping[str, HybridIndex] | None = None,
         limits: Limits | None = None,
         on_pass: Callable[[Pass], object] = lambda done: None,
@@ -91,8 +92,10 @@ class Service:
             dim = whole_number("dimensions", dim, 1, self.encoder.manifest.dim)
         if (heads.sparse or heads.colbert) and not self.encoder.manifest.heads.sparse:
             raise InputError(f"{self.name} has dense vectors only, no lexical weights and no ColBERT vectors")
+        if role is not None:
+            texts = self.encoder.manifest.prompted(choice_of("prompt", role, ("query", "passage")), texts)
         with trace.stage("tokenize"):
-            work = await self._prepared(self._prompted(texts, role), heads, max_length)
+            work = await self._prepared(texts, heads, max_length)
         _check_cut("text", work.tokens, cut)
         trace.texts += len(texts)
         trace.tokens += len(work.tokens.ids)
@@ -186,13 +189,6 @@ class Service:
             work = await self._prepared(["ready?"], Heads(), None)
             await self.queue.encode(work, deadline=time.monotonic() + _READY_SECONDS)
             self._ready = time.monotonic()
-
-    def _prompted(self, texts: list[str], role: str | None) -> list[str]:
-        if role is None:
-            return texts
-        prompts = self.encoder.manifest.prompts
-        prompt = prompts.get(choice_of("prompt", role, ("query", "passage")), "")
-        return [prompt + text for text in texts] if prompt else texts
 
     async def _prepared(self, texts: list[str], heads: Heads, max_length: int | None) -> Work:
         prepare = partial(self.encoder.prepare, texts, **heads.keywords(), max_length=max_length)

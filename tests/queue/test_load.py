@@ -51,6 +51,15 @@ def test_nothing_is_known_before_the_second_pass_since_the_first_one_compiles() 
     assert load.seconds() == 1
 
 
+def test_a_short_request_waits_for_all_the_short_ones_since_they_share_passes() -> None:
+    load, _ = measured(100)
+    for _ in range(10):
+        load.add(30)
+    assert load.seconds(4) == load.seconds(30) == pytest.approx(3)
+    load.add(100_000)
+    assert load.seconds(4) == pytest.approx(11 * 64 / 100)
+
+
 @given(st.floats(1, 1e6), st.lists(st.integers(1, 5000), max_size=20), st.integers(1, 5000))
 def test_a_request_waits_for_as_many_tokens_of_each_other_one_as_it_has_but_not_for_more_than_there_are(
     speed: float, others: list[int], tokens: int
@@ -89,14 +98,14 @@ def test_a_server_with_little_to_do_is_not_taken_for_a_slow_one() -> None:
     assert load.seconds() == pytest.approx(0.1)
 
 
-def test_the_fixed_cost_of_a_pass_is_not_taken_for_its_tokens() -> None:
+def test_the_fixed_cost_of_a_pass_is_not_taken_for_its_tokens_and_waited_for_once() -> None:
     clock = Clock()
     load = Load(20, clock)
     load.add(1000)
     for _ in range(3):
         load.passed(4, more=True)
         clock.now += (4 + 20) / 100
-    assert load.seconds() == pytest.approx(10)
+    assert load.seconds() == pytest.approx(10.2)
 
 
 def test_what_would_wait_too_long_is_refused_when_it_is_booked_and_when_it_is_sent(fp32: M3Encoder, slow: Slow) -> None:

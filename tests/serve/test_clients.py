@@ -3,6 +3,7 @@
 import gc
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,36 @@ def test_langchain_infinity(address: str, vectors: Any) -> None:
     module = pytest.importorskip("langchain_community.embeddings")
     embeddings = module.InfinityEmbeddings(model="m", infinity_api_url=address)
     assert_vectors(embeddings.embed_documents(TEXTS), vectors)
+
+
+def test_milvus_lite_embeds_and_reranks_by_its_functions(address: str, vectors: Any, tmp_path: Path) -> None:
+    pytest.importorskip("milvus_lite")
+    milvus = pytest.importorskip("pymilvus")
+    client = milvus.MilvusClient(str(tmp_path / "milvus.db"))
+    schema = client.create_schema()
+    schema.add_field("id", milvus.DataType.INT64, is_primary=True)
+    schema.add_field("text", milvus.DataType.VARCHAR, max_length=1000)
+    schema.add_field("dense", milvus.DataType.FLOAT_VECTOR, dim=vectors.shape[1])
+    model = {"model_name": "m", "api_key": KEY}
+    schema.add_function(
+        milvus.Function(
+            name="embed", function_type=milvus.FunctionType.TEXTEMBEDDING, input_field_names=["text"],
+            output_field_names=["dense"],
+            params={"provider": "openai", "base_url": f"{address}/v1", "dimensions": vectors.shape[1], **model},
+        )
+    )  # fmt: skip
+    indexes = client.prepare_index_params()
+    indexes.add_index("dense", index_type="FLAT", metric_type="COSINE")
+    client.create_collection("texts", schema=schema, index_params=indexes)
+    client.insert("texts", [{"id": i, "text": text} for i, text in enumerate(TEXTS)])
+    rows = client.query("texts", filter="id >= 0", output_fields=["id", "dense"])
+    assert_vectors([row["dense"] for row in sorted(rows, key=lambda row: row["id"])], vectors)
+    hits = client.search("texts", data=[TEXTS[2]], anns_field="dense", limit=3)[0]
+    assert hits[0]["id"] == 2
+    cohere = {"reranker": "model", "provider": "cohere", "base_url": f"{address}/v2", "queries": [QUERY], **model}
+    ranker = milvus.Function(
+        name="rerank", function_type=milvus.FunctionType.RERANK, input_field_names=["text"], params=cohere
+    )
+    hits = client.search("texts", data=[TEXTS[2]], anns_field="dense", limit=3, ranker=ranker)[0]
+    assert hits[0]["id"] == 0
+    client.close()

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from amount import scaled
 from serving import running
 from slow_engine import Slow, closed
 
@@ -200,6 +202,32 @@ def test_clients_who_go_leave_nothing_in_the_queue(tiny: M3Encoder, slow: Slow) 
         slow.open.set()
         assert httpx.post(f"{address}/embed", json={"inputs": "x"}).status_code == 200
         assert slow.passes <= passes + 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_clients_killed_in_mid_request_leave_nothing_open(tiny: M3Encoder) -> None:
+    service = Service(tiny)
+    with running(service) as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+        httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60)
+        before = len(os.listdir("/proc/self/fd"))
+        body = json.dumps({"inputs": ["some words " * 20] * 20}).encode()
+        head = "POST /v1/encode HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        whole = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+        parts = [whole[:20], whole[: -len(body)], whole[:-1], whole, whole]
+        for i in range(scaled(50)):
+            sock = socket.create_connection((host, int(port)), timeout=60)
+            sock.sendall(parts[i % len(parts)])
+            if i % len(parts) == 4:
+                sock.recv(100)  # in the middle of the answer
+            if i % 2:  # as the system ends a connection with bytes that its process did not read
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        until = time.monotonic() + 60
+        while len(os.listdir("/proc/self/fd")) > before or service.queue.cost or service.held.bytes:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert httpx.post(f"{address}/embed", json={"inputs": "x"}, timeout=60).status_code == 200
 
 
 def test_metrics_count_requests_passes_refusals_and_memory(tiny: M3Encoder) -> None:

@@ -106,6 +106,19 @@ def test_a_phone_scrolls_the_map_and_never_the_page(opened: Any) -> None:
     assert any(inner > outer for outer, inner in widths)
 
 
+def test_every_token_of_the_map_is_shown_whole_and_a_space_upright(opened: Any) -> None:
+    page = opened()
+    page.click("#go")
+    answered(page)
+    heads = page.evaluate(
+        """() => [...document.querySelectorAll("table.map th")].filter(head => head.offsetParent)
+        .map(head => [head.innerText, head.scrollWidth <= head.clientWidth && head.scrollHeight <= head.clientHeight,
+                      getComputedStyle(head).writingMode])"""
+    )
+    assert all(whole for _, whole, _ in heads)
+    assert {mode for text, _, mode in heads if text == "␣"} == {"horizontal-tb"}
+
+
 def test_text_runs_in_its_own_direction(opened: Any) -> None:
     page = opened()
     page.fill("#passages", f"{ARABIC}\n{JAPANESE}")

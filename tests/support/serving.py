@@ -1,47 +1,36 @@
 """A server in a thread on a loopback port, and a reranker whose scores anyone can check."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from m3rt import M3Encoder
+import numpy as np
+
+from m3rt import M3Encoder, M3Reranker
+from m3rt.relevance import Scores
 from m3rt.serve.app import make_app
 from m3rt.serve.hosts import Hosts
 from m3rt.serve.keys import Keys
 from m3rt.serve.metrics import Metrics
 from m3rt.serve.run import bound, server_of
 from m3rt.serve.service import Service
-from m3rt.text.pairs import PairIds, PairTokenizer
+from m3rt.text.pairs import PairTokenizer
 
 
-class SharedWords:
+class SharedWords(M3Reranker):
     """Scores a pair by the words that both have; normalized: the part of the query's. Tokens are the encoder's."""
 
     def __init__(self, encoder: M3Encoder) -> None:
-        self.manifest, self.batch_tokens = encoder.manifest, encoder.batch_tokens
-        self._tokenizer = PairTokenizer(encoder.tokenizer, encoder.manifest.special_tokens, 1, self.manifest.max_tokens)
+        self.bundle, self.batch_tokens = encoder.bundle, encoder.batch_tokens
+        self.manifest, special = encoder.manifest, encoder.manifest.special_tokens
+        self._pairs = PairTokenizer(encoder.tokenizer, special, 1, self.manifest.max_tokens)
 
-    def prepare(
-        self, sentence_pairs: Any, *, max_length: int | None = None, query_max_length: int | None = None
-    ) -> PairIds:
-        limit = self.manifest.max_tokens
-        return self._tokenizer.encode(sentence_pairs, max_length or limit, query_max_length or limit * 3 // 4)
-
-    def compute_score(
-        self,
-        sentence_pairs: Any,
-        *,
-        normalize: bool = False,
-        max_length: int | None = None,
-        query_max_length: int | None = None,
-    ) -> Sequence[float]:
-        scores = []
-        for query, passage in sentence_pairs:
-            words = set(query.split())
-            shared = len(words & set(passage.split()))
-            scores.append(shared / max(1, len(words)) if normalize else float(shared))
-        return scores
+    def compute_score(self, sentence_pairs: Any, *, normalize: bool = False, **options: Any) -> Scores:
+        words = [(set(query.split()), set(passage.split())) for query, passage in sentence_pairs]
+        scores = [len(a & b) / (max(1, len(a)) if normalize else 1) for a, b in words]
+        tokens = self.prepare(sentence_pairs).tokens
+        return Scores(np.array(scores), tokens.lengths, tokens.truncated)
 
 
 @contextmanager
