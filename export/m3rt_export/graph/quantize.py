@@ -68,9 +68,7 @@ def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return quantized, scales
 
 
-def smoothing(
-    absmax: NDArray[np.float32], weights: Sequence[NDArray[np.float32]], alpha: float
-) -> NDArray[np.float32]:
+def smoothing(absmax: NDArray[np.float32], weights: Sequence[NDArray[np.float32]], alpha: float) -> NDArray[np.float32]:
     """SmoothQuant's factor for each input channel (k,), with geometric mean 1: divide x by it, multiply weights by it.
 
     absmax (k,): largest magnitude of each channel of x. weights: the (n, k) matrices that read x. alpha: the share of
