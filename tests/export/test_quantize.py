@@ -7,6 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from m3rt_export.graph.builder import GraphBuilder
+from m3rt_export.graph.compensation import mean_products
+from m3rt_export.graph.int8_linear import Int8Linear, StandardInt8Linear
+from m3rt_export.graph.linear import Activation, Dense, Rows
 from m3rt_export.graph.quantize import quantize_columns
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -117,3 +121,20 @@ def test_products_beyond_the_bound_do_saturate_where_the_cpu_lacks_vnni(k: int) 
     if "avx2" not in flags():
         pytest.skip("only x86's products saturate")
     assert exact == has_vnni()
+
+
+def test_graphs_of_both_engines_share_the_codes_of_one_rounding() -> None:
+    random = np.random.default_rng(3)
+    maps = [Dense(random.normal(size=(n, 48)).astype(np.float32), None) for n in (16, 8)]
+    rows = random.normal(size=(200, 48)).astype(np.float32)
+    read = Activation(np.abs(rows).max(axis=0), static=True, moments=mean_products(rows))
+    found = []
+    for linear in (Int8Linear(), StandardInt8Linear()):
+        g = GraphBuilder(None)
+        linear.project(g, Rows("x", "n"), maps, read)
+        tensors = g.model([], []).graph.initializer
+        found.append([onnx.numpy_helper.to_array(t) for t in tensors if t.data_type == TensorProto.INT8 and t.dims])
+    assert [codes.shape for codes in found[0]] == [(48, 16), (48, 8)]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(read.rounded) == 1

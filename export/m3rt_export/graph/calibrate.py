@@ -23,6 +23,7 @@ from ..texts import calibration_texts
 from .attention import fused_attention
 from .batch import batch
 from .builder import GraphBuilder
+from .compensation import mean_products
 from .heads import INPUTS
 from .layers import Activations, Fetch, LayerTensors, embedding_tables, layer
 from .linear import UNKNOWN, Activation, Dense, FloatLinear, Rows
@@ -69,20 +70,16 @@ def _activations(read: list[Array]) -> Activations:
     attention, context, ffn, inner = read
     # One scale for all texts costs no fidelity in attention; at the FFN's input it does (benchmarks/LOG.md).
     return Activations(
-        Activation(_absmax(attention), static=True, moments=_moments(attention)),
-        Activation(moments=_moments(context)),
-        Activation(_absmax(ffn), moments=_moments(ffn)),
-        Activation(gelu=True, moments=_moments(inner)),
+        Activation(_absmax(attention), static=True, moments=mean_products(attention)),
+        Activation(moments=mean_products(context)),
+        Activation(_absmax(ffn), moments=mean_products(ffn)),
+        Activation(gelu=True, moments=mean_products(inner)),
     )
 
 
 def _absmax(rows: Array) -> Array:
     largest: Array = np.abs(rows).max(axis=0)
     return largest
-
-
-def _moments(rows: Array) -> Array:
-    return rows.T @ rows / np.float32(len(rows))
 
 
 def _texts(tokenizer: Tokenizer, config: Config) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -28,6 +28,17 @@ class Rounder(Protocol):
         ...
 
 
+def mean_products(rows: Array) -> Array:
+    """Mean products (k, k) of the channels of `rows` (n, k); 0 for two channels that are not rounded together."""
+    k = rows.shape[1]
+    moments = np.zeros((k, k), np.float32)
+    for first in range(0, k, _MAX_TOGETHER):
+        group = rows[:, first : first + _MAX_TOGETHER]
+        last = first + group.shape[1]
+        moments[first:last, first:last] = group.T @ group / np.float32(len(rows))
+    return moments
+
+
 def round_in_turn(columns: Array, moments: Array, block: int, rounder: Rounder) -> None:
     """Round a matrix, transposed to (k, n), which is used up. moments (k, k): mean products of its inputs.
 
