@@ -57,7 +57,7 @@ def test_rounding_with_moments_loses_less_of_the_product(k: int) -> None:
     inputs = random.normal(size=(900, 12)) @ random.normal(size=(12, k)) + 0.1 * random.normal(size=(900, k))
     inputs, weight = inputs.astype(np.float32), random.normal(size=(40, k)).astype(np.float32)
     errors = []
-    for moments in (None, inputs.T @ inputs / np.float32(len(inputs))):
+    for moments in (None, mean_products(inputs)):
         columns, scales = quantize_columns(weight, moments)
         errors.append(np.square(inputs @ (columns * scales - weight.T)).mean())
     assert errors[1] < 0.5 * errors[0]
