@@ -8,7 +8,7 @@ import numpy as np
 
 from .builder import GraphBuilder
 from .linear import UNKNOWN, Activation, Dense, Rows
-from .quantize_blocks import Blocks, channel_factors, packed_pairs, quantize_blocks
+from .quantize_blocks import Blocks, packed_pairs, quantize_blocks
 
 _BLOCK = 32  # weights with one scale (benchmarks/LOG.md)
 _INT8_ACTIVATIONS = 4  # the operator's name for them: it rounds each block of a row by that block alone
@@ -17,20 +17,14 @@ _INT8_ACTIVATIONS = 4  # the operator's name for them: it rounds each block of a
 class Int4Linear:
     """4-bit weights with a scale and a zero for each block; hidden states stay float32 between the maps.
 
-    Channels are scaled first where calibration measured their range (AWQ). A text's result does not depend on its
-    batch, since activations are rounded by blocks of one row.
+    A text's result does not depend on its batch, since activations are rounded by blocks of one row.
     """
 
     dtype = np.dtype(np.float32)
 
     def project(self, g: GraphBuilder, x: Rows, maps: Sequence[Dense], activation: Activation = UNKNOWN) -> list[str]:
-        weights, moments = [dense.weight for dense in maps], activation.moments
-        whole = np.concatenate(weights)  # they read the same moments
-        if moments is not None and activation.absmax is not None:
-            factors = channel_factors(moments)
-            whole, moments = whole * factors, moments / factors[:, None] / factors
-            x = x._replace(value=g.op("Mul", x.value, g.weight(1 / factors)))
-        blocks = quantize_blocks(whole, _BLOCK, moments)
+        weights = [dense.weight for dense in maps]
+        blocks = quantize_blocks(np.concatenate(weights), _BLOCK, activation.moments)  # they read the same moments
         ends = np.cumsum([len(weight) for weight in weights])[:-1]
         parts = zip(*(np.split(array, ends) for array in blocks), strict=True)
         return [self._map(g, x, dense, Blocks(*part)) for dense, part in zip(maps, parts, strict=True)]

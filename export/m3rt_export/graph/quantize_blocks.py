@@ -12,7 +12,6 @@ from .compensation import round_in_turn
 Array = NDArray[np.float32]
 _MAX_CODE = 15
 _SHARES = np.linspace(1, 0.72, 8, dtype=np.float32)  # of a block's range; the best one is taken
-_ALPHA = 0.5  # AWQ's exponent of a channel's root mean square (benchmarks/LOG.md)
 _MIN_SCALE = np.float32(2.0**-14)  # float16's smallest normal number
 _MAX_SCALE = np.float32(65504)  # float16's largest
 
@@ -72,16 +71,6 @@ class _BlockRounder:
     def round_block(self, begin: int, block: Array) -> None:
         """Round each weight of a block (columns, n) to the nearest."""
         self.codes[:, begin // self._block] = _codes(block.T, self._scale[:, None], self._zero[:, None])
-
-
-def channel_factors(moments: Array) -> Array:
-    """AWQ's factor for each input channel (k,), with geometric mean 1: divide x by it, multiply weights by it.
-
-    The weights of channels that are large in calibration are then rounded more finely (arXiv:2306.00978).
-    """
-    powers = np.maximum(np.diag(moments), 1e-10) ** np.float32(_ALPHA / 2)
-    factors: Array = np.clip(powers / np.exp(np.log(powers).mean()), 1e-2, 1e2)
-    return factors
 
 
 def packed_pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
