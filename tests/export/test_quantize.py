@@ -4,9 +4,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from m3rt_export.graph.builder import GraphBuilder
+from m3rt_export.graph.compensation import mean_products
+from m3rt_export.graph.int8_linear import Int8Linear, StandardInt8Linear
+from m3rt_export.graph.linear import Activation, Dense, Rows
 from m3rt_export.graph.quantize import quantize_columns
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -24,6 +28,7 @@ def pair_sums(columns: NDArray[np.int8]) -> NDArray[np.int32]:
 FLOATS = st.floats(-1e4, 1e4, width=32)
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 40)), elements=FLOATS))
 def test_neighbours_in_a_column_never_add_to_more_than_128(weight: NDArray[np.float32]) -> None:
     columns, scales = quantize_columns(weight)
@@ -32,6 +37,33 @@ def test_neighbours_in_a_column_never_add_to_more_than_128(weight: NDArray[np.fl
     assert (np.abs(columns.T * scales[:, None] - weight) <= scales[:, None] * np.float32(0.5001)).all()
 
 
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 150), st.booleans())
+def test_rounding_with_moments_keeps_neighbours_within_128_too(seed: int, k: int, heavy: bool) -> None:
+    random = np.random.default_rng(seed)
+    weight = random.normal(size=(5, k)).astype(np.float32)
+    if heavy:  # few large weights, whose pairs reach the bound
+        weight **= 5
+    inputs = random.normal(size=(max(1, k // 2), k)).astype(np.float32) + 3  # far from independent
+    columns, scales = quantize_columns(weight, inputs.T @ inputs / np.float32(len(inputs)))
+    assert pair_sums(columns).max() <= 128
+    assert np.abs(columns.astype(np.int32)).max() <= 127
+    np.testing.assert_array_equal(scales, quantize_columns(weight)[1])
+
+
+@pytest.mark.parametrize("k", [96, 260, 1300])  # one block, several, and more channels than are treated together
+def test_rounding_with_moments_loses_less_of_the_product(k: int) -> None:
+    random = np.random.default_rng(k)
+    inputs = random.normal(size=(900, 12)) @ random.normal(size=(12, k)) + 0.1 * random.normal(size=(900, k))
+    inputs, weight = inputs.astype(np.float32), random.normal(size=(40, k)).astype(np.float32)
+    errors = []
+    for moments in (None, mean_products(inputs)):
+        columns, scales = quantize_columns(weight, moments)
+        errors.append(np.square(inputs @ (columns * scales - weight.T)).mean())
+    assert errors[1] < 0.5 * errors[0]
+
+
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_scale_is_no_coarser_than_the_bounds_ask(seed: int) -> None:
     weight = np.random.default_rng(seed).normal(size=(8, 64)).astype(np.float32)
@@ -89,3 +121,20 @@ def test_products_beyond_the_bound_do_saturate_where_the_cpu_lacks_vnni(k: int) 
     if "avx2" not in flags():
         pytest.skip("only x86's products saturate")
     assert exact == has_vnni()
+
+
+def test_graphs_of_both_engines_share_the_codes_of_one_rounding() -> None:
+    random = np.random.default_rng(3)
+    maps = [Dense(random.normal(size=(n, 48)).astype(np.float32), None) for n in (16, 8)]
+    rows = random.normal(size=(200, 48)).astype(np.float32)
+    read = Activation(np.abs(rows).max(axis=0), static=True, moments=mean_products(rows))
+    found = []
+    for linear in (Int8Linear(), StandardInt8Linear()):
+        g = GraphBuilder(None)
+        linear.project(g, Rows("x", "n"), maps, read)
+        tensors = g.model([], []).graph.initializer
+        found.append([onnx.numpy_helper.to_array(t) for t in tensors if t.data_type == TensorProto.INT8 and t.dims])
+    assert [codes.shape for codes in found[0]] == [(48, 16), (48, 8)]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(read.rounded) == 1

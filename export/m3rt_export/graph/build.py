@@ -21,7 +21,7 @@ from .classifier import ClassifierTensors, classifier_ports, write_logits
 from .heads import HeadTensors, ports, wanted_rows, write_heads
 from .int4_linear import Int4Linear
 from .int8_linear import Int8Linear, StandardInt8Linear
-from .layers import EmbeddingTables, Fetch, LayerTensors, Ranges, embedding_tables, embeddings, layer
+from .layers import UNCALIBRATED, Activations, EmbeddingTables, Fetch, LayerTensors, embedding_tables, embeddings, layer
 from .lookup import int4_lookup, int8_lookup, standard_int8_lookup
 from .operators import Operators, float_operators, leave_directly, leave_through_identity
 from .weights import WeightsFile
@@ -59,9 +59,9 @@ def build(
 
     Reads one layer at a time, so that peak memory is that of a few layers for a model of any size.
     """
-    ranges: Iterator[Ranges | None] = repeat(None)
+    activations: Iterator[Activations] = repeat(UNCALIBRATED)
     if precision in ("int8", "int4"):
-        ranges = calibrate(fetch, config, directory, moments=precision == "int4")
+        activations = calibrate(fetch, config, directory)
     with WeightsFile(directory / WEIGHTS) as weights:
         progress("embeddings")
         tables = embedding_tables(fetch, config)
@@ -72,7 +72,7 @@ def build(
         count = config.architecture.layers
         for index in range(count):
             progress(f"layer {index + 1} of {count}")
-            tensors, calibrated = LayerTensors.read(fetch, config, index), next(ranges)
+            tensors, calibrated = LayerTensors.read(fetch, config, index), next(activations)
             for writer in writers.values():
                 writer.layer(index, tensors, calibrated)
         for writer in writers.values():
@@ -102,11 +102,13 @@ class _Writer:
         embedded = None if isinstance(heads, ClassifierTensors) else heads
         self._wanted: Picked = wanted_rows(self.graph, config, self._batch, embedded)
 
-    def layer(self, index: int, tensors: LayerTensors, ranges: Ranges | None) -> None:
+    def layer(self, index: int, tensors: LayerTensors, activations: Activations) -> None:
         last = index == self._config.architecture.layers - 1
         picked = self._wanted if last else self._batch.all
         with self.graph.scope(f"layer_{index}"):
-            self._x, _ = layer(self.graph, self._operators, tensors, self._config, self._batch, self._x, picked, ranges)
+            self._x, _ = layer(
+                self.graph, self._operators, tensors, self._config, self._batch, self._x, picked, activations
+            )
 
     def heads(self, heads: HeadTensors | ClassifierTensors | None) -> None:
         with self.graph.scope("heads"):

@@ -1,4 +1,4 @@
-"""Ranges of the encoder's inner activations on calibration text, one float layer at a time.
+"""The encoder's inner activations on calibration text, one float layer at a time.
 
 Only one layer's weights are in memory, for a model of any size: the graph builder writes the layer alone, onnxruntime
 runs it, and its output is the next layer's input.
@@ -23,11 +23,13 @@ from ..texts import calibration_texts
 from .attention import fused_attention
 from .batch import batch
 from .builder import GraphBuilder
+from .compensation import mean_products
 from .heads import INPUTS
-from .layers import Fetch, LayerTensors, Ranges, embedding_tables, layer
+from .layers import Activations, Fetch, LayerTensors, embedding_tables, layer
 from .linear import UNKNOWN, Activation, Dense, FloatLinear, Rows
 from .operators import float_operators
 
+Array = NDArray[np.float32]
 _MAX_TOKENS = 64  # longer calibration texts are cut
 
 
@@ -43,8 +45,8 @@ class _Recording(FloatLinear):
         return super().project(g, x, maps, activation)
 
 
-def calibrate(fetch: Fetch, config: Config, directory: Path, *, moments: bool = False) -> Iterator[Ranges]:
-    """Yield each layer's Ranges in turn; `directory` holds tokenizer.json. Takes one float forward pass."""
+def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Activations]:
+    """Yield each layer's Activations in turn; `directory` holds tokenizer.json. Takes one float forward pass."""
     ids, mask, types = _texts(Tokenizer(directory / TOKENIZER, config.special_tokens), config)
     feeds: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
     kept = mask.reshape(-1).astype(bool)
@@ -54,16 +56,30 @@ def calibrate(fetch: Fetch, config: Config, directory: Path, *, moments: bool = 
         float32 = float_operators(np.float32, fused_attention)._replace(linear=linear)
         tensors = LayerTensors.read(fetch, config, index)
         b = batch(g, config)
-        after, middle = layer(g, float32, tensors, config, b, "x_in", b.all)
-        g.output(after, "x")
-        g.output(middle, "middle")
-        read = {f"read_{i}": value for i, value in enumerate(linear.read if moments else ())}
-        for name, value in read.items():
+        after, _ = layer(g, float32, tensors, config, b, "x_in", b.all)
+        names = [f"read_{i}" for i in range(len(linear.read))]
+        for name, value in zip(("x", *names), (after, *linear.read), strict=True):
             g.output(value, name)
-        out, inner, *inputs = _run(g, {**feeds, "x_in": x}, ("x", "middle", *read), config)
-        products = tuple(rows[kept].T @ rows[kept] / kept.sum(dtype=np.float32) for rows in inputs)
-        yield Ranges(np.abs(x[kept]).max(axis=0), np.abs(inner[kept]).max(axis=0), products)
-        x = out
+        after_layer, *read = _run(g, {**feeds, "x_in": x}, ("x", *names), config)
+        yield _activations([rows[kept] for rows in read])
+        x = after_layer
+
+
+def _activations(read: list[Array]) -> Activations:
+    """Describe what each map read: rows (tokens, k) in the order of Activations."""
+    attention, context, ffn, inner = read
+    # One scale for all texts costs no fidelity in attention; at the FFN's input it does (benchmarks/LOG.md).
+    return Activations(
+        Activation(_absmax(attention), static=True, moments=mean_products(attention)),
+        Activation(moments=mean_products(context)),
+        Activation(_absmax(ffn), moments=mean_products(ffn)),
+        Activation(gelu=True, moments=mean_products(inner)),
+    )
+
+
+def _absmax(rows: Array) -> Array:
+    largest: Array = np.abs(rows).max(axis=0)
+    return largest
 
 
 def _texts(tokenizer: Tokenizer, config: Config) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .builder import GraphBuilder
-from .linear import UNKNOWN, Activation, Dense, Rows
+from .linear import UNKNOWN, Activation, Array, Dense, Rows
 from .quantize import quantize_columns, smoothing
 
+Rounded = tuple[NDArray[np.int8], Array]  # columns (k, n) and their scales (n,)
+# SmoothQuant's exponents (benchmarks/LOG.md): one scale for all rows has more to gain from channels of like range.
+_STATIC_ALPHA, _ROW_ALPHA = 0.85, 0.6
 _MIN_STEP = 1e-12  # a static scale is not smaller: channels of zeros would make it 0, and it is divided by
 _GELU_MINIMUM = -0.17  # the smallest value of x * Phi(x) is -0.16997
 # Smallest row maximum allowed: 0.17 * 223 / 32 = 1.1847, rounded up to a bf16 value. Below it GELU's minimum -0.17
@@ -45,17 +49,16 @@ class Int8Linear:
     dtype = np.dtype(np.float32)
 
     def project(self, g: GraphBuilder, x: Rows, maps: Sequence[Dense], activation: Activation = UNKNOWN) -> list[str]:
-        weights, step = [weight for weight, _ in maps], np.float32(1)
+        factors, step = None, np.float32(1)
         if activation.absmax is not None:
-            factors = smoothing(activation.absmax, weights)
-            weights = [weight * factors for weight in weights]
+            alpha = _STATIC_ALPHA if activation.static else _ROW_ALPHA
+            factors = smoothing(activation.absmax, [weight for weight, _ in maps], alpha)
             if activation.static:  # in steps, so that rounding can join the product with the factors
                 step = np.maximum((activation.absmax / factors).max() / 127, np.float32(_MIN_STEP))
             x = x._replace(value=g.op("Mul", x.value, g.weight(1 / (factors * step))))
         quantized = self._by_tensor(g, x) if activation.static else self._by_row(g, x, activation.gelu)
         results = []
-        for weight, (_, bias) in zip(weights, maps, strict=True):
-            columns, scales = quantize_columns(weight)
+        for (columns, scales), (_, bias) in zip(_rounded(maps, activation, factors), maps, strict=True):
             added = None if bias is None else g.weight(bias)
             results.append(self._product(g, quantized, g.weight(columns), g.weight(scales * step), added))
         return results
@@ -92,6 +95,26 @@ class Int8Linear:
             return g.op("MatMulIntegerToFloat", *inputs, "", bias)
         # With a scale for each row the operator would multiply its own bias by the scale as well.
         return g.op("Add", g.op("MatMulIntegerToFloat", *inputs), bias)
+
+
+def _rounded(maps: Sequence[Dense], activation: Activation, factors: Array | None) -> list[Rounded]:
+    """The int8 columns (k, n) of each map and their scales, after multiplying its input channels by the factors.
+
+    The maps read the same moments, so they are rounded as one.
+    """
+    known: list[Rounded] | None = activation.rounded.get(id(maps[0].weight))
+    if known is not None:
+        return known
+    weights, moments = [weight if factors is None else weight * factors for weight, _ in maps], activation.moments
+    if moments is not None and factors is not None:
+        moments = moments / factors[:, None] / factors
+    columns, scales = quantize_columns(np.concatenate(weights), moments)
+    ends = np.cumsum([len(weight) for weight in weights])[:-1]
+    parts = zip(np.split(columns, ends, axis=1), np.split(scales, ends), strict=True)
+    rounded = [(np.ascontiguousarray(part), scale) for part, scale in parts]
+    if moments is not None:
+        activation.rounded[id(maps[0].weight)] = rounded
+    return rounded
 
 
 class StandardInt8Linear(Int8Linear):

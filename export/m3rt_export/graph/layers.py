@@ -81,16 +81,16 @@ class LayerTensors:
         )
 
 
-class Ranges(NamedTuple):
-    """Largest magnitude in calibration of each channel (hidden,) of a layer's two normalised inputs.
+class Activations(NamedTuple):
+    """What the maps of a layer read: queries, keys and values; attention's output map; the FFN's inner, outer map."""
 
-    moments: mean products of the channels (k, k) that each linear map reads: of queries, keys and values, of the
-    attention's output, and of the FFN's inner and outer map; empty where they were not measured.
-    """
+    attention: Activation = UNKNOWN
+    context: Activation = UNKNOWN
+    ffn: Activation = UNKNOWN
+    inner: Activation = Activation(gelu=True)
 
-    attention: Array
-    ffn: Array
-    moments: tuple[Array, ...] = ()
+
+UNCALIBRATED = Activations()
 
 
 class EmbeddingTables(NamedTuple):
@@ -131,19 +131,14 @@ def layer(
     b: Batch,
     x: str,
     wanted: Picked,
-    ranges: Ranges | None = None,
+    activations: Activations = UNCALIBRATED,
 ) -> tuple[str, str]:
     """One post-norm transformer layer: x (rows, hidden) to its output and the FFN's input, of the wanted rows only."""
-    # One scale for all texts costs no fidelity in attention; at the FFN's input it does (benchmarks/LOG.md).
-    first, second, third, fourth = ranges.moments if ranges and ranges.moments else (None,) * 4
-    attention_input = Activation(ranges.attention, static=True, moments=first) if ranges else UNKNOWN
-    ffn_input = Activation(ranges.ffn, moments=third) if ranges else UNKNOWN
-    context, inner = Activation(moments=second), Activation(gelu=True, moments=fourth)
     with g.scope("attention"):
-        middle = _attention(g, operators, tensors, config, b, x, wanted, attention_input, context)
+        middle = _attention(g, operators, tensors, config, b, x, wanted, activations)
     with g.scope("ffn"):
         rows = Rows(middle, wanted.row_count)
-        return _ffn(g, operators.linear, tensors, config, rows, ffn_input, inner), middle
+        return _ffn(g, operators.linear, tensors, config, rows, activations), middle
 
 
 def _attention(
@@ -154,19 +149,18 @@ def _attention(
     b: Batch,
     x: str,
     wanted: Picked,
-    activation: Activation,
-    attended: Activation,
+    activations: Activations,
 ) -> str:
     """Attention, the residual and its LayerNorm. Keys and values need all rows of x, queries the wanted ones."""
-    linear, every = operators.linear, Rows(x, b.row_count)
+    linear, every, read = operators.linear, Rows(x, b.row_count), activations.attention
     if wanted.which is None:
-        query, key, value = linear.project(g, every, (tensors.query, tensors.key, tensors.value), activation)
+        query, key, value = linear.project(g, every, (tensors.query, tensors.key, tensors.value), read)
     else:
-        key, value = linear.project(g, every, (tensors.key, tensors.value), activation)
+        key, value = linear.project(g, every, (tensors.key, tensors.value), read)
         x = g.op("Gather", x, wanted.which)
-        (query,) = linear.project(g, Rows(x, wanted.row_count), (tensors.query,), activation)
+        (query,) = linear.project(g, Rows(x, wanted.row_count), (tensors.query,), read)
     context = operators.attend(g, tensors.shape, b, wanted, query, key, value)
-    (out,) = linear.project(g, Rows(context, wanted.row_count), (tensors.attention_out,), attended)
+    (out,) = linear.project(g, Rows(context, wanted.row_count), (tensors.attention_out,), activations.context)
     return _normalise(g, linear, g.op("Add", x, out), tensors.attention_norm, config)
 
 
@@ -176,12 +170,11 @@ def _ffn(
     tensors: LayerTensors,
     config: Config,
     x: Rows,
-    activation: Activation,
-    between: Activation,
+    activations: Activations,
 ) -> str:
     """The feed-forward network, the residual and its LayerNorm."""
-    (inner,) = linear.project(g, x, (tensors.ffn_in,), activation)
-    (out,) = linear.project(g, Rows(g.op("Gelu", inner), x.row_count), (tensors.ffn_out,), between)
+    (inner,) = linear.project(g, x, (tensors.ffn_in,), activations.ffn)
+    (out,) = linear.project(g, Rows(g.op("Gelu", inner), x.row_count), (tensors.ffn_out,), activations.inner)
     return _normalise(g, linear, g.op("Add", x.value, out), tensors.ffn_norm, config)
 
 

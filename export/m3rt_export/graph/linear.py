@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,19 +28,21 @@ class Rows(NamedTuple):
     row_count: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Activation:
     """The values that a linear map reads, as far as they are known while the graph is written.
 
     absmax (k,): largest magnitude of each channel in calibration, None if it was not measured. static: absmax may
     stand for the range of every text, so that one scale serves all rows; needs absmax. gelu: the values come out of
-    GELU, so that none is below -0.17. moments (k, k): mean products of two channels in calibration.
+    GELU, so that none is below -0.17. moments (k, k): mean products of two channels in calibration. rounded: results of
+    rounding with the moments, by the identity of the first weight, so that the graphs of several engines share them.
     """
 
     absmax: Array | None = None
     static: bool = False
     gelu: bool = False
     moments: Array | None = None
+    rounded: dict[int, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.static and self.absmax is None:

@@ -1,8 +1,4 @@
-"""4-bit weights: blocks of neighbours in a row share a scale and a zero, and rounding makes up for its own errors.
-
-The rounding is GPTQ's (arXiv:2210.17323): column after column is rounded, and the columns that follow take over its
-error as far as their inputs go together on calibration texts.
-"""
+"""4-bit weights: blocks of neighbours in a row share a scale and a zero, and rounding makes up for its own errors."""
 
 from __future__ import annotations
 
@@ -11,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .compensation import round_in_turn
+
 Array = NDArray[np.float32]
 _MAX_CODE = 15
 _SHARES = np.linspace(1, 0.72, 8, dtype=np.float32)  # of a block's range; the best one is taken
 _MIN_SCALE = np.float32(2.0**-14)  # float16's smallest normal number
 _MAX_SCALE = np.float32(65504)  # float16's largest
-_DAMPING = 0.05  # of the mean of the moments' diagonal: there are fewer calibration tokens than channels
 
 
 class Blocks(NamedTuple):
@@ -40,44 +37,46 @@ def quantize_blocks(weight: Array, block: int, moments: Array | None = None) -> 
     """Round a matrix (n, k). moments (k, k): mean products of its inputs; None rounds each weight to the nearest."""
     n, k = weight.shape
     count = -(-k // block)
-    rest: Array = np.zeros((count * block, n), np.float32)  # a column of the weight in a row, next to each other
-    rest[:k] = weight.T
-    spread = None if moments is None else _spread(moments, len(rest))
-    codes = np.empty((n, count, block), np.uint8)
-    scales, zeros = np.empty((n, count), np.float16), np.empty((n, count), np.uint8)
-    for b in range(count):
-        begin, end = b * block, (b + 1) * block
-        scales[:, b], zeros[:, b] = _best_range(rest[begin:end].T)
-        scale, zero = scales[:, b].astype(np.float32), zeros[:, b].astype(np.float32)
-        if spread is None:
-            codes[:, b] = _codes(rest[begin:end].T, scale[:, None], zero[:, None])
-            continue
-        errors = np.empty((block, n), np.float32)
-        for j, at in enumerate(range(begin, end)):
-            codes[:, b, j] = _codes(rest[at], scale, zero)
-            errors[j] = (rest[at] - (codes[:, b, j] - zero) * scale) / spread[at, at]
-            rest[at + 1 : end] -= spread[at, at + 1 : end, None] * errors[j]
-        rest[end:] -= spread[begin:end, end:].T @ errors
-    return Blocks(codes, scales, zeros)
+    rounder = _BlockRounder(n, count, block)
+    columns: Array = np.zeros((count * block, n), np.float32)
+    columns[:k] = weight.T
+    if moments is None:
+        for begin in range(0, len(columns), block):
+            rounder.start(begin, columns[begin : begin + block])
+            rounder.round_block(begin, columns[begin : begin + block])
+    else:
+        added = len(columns) - k
+        round_in_turn(columns, np.pad(moments, (0, added)), block, rounder)
+    return Blocks(rounder.codes, rounder.scales, rounder.zeros)
+
+
+class _BlockRounder:
+    """The codes of a matrix, whose blocks get their range when rounding reaches them."""
+
+    def __init__(self, n: int, count: int, block: int) -> None:
+        self.codes = np.empty((n, count, block), np.uint8)
+        self.scales, self.zeros = np.empty((n, count), np.float16), np.empty((n, count), np.uint8)
+        self._block = block
+
+    def start(self, begin: int, block: Array) -> None:
+        b = begin // self._block
+        self.scales[:, b], self.zeros[:, b] = _best_range(block.T)
+        self._scale, self._zero = self.scales[:, b].astype(np.float32), self.zeros[:, b].astype(np.float32)
+
+    def round(self, at: int, column: Array) -> Array:
+        codes = _codes(column, self._scale, self._zero)
+        self.codes[:, at // self._block, at % self._block] = codes
+        return (codes - self._zero) * self._scale
+
+    def round_block(self, begin: int, block: Array) -> None:
+        """Round each weight of a block (columns, n) to the nearest."""
+        self.codes[:, begin // self._block] = _codes(block.T, self._scale[:, None], self._zero[:, None])
 
 
 def packed_pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Two codes in a byte along the last axis, the first one in the low bits; an odd last one stands alone."""
     even = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, codes.shape[-1] % 2)])
     return np.asarray(even[..., 0::2] | even[..., 1::2] << 4, np.uint8)
-
-
-def _spread(moments: Array, size: int) -> Array:
-    """How the error of a column is spread over those after it: the upper Cholesky factor of the inverse moments.
-
-    With the order of columns reversed it is the inverse of the moments' own factor, which costs less.
-    """
-    full = np.zeros((size, size), np.float64)
-    full[: len(moments), : len(moments)] = moments
-    mean = max(float(np.diag(moments).mean()), 1e-12)
-    full[np.diag_indices(size)] += _DAMPING * mean
-    factor = np.linalg.cholesky(full[::-1, ::-1]).astype(np.float32)
-    return np.ascontiguousarray(np.linalg.inv(factor)[::-1, ::-1])
 
 
 def _best_range(block: Array) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
