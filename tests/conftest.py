@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 from checkpoints import write_checkpoint
+from hypothesis import HealthCheck, settings
 from m3rt_export import export
 
 from m3rt import M3Encoder
+
+# Nothing here is about time, and a machine may be slow. Fixtures of one function are read only, so examples share them.
+settings.register_profile(
+    "m3rt", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("m3rt")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .parts.console import emit_json, emit_text, say
-from .parts.options import model_option, runtime_options
+from .parts.options import model_option, only_with, runtime_options
 
 
 @click.command("plan")
@@ -45,13 +45,13 @@ def command(
     sources, in m3rt.plan.models.
 
     With --data, BUNDLE is measured instead: each view, precision and dimension on your documents, queries and
-    judgements. The table is the front that no smaller choice beats; * is the smallest within half a point of nDCG@10
-    of the best. Latency is of single queries, a hundred of them, model and search, on this machine.
+    judgements. The table is the front that no smaller choice beats; * is the smallest that loses less than a point of
+    nDCG@10 to the best, with 95% confidence. Latency is of single queries, a hundred of them, model and search, on
+    this machine.
     """
+    only_with("--data", data, "split", "max_queries", "chart")
     if data is None:
         _plan(dims, as_json, colbert, languages, answers)
-        if chart:
-            raise click.UsageError("--chart draws what --data DIR measures, expected both.")
         return
     runtime = {"device": device, "engine": engine, "threads": threads, "batch_tokens": batch_tokens}
     _measure(data, split, max_queries, dims, chart, as_json, model, answers["dollars_an_hour"], runtime)

@@ -12,7 +12,7 @@ from m3rt.batching.plan import plan
 LENGTHS = st.lists(st.integers(2, 300) | st.integers(2, 8), max_size=80)
 WASTE = 24
 BUDGETS = st.integers(1, 4000)
-fuzz = settings(max_examples=300, deadline=None)
+fuzz = settings(max_examples=300)
 
 
 def batches(lengths: list[int], budget: int) -> list[list[int]]:

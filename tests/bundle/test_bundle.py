@@ -13,7 +13,7 @@ import marisa_trie
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3rt import BundleError, M3Encoder
@@ -23,7 +23,7 @@ from m3rt.host.files import sha256
 from m3rt.text.unigram import FILES as UNIGRAM_FILES
 
 FILES = ("model.onnx", "weights.bin", "tokenizer.json", "golden.json", *UNIGRAM_FILES)
-fuzz = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=300)
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_a_tokenizer_that_is_not_xlm_rs_is_refused(full: dict[str, Any], tmp_pat
 
 
 @given(per_group=st.integers(1, 9), low=st.integers(1, 60), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_passage_is_its_members_in_both_languages(per_group: int, low: int, seed: int) -> None:
     random = np.random.default_rng(0)
     words = [f"word{i}" for i in range(40)]
@@ -214,7 +214,7 @@ def test_a_word_belongs_to_the_language_that_uses_it_and_else_to_the_likest_one(
 
 
 @given(seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_made_up_sentences_differ_in_whole_words_of_their_language_only(seed: int) -> None:
     corpus, teacher = bilingual(), cast(Teacher, WordTeacher())
     words = dict(find_words(corpus, teacher))

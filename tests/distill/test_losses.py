@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_batch_scores_are_those_of_plain_loops(seed: int) -> None:
     random = np.random.default_rng(seed)
     sides = []

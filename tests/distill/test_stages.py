@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from m3rt.errors import InputError
@@ -48,7 +48,6 @@ def test_no_pair_is_its_own_negative_and_the_diagonal_is_the_answer() -> None:
 
 
 @given(st.lists(st.integers(4, 99), min_size=0, max_size=30), st.integers(0, 999))
-@settings(deadline=None)
 def test_a_thinned_text_keeps_its_order_and_its_ends(inner: list[int], seed: int) -> None:
     ids = np.array([0, *inner, 2], np.int32)
     found = thin(ids, np.random.default_rng(seed)).tolist()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import sentences, write_checkpoint, xlm_roberta_tokenizer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from m3rt_export import export
 
@@ -77,7 +77,6 @@ def test_lexical_targets_are_bm25s_terms() -> None:
 
 
 @given(st.lists(st.lists(st.integers(4, 12), max_size=12), min_size=1, max_size=4), st.integers(0, 999))
-@settings(deadline=None)
 def test_the_mean_of_words_is_that_of_plain_loops(texts: list[list[int]], seed: int) -> None:
     random = np.random.default_rng(seed)
     table, rarity = random.normal(size=(13, 8)).astype(np.float32), random.uniform(0.5, 9, 13).astype(np.float32)

@@ -50,7 +50,7 @@ def test_aligned_words_find_translations_that_they_did_not_see() -> None:
 
 
 @given(st.integers(0, 999))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_model_1_is_that_of_plain_loops(seed: int) -> None:
     random = np.random.default_rng(seed)
     sentences = [

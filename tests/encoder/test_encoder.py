@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import rounding
 from checkpoints import sentences, write_checkpoint, write_json, xlm_roberta_tokenizer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export import export
 from m3rt_export.tensors.reader import open_tensors
@@ -52,7 +52,7 @@ FRAGMENTS = [
 ]
 FRAGMENTS += ["<pad>", " <mask>", "</s>", "▁", "ﬁ", "´"]
 LETTERS = st.characters(exclude_categories=["Cs"])
-fuzz = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=120)
 
 
 def distance(one: Embeddings, i: int, other: Embeddings, j: int) -> float:

@@ -167,7 +167,7 @@ def test_drawn_queries_are_always_the_same() -> None:
     assert notes[0] == "many: 7 of 50 queries, drawn with a fixed seed"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_measures_are_their_definitions(data: st.DataObject) -> None:
     relevant = data.draw(st.lists(st.dictionaries(st.integers(0, 30), st.integers(1, 3), min_size=1), min_size=1))

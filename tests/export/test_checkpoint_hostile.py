@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from checkpoints import write_checkpoint, write_json
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export import export
 from m3rt_export.checkpoint.config import read_config
@@ -209,7 +209,7 @@ def test_any_value_at_any_place_of_a_config_is_one_line_or_success(tmp_path: Pat
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @pytest.mark.parametrize("kind", ["m3", "bert"])
 def test_any_value_at_any_place_of_a_tokenizer_is_one_line_or_success(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject

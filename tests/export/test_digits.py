@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from m3rt_export.compact.digits import Digits, on_grid, packed
 from m3rt_export.compact.products import Product, numbered, product, side
@@ -74,7 +74,6 @@ def steps(run: Digits) -> Any:
 
 
 @given(st.integers(0, 999), st.floats(0.01, 100), st.integers(2, 9), st.integers(2, 12))
-@settings(deadline=None)
 def test_a_table_on_its_grid_is_kept_exactly_whatever_its_scale(
     seed: int, scale: float, wide: int, narrow: int
 ) -> None:
@@ -94,7 +93,6 @@ def test_a_byte_holds_two_columns_three_or_five(reach: int, width: int) -> None:
 
 
 @given(st.integers(0, 999))
-@settings(deadline=None)
 def test_no_column_rounds_better_with_its_whole_range(seed: int) -> None:
     values = table(seed)
     step = np.maximum(np.abs(values).max(axis=0), 1e-30) / 7

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from checkpoints import State, write_checkpoint
 from exports import ALL, PRECISIONS, TEXTS, edit_json, encoder, refusal
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export import export
 from safetensors.numpy import load_file, save_file
@@ -161,7 +161,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.data(), ANYTHING)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 def test_any_value_in_a_configuration_gives_a_bundle_or_one_line(
     checkpoint: Path, tmp_path: Path, data: st.DataObject, value: Any
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from m3rt_export.compact.digits import Digits, packed
 from m3rt_export.compact.products import Product, factored, numbered, product, side
@@ -24,7 +24,6 @@ def crossed(seed: int, count: int, columns: int = 7, empty: int = 3) -> Any:
 
 
 @given(st.integers(0, 999), st.integers(12, 90), st.integers(1, 9), st.integers(0, 3))
-@settings(deadline=None)
 def test_a_product_is_found_and_gives_its_rows_back(seed: int, count: int, columns: int, empty: int) -> None:
     table = crossed(seed, count, columns, empty)
     found = factored(table)
@@ -34,7 +33,6 @@ def test_a_product_is_found_and_gives_its_rows_back(seed: int, count: int, colum
 
 
 @given(st.integers(0, 999), st.integers(5, 40), st.integers(0, 3))
-@settings(deadline=None)
 def test_rows_used_more_than_once_are_kept_once(seed: int, count: int, empty: int) -> None:
     table = crossed(seed, count + 3, 48)  # so many columns that no two of its rows are the same
     random = np.random.default_rng(seed)
@@ -55,7 +53,6 @@ def test_rows_are_numbered_by_where_they_are_first() -> None:
 
 
 @given(st.integers(0, 999), st.integers(30, 80))
-@settings(deadline=None)
 def test_one_other_sign_makes_it_no_product(seed: int, count: int) -> None:
     table = crossed(seed, count, 48)  # so many columns that no two of its rows are the same
     p = side(count - 3)  # after the rows of `left`, and not one that `right` is read from

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from m3rt_export.graph.builder import GraphBuilder
@@ -28,7 +28,6 @@ def pair_sums(columns: NDArray[np.int8]) -> NDArray[np.int32]:
 FLOATS = st.floats(-1e4, 1e4, width=32)
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 40)), elements=FLOATS))
 def test_neighbours_in_a_column_never_add_to_more_than_128(weight: NDArray[np.float32]) -> None:
     columns, scales = quantize_columns(weight)
@@ -37,7 +36,6 @@ def test_neighbours_in_a_column_never_add_to_more_than_128(weight: NDArray[np.fl
     assert (np.abs(columns.T * scales[:, None] - weight) <= scales[:, None] * np.float32(0.5001)).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 150), st.booleans())
 def test_rounding_with_moments_keeps_neighbours_within_128_too(seed: int, k: int, heavy: bool) -> None:
     random = np.random.default_rng(seed)
@@ -63,7 +61,6 @@ def test_rounding_with_moments_loses_less_of_the_product(k: int) -> None:
     assert errors[1] < 0.5 * errors[0]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_scale_is_no_coarser_than_the_bounds_ask(seed: int) -> None:
     weight = np.random.default_rng(seed).normal(size=(8, 64)).astype(np.float32)

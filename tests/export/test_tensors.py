@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import FORMATS, State, write_checkpoint, write_json
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export.tensors.reader import TensorStore, open_tensors
 from m3rt_export.tensors.safetensors_file import read_safetensors
@@ -18,7 +18,7 @@ from torch_archive import dictionary, pickled, tensor, write_archive, write_torc
 
 from m3rt.errors import CheckpointError
 
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=150)
 RANDOM = np.random.RandomState(0)
 WEIGHT = RANDOM.normal(size=(4, 6)).astype(np.float32)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export.tensors import torch_file
 from m3rt_export.tensors.dtypes import BFLOAT16, Array, to_float32
@@ -23,7 +23,7 @@ from m3rt.errors import CheckpointError
 SAVED_BY_TORCH = Path(__file__).parents[1] / "data" / "torch_save.pt"
 COUNTED = np.arange(24, dtype=np.float32)
 RECORDS = {"0": COUNTED.tobytes()}
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=150)
 
 
 def refusal(path: Path) -> str:

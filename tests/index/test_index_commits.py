@@ -216,7 +216,7 @@ class Histories(RuleBasedStateMachine):
             shutil.rmtree(self.path)
 
 
-Histories.TestCase.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+Histories.TestCase.settings = settings(max_examples=20, stateful_step_count=12)
 
 
 TestHistories = Histories.TestCase

@@ -219,6 +219,7 @@ def test_a_damaged_manifest_is_one_line(change: Any, message: str, index: Hybrid
     manifest.write_text(changed if isinstance(changed, str) else json.dumps(changed))
     with pytest.raises(HybridIndexError, match=message) as caught:
         HybridIndex(index.path)
+    assert str(caught.value).startswith(f"{index.path}: ")
     assert "\n" not in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.feather
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -205,7 +205,6 @@ def test_a_json_file_is_a_list_or_objects(indent: int | None, shape: str, end: s
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({"text": TEXT, "x": st.recursive(st.integers() | TEXT, st.lists)})))
 def test_any_list_of_objects_is_read_as_json_reads_it(
     rows: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory
@@ -337,7 +336,6 @@ def test_no_document_of_a_tsv_file_vanishes_by_a_quote(case: str, tmp_path: Path
     assert [record.text for record in TextFile(str(tmp_path / "x.tsv"))] == expected
 
 
-@settings(deadline=None)
 @given(texts=st.lists(st.text('ab" ', min_size=1), min_size=1, max_size=6))
 def test_a_tsv_file_gives_every_row_or_is_refused(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.tsv"

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_kernels import dense_scores, dense_top_k, dense_top_k_binary, dense_top_k_int8, rrf, top_k
 from m3rt_kernels.compiler import jit
 from m3rt_kernels.quantize import pack_bits, quantize_int8
 
-fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=60)
 SEEDS = st.integers(0, 2**32 - 1)
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ from m3rt_kernels.compiler import jit
 from m3rt_kernels.compiler.isa import instruction_set
 
 Array = np.ndarray[Any, Any]
-fuzz = settings(max_examples=40, deadline=None)
+fuzz = settings(max_examples=40)
 LENGTHS = st.lists(st.integers(0, 20), min_size=1, max_size=6)
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -16,7 +16,7 @@ from m3rt_kernels.compiler.isa import instruction_set
 from m3rt_kernels.quantize import unpack_bits
 
 Array = np.ndarray[Any, Any]
-fuzz = settings(max_examples=60, deadline=None)
+fuzz = settings(max_examples=60)
 KINDS = ["float32", "float16", "int8", "bits"]
 MODULE = sys.modules["m3rt_kernels.late_interaction.maxsim"]
 LENGTHS = st.lists(st.one_of(st.integers(0, 6), st.integers(7, 60)), max_size=6)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_kernels import scatter_max
 
-fuzz = settings(max_examples=200, deadline=None)
+fuzz = settings(max_examples=200)
 Array = np.ndarray[Any, Any]
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_kernels import Signs, check_signs, dense_top_k, dense_top_k_signs, sign_words
 from m3rt_kernels.compiler import jit
 
-fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=60)
 Array = np.ndarray[Any, Any]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_kernels import InvertedIndex, sparse_dot, sparse_dot_rows
 from m3rt_kernels.compiler import jit
@@ -15,7 +15,7 @@ from m3rt_kernels.inverted import index as inverted
 
 from m3rt import lexical_matching_score
 
-fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=60)
 Array = np.ndarray[Any, Any]
 Csr = tuple[Array, Array, Array]
 # Few ids and few weights, so that rows share terms and scores tie; ids at both ends of int32.

@@ -1,6 +1,7 @@
 """A plan: bytes against files that m3rt writes, budgets, refusals, and the smallest measured choice that is good."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -216,15 +217,24 @@ def test_json_names_what_was_assumed(capsys: pytest.CaptureFixture[str]) -> None
     assert found["bytes"]["dense"] == 5000 * (1024 + 4)
 
 
-def measured(name: str, ndcg: float, size: float) -> Measured:
-    return Measured(Choice(1, name, False, None), np.full(3, ndcg), np.ones(3), size, np.full(3, 0.01))
+def measured(name: str, ndcg: float | Sequence[float], size: float) -> Measured:
+    values = np.broadcast_to(np.asarray(ndcg, np.float64), 40)
+    return Measured(Choice(1, name, False, None), values, np.ones(40), size, np.full(3, 0.01))
 
 
-def test_the_choice_is_the_smallest_within_half_a_point_and_stands_on_the_front() -> None:
-    rows = [measured("a", 0.500, 100), measured("b", 0.496, 40), measured("c", 0.48, 10), measured("d", 0.47, 50)]
+def test_the_choice_is_the_smallest_within_a_point_and_stands_on_the_front() -> None:
+    rows = [measured("a", 0.500, 100), measured("b", 0.492, 40), measured("c", 0.48, 10), measured("d", 0.47, 50)]
     assert [m.choice.dense for m in pareto(rows)] == ["c", "b", "a"]
     assert best_choice(rows).choice.dense == "b"
     assert rows[0].dollars(0.36) == pytest.approx(1.0)
+
+
+def test_a_small_loss_that_queries_do_not_agree_on_is_no_reason_to_choose_less() -> None:
+    """Its mean is half a point lower, and on forty queries of such a spread it may as well be ten points lower."""
+    doubtful = np.where(np.arange(40) % 2, 0.8, 0.19)
+    assert doubtful.mean() == pytest.approx(0.495)
+    rows = [measured("a", 0.500, 100), measured("b", list(doubtful), 40)]
+    assert best_choice(rows).choice.dense == "a"
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +265,7 @@ def test_data_measures_every_choice_and_marks_one(
     assert {row["colbert"] for row in rows} == {None, *COLBERT}
     (chosen,) = (row for row in rows if row["chosen"])
     assert chosen["pareto"]
-    assert chosen["nDCG@10"]["mean"] >= max(row["nDCG@10"]["mean"] for row in rows) - 0.005
+    assert chosen["nDCG@10"]["mean"] >= max(row["nDCG@10"]["mean"] for row in rows) - 0.01
     assert all(row["nDCG@10"]["low"] <= row["nDCG@10"]["mean"] <= row["nDCG@10"]["high"] for row in rows)
     assert all(row["p99_ms"] > 0 for row in rows)
     assert "<svg" in chart.read_text()

@@ -77,13 +77,13 @@ def assert_equal(one: Embeddings, other: Embeddings, tolerance: float) -> None:
 
 
 @given(st.lists(st.text(st.sampled_from("ab cdé東 "), max_size=300), max_size=30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_lone_caller_gets_bit_for_bit_what_encode_gives(fp32: M3Encoder, texts: list[str]) -> None:
     assert_equal(asyncio.run(fp32.aencode(texts, **ALL)), fp32.encode(texts, **ALL), 0)
 
 
 @given(st.lists(st.lists(st.text(st.sampled_from("ab cdé東 "), max_size=200), max_size=8), min_size=2, max_size=12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_callers_who_share_passes_get_what_encode_gives(fp32: M3Encoder, requests: list[list[str]]) -> None:
     async def everyone() -> list[Embeddings]:
         return await asyncio.gather(*(fp32.aencode(texts, **ALL) for texts in requests))

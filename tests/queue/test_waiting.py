@@ -13,7 +13,7 @@ from m3rt.queue.waiting import Waiting
 
 BUDGET, WASTE = 384, 20
 LENGTHS = st.lists(st.integers(2, 600) | st.integers(2, 12), min_size=1, max_size=40)
-fuzz = settings(max_examples=200, deadline=None)
+fuzz = settings(max_examples=200)
 
 
 class Simulation:

@@ -31,7 +31,7 @@ COPIES: list[Callable[[Any], Any]] = [lambda x: pickle.loads(pickle.dumps(x)), c
 # ---- what scores depend on
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(pairs=st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from(TEXTS)), min_size=1, max_size=9))
 def test_a_pairs_score_in_a_batch_is_its_score_alone(either: M3Reranker, pairs: list[tuple[str, str]]) -> None:
     together = either.compute_score(pairs)

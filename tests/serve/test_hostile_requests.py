@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from amount import scaled
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import running
 
@@ -24,7 +24,7 @@ httpx = pytest.importorskip("httpx")
 PATHS = [(route.method, route.path) for route in ROUTES]
 JSON = {"content-type": "application/json"}
 KEYS = sorted({name for route in ROUTES for model in route.answers for name in model.model_fields})
-fuzz = settings(max_examples=scaled(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=scaled(60))
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)

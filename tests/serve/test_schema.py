@@ -13,7 +13,7 @@ schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis: p
 pytestmark = pytest.mark.filterwarnings("ignore")  # of schemathesis' parts
 
 READS = ["/v1/models", "/models", "/info", "/v1/documents", "/live", "/ready", "/health", "/metrics"]
-draws = settings(max_examples=scaled(4), deadline=None, suppress_health_check=list(HealthCheck))
+draws = settings(max_examples=scaled(4), suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,6 @@ def chunker_of(bundle: Bundle, tokens: int, overlap: int) -> Chunker:
 def test_chunks_fit_cover_the_text_and_overlap(tokens: int, overlap: int, bundle: Path) -> None:
     cut = chunker(bundle, tokens, overlap)
 
-    @settings(deadline=None)
     @given(text=TEXTS)
     def holds(text: str) -> None:
         spans = cut.spans(text)
@@ -77,7 +76,6 @@ def test_a_text_that_fits_is_one_chunk_as_it_is(bundle: Path) -> None:
         assert chunker(bundle).spans(text) == [(0, len(text))]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 24), min_size=8, max_size=60), st.integers(32, 48), st.data())
 def test_every_chunk_holds_something_new(words: list[int], tokens: int, data: st.DataObject) -> None:
     cut = Chunker(lambda texts: [len("".join(t.split())) + 2 for t in texts], tokens, data.draw(st.integers(0, 16)))
@@ -97,7 +95,7 @@ NASTY = ["e\u0301", "👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "\u1100\
          "ﷺ", "क्षि", "x", "漢", "𒀀", "\u0e01\u0e33", " ", "\n", " \u0301a", "Z\u0351\u0310\u0489"]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(parts=st.lists(st.sampled_from(NASTY), min_size=1, max_size=400), tokens=st.integers(MIN_CHUNK_TOKENS, 64))
 def test_chunks_of_any_characters_fit_and_tear_none_of_them(parts: list[str], tokens: int) -> None:
     cut, text = chunker_of(open_bundle(), tokens, 4), "".join(parts)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import sentences, write_checkpoint, xlm_roberta_tokenizer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from m3rt_export import export
 
@@ -19,7 +19,7 @@ from m3rt.bundle import open_bundle
 from m3rt.text.tokenizer import Tokenizer
 from m3rt.text.unigram import FILES, LONGEST_PIECE, TRIE, Unigram
 
-fuzz = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=500)
 
 PIECES = sorted(xlm_roberta_tokenizer().get_vocab())
 SPECIAL = ["<s>", "</s>", "<pad>", "<unk>", "<mask>", " <mask> ", "＜unk＞", "＜mask＞", "<mas", "k>"]

@@ -32,6 +32,8 @@ _SEGMENT_NAME = re.compile(r"\.?\d{8}")  # with the dot of a segment that is bei
 
 def create(path: Path, manifest: Manifest) -> None:
     """Make the directory of an empty index. Raises OutputError when something is there already."""
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is no directory; choose another name for the index")
     with errors(path):
         path.mkdir(parents=True, exist_ok=True)
         _check_free(path)  # before a lock file is left in a directory that is no index
@@ -57,6 +59,8 @@ def read(path: Path) -> Manifest:
     except FileNotFoundError:
         what = f"has no {INDEX}" if path.is_dir() else "does not exist"
         raise HybridIndexError(f"{path} {what}; make an index with: m3rt index build {path}") from None
+    except HybridIndexError as error:
+        raise HybridIndexError(f"{path}: {error}") from None
     except NotADirectoryError:
         raise HybridIndexError(f"{path} is no directory; expected an index") from None
     except UnicodeDecodeError as error:
