@@ -15,7 +15,7 @@ from .engines.profile import choose
 from .errors import InputError
 from .text.tokenizer import Tokenizer
 from .values.arguments import flag, whole_number
-from .values.shown import kind
+from .values.shown import a_kind
 
 Progress = Callable[[int, int], object]  # texts and tokens of a finished forward pass
 
@@ -50,7 +50,7 @@ class Model:
     def with_engine(cls, bundle: Bundle, engine: Engine, *, batch_tokens: int | None = None) -> Self:
         """A model around an engine of one's own."""
         if not isinstance(bundle, Bundle):
-            raise InputError(f"bundle is a {kind(bundle)}, expected what open_bundle() returns")
+            raise InputError(f"bundle is {a_kind(bundle)}, expected what open_bundle() returns")
         if batch_tokens is not None:
             batch_tokens = whole_number("batch_tokens", batch_tokens, 1, 1 << 30)
         self = cls.__new__(cls)
@@ -59,11 +59,9 @@ class Model:
 
     @classmethod
     def _checked(cls, bundle: Bundle) -> Bundle:
-        if bundle.manifest.kind not in cls._kinds:
-            raise InputError(
-                f"{bundle.path} is a {bundle.manifest.kind} bundle, expected {' or '.join(cls._kinds)}; open it with "
-                f"{cls._other}"
-            )
+        if (found := bundle.manifest.kind) not in cls._kinds:
+            wanted = " or ".join(cls._kinds)
+            raise InputError(f"{bundle.path} is a bundle of kind {found}, expected {wanted}; open it with {cls._other}")
         return bundle
 
     def _assemble(self, bundle: Bundle, engine: Engine, tokenizer: Tokenizer, batch_tokens: int | None) -> None:

@@ -25,7 +25,7 @@ from .evaluation.views import embed
 from .values.arguments import choice_of, mapping_of, whole_number
 from .values.floats import numbers
 from .values.listing import items, listed
-from .values.shown import kind, shown
+from .values.shown import a_kind, shown
 from .values.texts import check_texts
 
 _BATCHES = "batches, each a mapping with text"
@@ -168,7 +168,7 @@ def _texts(rows: Any) -> Texts:
         parts = [part for part in (row.get("title"), row["text"], row.get("instruction")) if part is not None]
         for part in (row["id"], *parts):
             if not isinstance(part, str):
-                raise InputError(f"{shown(row['id'])} is a {kind(part)}, expected text; use M3rtEncoder")
+                raise InputError(f"{shown(row['id'])} is {a_kind(part)}, expected text; use M3rtEncoder")
         ids.append(row["id"])
         texts.append(" ".join(filter(None, parts)))
     unknown = (None,) * len(ids)

@@ -12,7 +12,7 @@ from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host.extras import need
 from ..output.part import Part
-from ..values.shown import kind
+from ..values.shown import a_kind
 from .parts.documents import Documents
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def encode_table(encoder: M3Encoder, table: pa.Table, *, text: str = "text", **o
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     if not isinstance(table, pa.Table):
-        raise InputError(f"table is a {kind(table)}, expected a pyarrow.Table")
+        raise InputError(f"table is {a_kind(table)}, expected a pyarrow.Table")
     names = table.column_names
     if text not in names:
         raise InputError(f"the table has no column {text!r:.60}, only {', '.join(names)}; say which with text=")

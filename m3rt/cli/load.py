@@ -36,7 +36,7 @@ _SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal
 @click.option("--no-sparse", is_flag=True, help="Without lexical weights.")
 @click.option("--colbert", is_flag=True, help="With ColBERT vectors, one a token.")
 @click.option("--replace", is_flag=True, help="Load documents again that are there.")
-@click.option("--batch", type=click.IntRange(min=1), default=256, help="Documents in a request to the database.")
+@click.option("--batch", type=click.IntRange(1, 1 << 20), default=256, help="Documents in a request to the database.")
 @click.option("--key", envvar="M3RT_DATABASE_KEY", show_envvar=True, help="What a Qdrant or Milvus server asks for.")
 @runtime_options
 def command(

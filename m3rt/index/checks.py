@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..embeddings import Embeddings, SparseVectors
 from ..errors import InputError
-from ..values.shown import kind, shown
+from ..values.shown import a_kind, shown
 from .store.manifest import Settings
 
 _ROWS_AT_A_TIME = 1024  # rows checked for finite numbers at a time
@@ -20,7 +20,7 @@ _ROWS_AT_A_TIME = 1024  # rows checked for finite numbers at a time
 def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
     """Raise InputError unless `out` has n rows of every view that the index stores, with its widths, all finite."""
     if not isinstance(out, Embeddings):
-        raise InputError(f"embeddings is a {kind(out)}, expected the Embeddings that encode() returns")
+        raise InputError(f"embeddings is {a_kind(out)}, expected the Embeddings that encode() returns")
     if len(out) != n:
         raise InputError(f"embeddings hold {len(out)} texts for {n} ids, expected as many")
     given = {"dense": out.dense_vecs, "sparse": out.sparse, "colbert": out.multi}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from ..errors import InputError
+from ..values.shown import a_kind
 from .containers import GZIP, PARQUET, head, refuse_containers
 from .readers import READERS, SUFFIXES
 from .record import PlacedRows, Record, Unreadable, check_unicode
@@ -140,7 +141,7 @@ def _record(row: Mapping[str, Any], file: TextFile, place: int) -> Record:
         raise Unreadable(place, f"no {name!r} among {', '.join(map(str, row)) or 'no fields'}; choose with --field")
     text = row[name]
     if not isinstance(text, str):
-        raise Unreadable(place, f"{name!r} is a {type(text).__name__}, expected a string; choose with --field")
+        raise Unreadable(place, f"{name!r} is {a_kind(text)}, expected a string; choose with --field")
     title = row.get(TITLE) if file.titles and not file.field else None
     if title and isinstance(title, str):
         text = f"{title} {text}" if text else title
@@ -158,7 +159,7 @@ def _id(row: Mapping[str, Any], file: TextFile, place: int) -> tuple[str | None,
     key = row[name] if name else None
     if not isinstance(key, str | int | None):
         raise Unreadable(
-            place, f"{name!r} is a {type(key).__name__}, expected a string or a whole number; choose with --id-field"
+            place, f"{name!r} is {a_kind(key)}, expected a string or a whole number; choose with --id-field"
         )
     check_unicode(str(key), place)
     return name, key

@@ -32,7 +32,8 @@ class Keys:
             try:
                 lines = read_bytes(file, _FILE_BYTES).decode().splitlines()
             except (OSError, ValueError) as error:
-                raise InputError(f"{file} cannot be read as a file of API keys: {error}") from None
+                why = error.strerror if isinstance(error, OSError) else error
+                raise InputError(f"{file} cannot be read as a file of API keys: {why or error}") from None
             found = [key for key in map(str.strip, lines) if key and not key.startswith("#")]
             if not found:
                 raise InputError(f"{file} holds no API key, expected one a line")

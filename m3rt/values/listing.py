@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MappingView, Set
 from typing import Any
 
 from ..errors import InputError, M3rtError
-from .shown import kind, reason, shown
+from .shown import a_kind, reason, shown
 
 # Methods of pyarrow, polars, pandas, numpy and torch that return Python values by position, whatever the labels.
 _TO_LIST = ("to_pylist", "to_list", "tolist")
@@ -49,16 +49,16 @@ def is_missing(value: object) -> bool:
 def _check(name: str, value: object, wanted: str, advice: str) -> None:
     shape = _shape(value)
     if shape is not None and len(shape) != 1:
-        actual = f"{shown(value)}" if shape else f"a {kind(value)} without dimensions"
+        actual = f"{shown(value)}" if shape else f"{a_kind(value)} without dimensions"
         raise InputError(f"{name} is {actual}, expected {wanted}{advice or _advice(shape)}")
     if shape is None and (hasattr(type(value), "columns") or _attribute(value, "columns") is not None):
-        raise InputError(f"{name} is a {kind(value)}, a table, expected {wanted}{advice or _advice((0, 0))}")
+        raise InputError(f"{name} is {a_kind(value)}, a table, expected {wanted}{advice or _advice((0, 0))}")
     if isinstance(value, str):
         raise InputError(f"{name} is a str, expected {wanted}; put it into a list")
     if isinstance(value, Set) and not isinstance(value, MappingView):
-        raise InputError(f"{name} is a {kind(value)}, whose order means nothing, expected {wanted}")
+        raise InputError(f"{name} is {a_kind(value)}, whose order means nothing, expected {wanted}")
     if value is None or isinstance(value, bytes | bytearray | memoryview | Mapping):
-        raise InputError(f"{name} is a {kind(value)}, expected {wanted}")
+        raise InputError(f"{name} is {a_kind(value)}, expected {wanted}")
 
 
 def _advice(shape: tuple[Any, ...]) -> str:
@@ -86,5 +86,5 @@ def _iterator(name: str, value: Any, wanted: str) -> Iterator[Any]:
         return iter(getattr(value, to_list)() if to_list else value)
     except Exception as error:
         if not any(hasattr(type(value), method) for method in ("__iter__", "__getitem__")):
-            raise InputError(f"{name} is a {kind(value)}, expected {wanted}") from None
+            raise InputError(f"{name} is {a_kind(value)}, expected {wanted}") from None
         raise InputError(f"{name} cannot be read ({reason(error)}), expected {wanted}") from error

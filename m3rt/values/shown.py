@@ -17,15 +17,21 @@ def shown(value: object, limit: int = _MAX_CHARACTERS) -> str:
             return f"a whole number of {value.bit_length()} bits"
         shape = getattr(value, "shape", ())
         if isinstance(shape, tuple) and shape and not isinstance(value, type):
-            return one_line(f"a {kind(value)} of shape {shape}", limit)
+            return one_line(f"{a_kind(value)} of shape {shape}", limit)
         return one_line(_repr(limit).repr(value), limit)
     except Exception:  # a foreign object's methods may raise anything
-        return f"a {kind(value)}"
+        return f"{a_kind(value)}"
 
 
 def kind(value: object) -> str:
     """Return the name of a value's type."""
     return one_line(type(value).__name__, _MAX_CHARACTERS)
+
+
+def a_kind(value: object) -> str:
+    """Return the name of a value's type with its article."""
+    name = kind(value)
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def reason(error: BaseException) -> str:

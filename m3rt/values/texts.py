@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..errors import InputError
 from .listing import is_missing, listed
 from .schema import SURROGATE
-from .shown import kind, shown
+from .shown import a_kind, shown
 
 
 def check_texts(texts: Sequence[object], noun: str = "text") -> None:
@@ -16,7 +16,7 @@ def check_texts(texts: Sequence[object], noun: str = "text") -> None:
         if not isinstance(text, str):
             if text is not None and is_missing(text):
                 raise InputError(f"{noun} {i} is {shown(text)}, a missing value, expected str; fill it or leave it out")
-            raise InputError(f"{noun} {i} is a {kind(text)}, expected str")
+            raise InputError(f"{noun} {i} is {a_kind(text)}, expected str")
         if not text.isascii() and (match := SURROGATE.search(text)):
             raise InputError(
                 f"{noun} {i} holds a lone surrogate U+{ord(match[0]):04X} at character {match.start()}: not valid "

@@ -67,7 +67,7 @@ def test_the_columns_are_those_of_the_parquet_file_that_encode_writes(out: Embed
         ({"body": TEXTS}, "no column 'text', only body"),
         ({"text": TEXTS, "n_tokens": [1, 2, 3, 4]}, "has a column 'n_tokens' already"),
         ({"text": ["a", None]}, "text 1 is a NoneType, expected str"),
-        ({"text": [1, 2]}, "text 0 is a int, expected str"),
+        ({"text": [1, 2]}, "text 0 is an int, expected str"),
     ],
 )
 def test_a_table_that_cannot_be_encoded_is_refused(tiny: M3Encoder, columns: dict[str, Any], line: str) -> None:

@@ -282,7 +282,7 @@ def edited(source: Path) -> Path:
     [
         ('{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}\n', "document 2 has the id 'a' of an earlier one"),
         ('{"id": "a", "body": "x"}\n', "no 'text' among id, body; choose with --field"),
-        ('{"id": "a", "text": 7}\n', "'text' is a int"),
+        ('{"id": "a", "text": 7}\n', "'text' is an int"),
         ('{"id": 7.5, "text": "x"}\n', "'id' is a float"),
         ('{"id": "a", "text": "x"}\n{"id": "", "text": "y"}\n', "document 2 has an empty 'id'"),
         ('{"bo\\u001b[2Jdy": "x"}\n', "no 'text' among bo [2Jdy;"),

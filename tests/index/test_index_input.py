@@ -40,7 +40,7 @@ def unchanged(index: HybridIndex) -> None:
     ("ids", "message"),
     [
         ("ab", "ids is a str, expected a list of str"),
-        (7, "ids is a int"),
+        (7, "ids is an int"),
         (["c", 7], "id 1 is 7, expected a string"),
         (["c", ""], "id 1 is '', expected a string of at least one character"),
         (["c", "c"], "id 1 is 'c' again, as id 0; give each id once"),
@@ -58,7 +58,7 @@ def test_ids_that_are_none_are_refused(ids: Any, message: str, index: HybridInde
     ("given", "message"),
     [
         ({"texts": ["one"]}, "1 texts for 2 ids"),
-        ({"texts": ["one", 2]}, "text 1 is a int, expected str"),
+        ({"texts": ["one", 2]}, "text 1 is an int, expected str"),
         ({"texts": "ab"}, "texts is a str, expected a list"),
         ({"metadata": [{}]}, "1 metadata for 2 ids"),
         ({"metadata": {"c": 1}}, "metadata is a dict, expected a list"),
@@ -141,7 +141,7 @@ def test_options_that_do_not_fit_are_refused(options: Any, message: str, index: 
         (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs * np.nan), "dense output of query 0 is not finite"),  # type: ignore[operator]
         ("text", "was built from embeddings, .*; give embeddings"),
         ("", "query 0 is empty"),
-        (7, "text 0 is a int, expected str"),
+        (7, "text 0 is an int, expected str"),
     ],
 )
 def test_queries_that_do_not_fit_are_refused(query: Any, message: str, index: HybridIndex) -> None:

@@ -110,7 +110,7 @@ BROKEN = {
     "too-deep.jsonl": (b"[" * 100_000, "line 1: not JSON"),
     "a-list.jsonl": (b'["a"]\n', "line 1: a JSON list, expected an object"),
     "no-field.jsonl": (b'\n{"body": "a", "id": 1}\n', "line 2: no 'text' among body, id; choose with --field"),
-    "no-string.jsonl": (b'{"text": 5}\n', "line 1: 'text' is a int, expected a string"),
+    "no-string.jsonl": (b'{"text": 5}\n', "line 1: 'text' is an int, expected a string"),
     "float-id.jsonl": (b'{"text": "a", "id": 0.5}\n', "line 1: 'id' is a float"),
     "surrogate.jsonl": (b'{"text": "a\\ud800"}\n', r"line 1: lone surrogate U\+D800 at character 1"),
     "surrogate-id.jsonl": (b'{"text": "a", "id": "\\udfff"}\n', "line 1: lone surrogate"),

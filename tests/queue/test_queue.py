@@ -261,7 +261,7 @@ def test_an_output_that_is_not_finite_fails_its_own_request_alone(fp32: M3Encode
 def test_options_are_checked_as_encode_checks_them(fp32: M3Encoder) -> None:
     with pytest.raises(InputError, match="max_length is 2, expected"):
         asyncio.run(fp32.aencode("x", max_length=2))
-    with pytest.raises(InputError, match="text 0 is a int"):
+    with pytest.raises(InputError, match="text 0 is an int"):
         asyncio.run(fp32.aencode([1]))  # type: ignore[list-item]
     assert len(asyncio.run(fp32.aencode([]))) == 0
 

@@ -173,9 +173,9 @@ def test_a_score_that_is_no_number_never_leaves(bundles: dict[str, Path]) -> Non
 
 
 def test_an_encoders_bundle_is_no_reranker_nor_the_reverse(bundles: dict[str, Path], bundle_fp32: Path) -> None:
-    with pytest.raises(InputError, match=r"is a m3 bundle, expected reranker; open it with M3Encoder$"):
+    with pytest.raises(InputError, match=r"is a bundle of kind m3, expected reranker; open it with M3Encoder$"):
         M3Reranker(bundle_fp32)
-    with pytest.raises(InputError, match=r"is a reranker bundle, expected m3 or dense; open it with M3Reranker$"):
+    with pytest.raises(InputError, match=r"kind reranker, expected m3 or dense; open it with M3Reranker$"):
         M3Encoder(bundles["reranker"])
     bundle = open_bundle(bundle_fp32)
     with pytest.raises(InputError, match="open it with M3Encoder"):

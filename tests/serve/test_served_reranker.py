@@ -56,7 +56,7 @@ def test_a_bundle_of_the_other_kind_is_refused_when_the_server_starts(
     from m3rt.cli import main
 
     assert main(["serve", "--reranker", str(bundle_fp32), "--port", "0"]) == 2
-    assert "is a m3 bundle, expected reranker" in capsys.readouterr().err
+    assert "is a bundle of kind m3, expected reranker" in capsys.readouterr().err
 
 
 def rerank(client: httpx.Client, path: str = "/rerank", **body: object) -> httpx.Response:

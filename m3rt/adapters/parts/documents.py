@@ -14,7 +14,7 @@ from ...embeddings import Embeddings, SparseVectors
 from ...errors import InputError
 from ...index.store.keys import check_ids
 from ...values.listing import listed
-from ...values.shown import kind, shown
+from ...values.shown import a_kind, shown
 from ...values.texts import check_texts
 from .layout import Layout
 
@@ -40,7 +40,7 @@ class Documents:
     ) -> Self:
         """layout: keep its views alone. Raises InputError for what does not fit together or does not fit the layout."""
         if not isinstance(embeddings, Embeddings):
-            raise InputError(f"embeddings is a {kind(embeddings)}, expected the Embeddings that encode() returns")
+            raise InputError(f"embeddings is {a_kind(embeddings)}, expected the Embeddings that encode() returns")
         names = check_ids(ids)
         kept = (layout or _layout(embeddings)).fitted(embeddings, len(names))
         if kept.sparse is not None:
@@ -129,7 +129,7 @@ def _metadata(
     for name, row in zip(ids, found, strict=True):
         try:
             if row is not None and not isinstance(row, Mapping):
-                raise TypeError(f"a {kind(row)}, no object")
+                raise TypeError(f"{a_kind(row)}, no object")
             json.dumps(None if row is None else dict(row), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from ...embeddings import VIEWS, WEIGHTS
 from ...errors import InputError
 from ...values.arguments import choice_of, flag, mapping_of, whole_number
-from ...values.shown import kind, shown
+from ...values.shown import a_kind, shown
 from ..choices import MODES, SearchMode
 from ..store.facets import Filter, Scalar, simple
 from ..store.manifest import Settings
@@ -107,7 +107,7 @@ def _check_rerank(rerank: object) -> None:
 
 def _checked_filter(wanted: object) -> Filter:
     if not isinstance(wanted, Mapping):
-        raise InputError(f"filter is a {kind(wanted)}, expected {{field: value}}")
+        raise InputError(f"filter is {a_kind(wanted)}, expected {{field: value}}")
     found: dict[str, Scalar | tuple[Scalar, ...]] = {}
     for name, value in mapping_of("filter", wanted, "{field: value}").items():
         several = tuple(map(simple, value)) if isinstance(value, list | tuple) and value else None
