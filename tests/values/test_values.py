@@ -111,8 +111,8 @@ def test_pairs_may_come_as_two_columns(fp32: M3Encoder) -> None:
     [
         (Frame(), r"texts is a Frame of shape \(2, 2\), expected .*; give one of its columns"),
         (Lazy(), "texts is a Lazy, a table, expected"),
-        (np.array([["a"]]), r"texts is an ndarray of shape \(1, 1\), expected"),
-        (np.array("a"), r"texts is an ndarray without dimensions, expected .*item\(\)"),
+        (np.array([["a"]]), r"texts is a ndarray of shape \(1, 1\), expected"),
+        (np.array("a"), r"texts is a ndarray without dimensions, expected .*item\(\)"),
         ({"a"}, "texts is a set, whose order means nothing"),
         ({"a": 1}, "texts is a dict, expected"),
         (b"ab", "texts is a bytes, expected"),

@@ -32,9 +32,9 @@ _SEGMENT_NAME = re.compile(r"\.?\d{8}")  # with the dot of a segment that is bei
 
 def create(path: Path, manifest: Manifest) -> None:
     """Make the directory of an empty index. Raises OutputError when something is there already."""
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is no directory; choose another name for the index")
     with errors(path):
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is no directory; choose another name for the index")
         path.mkdir(parents=True, exist_ok=True)
         _check_free(path)  # before a lock file is left in a directory that is no index
     with writing(path):
