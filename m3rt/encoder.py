@@ -12,6 +12,7 @@ from .batching.collect import Collector
 from .batching.plan import plan
 from .batching.work import VectorFormat, Work
 from .bundle.heads import Heads
+from .bundle.prompts import prompted
 from .embeddings import Embeddings
 from .errors import EngineError, InputError
 from .model import Model, progress
@@ -149,11 +150,11 @@ class M3Encoder(Model):
 
     def encode_queries(self, queries: str | Iterable[str], **options: Any) -> Embeddings:
         """Encode with the bundle's query prompt in front of every text. Takes encode()'s options."""
-        return self.encode(self.manifest.prompted("query", _texts(queries)), **options)
+        return self.encode(prompted(self.manifest.prompts, "query", _texts(queries)), **options)
 
     def encode_corpus(self, corpus: str | Iterable[str], **options: Any) -> Embeddings:
         """Encode with the bundle's passage prompt in front of every text. Takes encode()'s options."""
-        return self.encode(self.manifest.prompted("passage", _texts(corpus)), **options)
+        return self.encode(prompted(self.manifest.prompts, "passage", _texts(corpus)), **options)
 
     def stream(self, texts: Iterable[str], *, chunk_size: int = STREAM_TEXTS, **options: Any) -> Iterator[Embeddings]:
         """Encode any number of texts in bounded memory: yield Embeddings of `chunk_size` texts at a time, in order.

@@ -248,14 +248,6 @@ class Manifest:
         """Whether the graph is told which of the two texts a token is of."""
         return any(port.name == "token_type_ids" for port in self.graph.inputs)
 
-    def prompted(self, role: str, texts: list[str]) -> list[str]:
-        """Texts with the prompt of their role, query or passage, in front of each.
-
-        An item that is no str keeps its place, so that encode() can name its index.
-        """
-        prompt = self.prompts.get(role, "")
-        return [prompt + text if isinstance(text, str) else text for text in texts]
-
     def to_dict(self) -> dict[str, Any]:
         """Return the content of m3rt.json, without "classifier" for an encoder and "pruned" for a whole vocabulary."""
         raw = asdict(self)

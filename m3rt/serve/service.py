@@ -14,6 +14,7 @@ import m3rt_kernels
 
 from ..batching.work import VectorFormat, Work
 from ..bundle.heads import Heads
+from ..bundle.prompts import prompted
 from ..embeddings import Embeddings
 from ..encoder import M3Encoder
 from ..errors import DeadlinePassed, EngineError, InputError, M3rtError
@@ -93,7 +94,7 @@ class Service:
         if (heads.sparse or heads.colbert) and not self.encoder.manifest.heads.sparse:
             raise InputError(f"{self.name} has dense vectors only, no lexical weights and no ColBERT vectors")
         if role is not None:
-            texts = self.encoder.manifest.prompted(choice_of("prompt", role, ("query", "passage")), texts)
+            texts = prompted(self.encoder.manifest.prompts, choice_of("prompt", role, ("query", "passage")), texts)
         with trace.stage("tokenize"):
             work = await self._prepared(texts, heads, max_length)
         _check_cut("text", work.tokens, cut)

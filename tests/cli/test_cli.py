@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Captured, error_of
 
 from m3rt import M3Encoder
 from m3rt.bundle import open_bundle
@@ -27,7 +28,6 @@ CONTAINER = {
     "M3RT_THREADS": "--threads",
     "M3RT_BATCH_TOKENS": "--batch-tokens",
 }
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +37,6 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([M3RT, *map(str, args)], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
-
-
-def error_of(capsys: Captured, *args: object, status: int = 2) -> str:
-    """The one line on stderr of a command that fails."""
-    assert main([*map(str, args)]) == status
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"m3rt: error: [^\n]+\n", err), err
-    return err
 
 
 def damaged(bundle: Path, directory: Path, file: str) -> Path:

@@ -15,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import commands
 import numpy as np
 import pytest
 from checkpoints import sentences
+from commands import Captured
 from pyarrow import parquet
 
 import m3rt.cli.parts.meter
@@ -29,7 +31,6 @@ M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 ALL = ["--sparse", "--colbert"]
 LONG = "word " * 200
 SUFFIXES = [".jsonl", ".npz", ".parquet"]
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +59,7 @@ def rows_of(capsys: Captured, *args: object) -> list[dict[str, Any]]:
 
 
 def error_of(capsys: Captured, *args: object) -> str:
-    assert main(["encode", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"m3rt: error: [^\n]+\n", err), err
-    return err
+    return commands.error_of(capsys, "encode", *args)
 
 
 def start(*args: object, **options: Any) -> subprocess.Popen[bytes]:

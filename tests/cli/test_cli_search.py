@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from checkpoints import sentences
+from commands import Captured, error_of
 from pyarrow import parquet
 
 from m3rt import HybridIndex, M3Encoder, OutputError
@@ -29,7 +30,6 @@ from m3rt.input import TextFile
 M3RT = str(Path(sysconfig.get_path("scripts")) / "m3rt")
 LANGUAGES = ["de", "en", "sw"]
 ROWS = [{"id": f"s{i}", "text": text, "lang": LANGUAGES[i % 3], "n": i} for i, text in enumerate(sentences()[:60])]
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +58,6 @@ def index(source: Path, tmp_path: Path, capsys: Captured) -> Path:
 
 def run(*args: object) -> None:
     assert main([*map(str, args)]) == 0
-
-
-def error_of(capsys: Captured, *args: object) -> str:
-    assert main([*map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"m3rt: error: [^\n]+\n", err), err
-    return err
 
 
 def found(capsys: Captured, *args: object) -> dict[str, Any]:

@@ -1,25 +1,11 @@
 """Options of the command line that contradict each other, do nothing, or would cost the user a file."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-from m3rt.cli import main
-
-Captured = pytest.CaptureFixture[str]
-
-
-def error_of(capsys: Captured, *args: object) -> str:
-    """The one line on stderr of a command that fails."""
-    assert main([*map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"m3rt: error: [^\n]+\n", err), err
-    return err
-
+from commands import Captured, error_of
 
 # The option that does nothing comes last, with its value; what it needs stands beside the command.
 USELESS: Sequence[tuple[str, Sequence[str]]] = (

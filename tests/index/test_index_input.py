@@ -183,6 +183,14 @@ def test_what_is_no_index_is_told_so(index: HybridIndex, tmp_path: Path) -> None
     unchanged(index)
 
 
+def test_an_index_is_not_made_where_a_file_is(tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("kept")
+    with pytest.raises(OutputError, match=r"is no directory; choose another name for the index$"):
+        HybridIndex.create(place)
+    assert place.read_text() == "kept"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,19 +1,18 @@
 """The command line with rerankers: export, info, verify, rerank; and one line where a bundle is of the other kind."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 from checkpoints import sentences
+from commands import Captured, error_of
 
 from m3rt import M3Reranker
 from m3rt.bundle import open_bundle
 from m3rt.cli import main
 
 QUERY, PASSAGES = sentences()[0], [*sentences()[1:9], "x" * 30 + " y" * 200]
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +27,6 @@ def passages(tmp_path: Path) -> Path:
     path = tmp_path / "passages.jsonl"
     path.write_text("\n".join(rows) + "\n", "utf-8")
     return path
-
-
-def error_of(capsys: Captured, *args: object) -> str:
-    """The one line on stderr of a command that fails."""
-    assert main([*map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"m3rt: error: [^\n]+\n", err), err
-    return err
 
 
 def test_rerank_prints_the_best_passages_with_their_ids(
