@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from m3rt import Embeddings, HybridIndex
 
 from .variants import DIM, Variants
 
 Search = Callable[[Embeddings], list[int]]  # the numbers of the ten best documents
 _TRAINED_DOCUMENTS = 50_000
+_NEIGHBOURS, _BUILDING_CANDIDATES = 16, 128  # of a document in a graph; usearch's defaults
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,33 @@ def _open_faiss(folder: Path, options: Mapping[str, Any]) -> Search:
     return lambda query: [int(i) for i in index.search(query.dense_vecs, 10)[1][0]]
 
 
+def _build_usearch(folder: Path, corpus: Variants) -> float:
+    """An HNSW graph over float16 vectors: its int8 codes span the length of a vector, 8 of 256 steps at this width."""
+    from usearch.index import Index
+
+    index = Index(ndim=DIM, metric="ip", dtype="f16", connectivity=_NEIGHBOURS, expansion_add=_BUILDING_CANDIDATES)
+    seconds = _timed(corpus, lambda first, out: index.add(np.arange(first, first + len(out)), out.dense_vecs))
+    folder.mkdir()
+    index.save(str(folder / "index.usearch"))
+    return seconds
+
+
+def _open_usearch(folder: Path, options: Mapping[str, Any]) -> Search:
+    from usearch.index import Index
+
+    index = Index.restore(str(folder / "index.usearch"), view=True)
+    index.expansion_search = options["candidates"]
+
+    def search(query: Embeddings) -> list[int]:
+        assert query.dense_vecs is not None
+        return [int(key) for key in index.search(query.dense_vecs[0], 10).keys]
+
+    return search
+
+
 ENGINES = {
     "m3rt": Engine(_build_m3rt, _open_m3rt),
     "lancedb": Engine(_build_lancedb, _open_lancedb, ("lancedb",)),
     "faiss": Engine(_build_faiss, _open_faiss, ("faiss-cpu",)),
+    "usearch": Engine(_build_usearch, _open_usearch, ("usearch",)),
 }

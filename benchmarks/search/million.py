@@ -42,6 +42,7 @@ M3RT: Mapping[str, dict[str, Any]] = {
 WORK: Mapping[str, list[dict[str, Any]]] = {
     "lancedb": [{"probes": probes, "refined": refined} for probes in (20, 60, 180) for refined in (5, 20)],
     "faiss": [{"probes": probes} for probes in (4, 16, 64, 256)],
+    "usearch": [{"candidates": candidates} for candidates in (64, 128, 256, 512, 1024, 2048)],
 }
 _RECALL = 0.99
 _ROUNDING = 1e-6

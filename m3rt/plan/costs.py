@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from ..index.store.signs import MIN_ROWS
+from ..index.store.signs import has_signs
 from .models import Checkpoint
+from .sizes import sign_bytes
 
 QUERY_TOKENS = 16
 # m3rt bench, int8, 8 texts of 128 tokens, two vCPUs of an AMD EPYC (Zen 5, AVX-512 VNNI).
@@ -69,6 +70,8 @@ def cost(tokens: float, rate: Speed, dollars_an_hour: float, hours: float, query
 def search_ms(rows: int, dim: int, dense: str, sparse: bool) -> float:
     """About the milliseconds of a search of one thread in an index: a scan of vectors or of signs, and term lists."""
     lexical = _LEXICAL_MS_A_ROW * rows if sparse else 0.0
-    if dense == "int8" and rows < MIN_ROWS:
-        return lexical + 1000 * rows * (dim + 4) / _CODE_BYTES_PER_S
-    return lexical + 1000 * rows * (dim / 8 + 4) / _SIGN_BYTES_PER_S + (_RESCORING_MS if dense != "binary" else 0.0)
+    if dense == "binary":
+        return lexical + 1000 * rows * dim / 8 / _SIGN_BYTES_PER_S
+    if has_signs(dense, rows):
+        return lexical + 1000 * rows * sign_bytes(dim) / _SIGN_BYTES_PER_S + _RESCORING_MS
+    return lexical + 1000 * rows * (dim + 4) / _CODE_BYTES_PER_S

@@ -18,6 +18,7 @@ from ..evaluation.measures import MAIN, measure
 from ..evaluation.modes import DEPTH, MODES
 from ..evaluation.views import EmbeddedTask, embed
 from ..index.store.precisions import COLBERT, DENSE
+from ..index.store.signs import derive_signs, find, has_signs
 from ..values.arguments import whole_number
 from .questions import LEAST_DIM
 
@@ -77,7 +78,7 @@ class Measured:
 class _View:
     """The scores of one stored form of a view, its bytes a document, and the seconds of each timed query.
 
-    alone: the scores of a search by this view alone, -inf where signs did not choose a document.
+    alone: the scores of a search by this view alone, -inf where it does not find a document.
     """
 
     scores: Scores
@@ -105,7 +106,8 @@ def measure_choices(
     embedded = embed(encoder, task, progress)
     base = _timed(lambda i: encoder.encode_queries([task.data.queries.texts[i]], **encoder.manifest.heads.keywords()))
     encoding = base(len(task.data.queries))
-    dense = {(d, p): _dense(embedded, d, p) for d in dims_of(encoder, dims) for p in DENSE}
+    precisions = [p for p in DENSE if p != "binary+int8" or has_signs(p, len(task.data.corpus))]  # else it is int8
+    dense = {(d, p): _dense(embedded, d, p) for d in dims_of(encoder, dims) for p in precisions}
     sparse = _sparse(embedded) if embedded.corpus.sparse is not None else None
     colbert = {p: _colbert(embedded, p) for p in COLBERT} if embedded.corpus.multi is not None else {}
     found = []
@@ -188,15 +190,16 @@ def _dense(embedded: EmbeddedTask, dim: int, name: str) -> _View:
     assert embedded.corpus.dense_vecs is not None
     queries, vectors = truncated_to(embedded.queries.dense_vecs, dim), truncated_to(embedded.corpus.dense_vecs, dim)
     precision, rows = DENSE[name], np.arange(len(vectors))
-    stored = precision.encode(vectors)
+    vectors_stored = precision.encode(vectors)
+    signs = derive_signs(name, vectors_stored, len(rows), dim)
+    stored = {**vectors_stored, **signs}
     scores = np.stack([precision.score(stored, query, rows) for query in queries])
-    alive = np.ones(len(rows), np.bool_)
-    seconds = _timed(lambda i: precision.find(stored, queries[i], DEPTH, alive, None))(len(queries))
+    seconds = _timed(lambda i: find(precision, stored, queries[i], DEPTH, None, None))(len(queries))
     alone = None
-    if name == "binary+int8":
+    if signs:
         alone = np.full_like(scores, -np.inf)
         for i, query in enumerate(queries):
-            chosen, values = precision.find(stored, query, DEPTH, alive, None)
+            chosen, values = find(precision, stored, query, DEPTH, None, None)
             alone[i, chosen] = values
     return _View(scores, sum(a.nbytes for a in stored.values()) / max(1, len(rows)), seconds, alone)
 

@@ -17,7 +17,7 @@ _ROW_BYTES = 40  # of an index: key, place in the order of keys, and three offse
 # Of an index: the document's list has id and weight, the term's list has document and weight. Left out: 16 bytes for
 # each piece that occurs at all, up to 4 MB with XLM-R's.
 _TERM_BYTES = 16
-_WORD_BITS = 64  # of signs, which an index adds to a large segment
+_WORD_BITS = 64  # of signs
 _JSON_BYTES = 30  # around the text of a stored document
 
 
@@ -57,13 +57,18 @@ def vector_bytes(arrays: Mapping[str, StoredArray], dim: int) -> float:
     return sum(np.dtype(a.dtype).itemsize * (dim / a.components if a.components else 1) for a in arrays.values())
 
 
+def sign_bytes(dim: int) -> int:
+    """Bytes of the signs of one vector, which an index adds where it chooses by them."""
+    return 8 * ceil(dim / _WORD_BITS) + 4
+
+
 def index_bytes(
     corpus: Corpus, dim: int, *, dense: str | None, sparse: bool, colbert: str | None, colbert_dim: int = 0
 ) -> dict[str, float]:
     """Bytes of an index by part: documents, dense, sparse, colbert; of parts that it has."""
     parts = {"documents": corpus.rows * (_ROW_BYTES + _JSON_BYTES + corpus.characters)}
     if dense:
-        signs = 8 * ceil(dim / _WORD_BITS) + 4 if has_signs(dense, corpus.rows) else 0
+        signs = sign_bytes(dim) if has_signs(dense, corpus.rows) else 0
         parts["dense"] = corpus.rows * (vector_bytes(DENSE[dense].arrays, dim) + signs)
     if sparse:
         parts["sparse"] = corpus.rows * (_TERM_BYTES * corpus.distinct + corpus.columns + 8)
@@ -83,7 +88,7 @@ def view_bytes(dim: int, colbert_dim: int, corpus: Corpus) -> list[tuple[str, st
     """View, precision and bytes of one document for everything that an index or m3rt encode can store."""
     tokens, terms = corpus.tokens, corpus.distinct
     rows = [("dense", name, float(encoded_bytes(dim, name))) for name in ("float32", "int8", "binary")]
-    rows.append(("dense", "binary+int8 (index)", vector_bytes(DENSE["binary+int8"].arrays, dim)))
+    rows.append(("dense", "binary+int8 (index)", vector_bytes(DENSE["binary+int8"].arrays, dim) + sign_bytes(dim)))
     if colbert_dim:
         rows.append(("sparse", "file", 8 * terms + 8))
         rows.append(("sparse", "index", _TERM_BYTES * terms + corpus.columns + 8))

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..store.columns import view_arrays
-from ..store.precisions import Precision, TokenPrecision, best
+from ..store.precisions import Precision, TokenPrecision
 from ..store.rows import RowMask, ScoredRows
 from ..store.segment import Segment
-from ..store.signs import choices
+from ..store.signs import find
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,13 +24,9 @@ class DenseQuery:
     exact: bool
 
     def find(self, segment: Segment, k: int, mask: RowMask) -> ScoredRows:
-        """The k best rows of a segment, of those of the mask; in a large segment, signs may choose which are scored."""
+        """The k best rows of a segment, of those of the mask; signs may choose which are scored."""
         stored = view_arrays(segment.arrays, "dense")
-        for chosen in choices(stored, self.vector, k, mask, self.threads, exact=self.exact):
-            scores = self.score(segment, chosen.rows)
-            if chosen.suffice(scores, k):
-                return best(chosen.rows, scores, k)
-        return self.precision.find(stored, self.vector, k, mask, self.threads)
+        return find(self.precision, stored, self.vector, k, mask, self.threads, exact=self.exact)
 
     def score(self, segment: Segment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Dot products with rows of a segment, by the most exact vectors that are stored."""

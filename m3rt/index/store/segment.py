@@ -16,7 +16,7 @@ from ...errors import HybridIndexError
 from ...host.files import FileRecord, sync
 from . import directory
 from .arrays import Damage, check_offsets, check_places, map_array, write_array
-from .columns import Arrays, RowBlock, columns, write_columns
+from .columns import Arrays, RowBlock, columns, view_arrays, write_columns
 from .documents import key_order
 from .facets import FACETS, check_facets, invert_facets
 from .inverted import invert, inverted
@@ -98,7 +98,9 @@ def mark_deleted(path: Path, segment: Segment, rows: NDArray[np.int64], commit: 
 def _write(folder: Path, *, settings: Settings, blocks: Sequence[RowBlock], counts: list[int]) -> dict[str, FileRecord]:
     files = write_columns(folder, columns(settings), blocks)
     arrays = {name.removesuffix(".npy"): map_array(folder / name, file) for name, file in files.items()}
-    more = {"key_order": key_order(arrays), **invert_facets(arrays), **derive_signs(settings, arrays)}
+    more = {"key_order": key_order(arrays), **invert_facets(arrays)}
+    signs = derive_signs(settings.dense, view_arrays(arrays, "dense"), len(arrays["keys"]), settings.dense_dim)
+    more |= {f"dense.{name}": array for name, array in signs.items()}
     if settings.sparse:
         more |= invert(arrays)
     for name, array in more.items():

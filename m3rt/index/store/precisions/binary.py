@@ -12,30 +12,32 @@ from numpy.typing import NDArray
 from ..rows import RowMask, ScoredRows
 from .base import Stored, StoredArray, best
 
+BITS = "bits"  # the array of signs
+
 
 class Binary:
     """A TokenPrecision of 1 bit a component: small and coarse."""
 
-    arrays: Mapping[str, StoredArray] = {"bits": StoredArray("u1", 8)}
+    arrays: Mapping[str, StoredArray] = {BITS: StoredArray("u1", 8)}
 
     def encode(self, vectors: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        return {"bits": kernels.pack_bits(vectors)}
+        return {BITS: kernels.pack_bits(vectors)}
 
     def decode(self, stored: Stored, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        signs = np.unpackbits(stored["bits"][places], axis=1, bitorder="little").astype(np.float32) * 2 - 1
+        signs = np.unpackbits(stored[BITS][places], axis=1, bitorder="little").astype(np.float32) * 2 - 1
         return signs / np.float32(np.sqrt(max(1, signs.shape[1])))  # of unit length
 
     def find(
         self, stored: Stored, query: NDArray[np.float32], k: int, mask: RowMask, threads: int | None
     ) -> ScoredRows:
-        rows, scores = kernels.dense_top_k_binary(query[None], stored["bits"], k, alive=mask, threads=threads)
+        rows, scores = kernels.dense_top_k_binary(query[None], stored[BITS], k, alive=mask, threads=threads)
         return rows[0], scores[0]
 
     def score(self, stored: Stored, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         # The kernel scores signs only in a search: search these rows, let it return all of them, and put the scores
         # back in order.
         scores = np.empty(len(rows), np.float32)
-        order, sorted_scores = kernels.dense_top_k_binary(query[None], stored["bits"][rows], max(len(rows), 1))
+        order, sorted_scores = kernels.dense_top_k_binary(query[None], stored[BITS][rows], max(len(rows), 1))
         scores[order[0]] = sorted_scores[0]
         return scores
 
@@ -47,4 +49,4 @@ class Binary:
     def maxsim(
         self, stored: Stored, query: NDArray[np.float32], rows: NDArray[np.int64], threads: int | None
     ) -> NDArray[np.float32]:
-        return kernels.maxsim_binary(query, stored["bits"], stored["offsets"], documents=rows, threads=threads)
+        return kernels.maxsim_binary(query, stored[BITS], stored["offsets"], documents=rows, threads=threads)
