@@ -10,7 +10,7 @@ from .dense.signs import Signs, check_signs, dense_top_k_signs, sign_words
 from .fusion import rrf
 from .inverted.index import InvertedIndex
 from .late_interaction.maxsim import maxsim, maxsim_binary, maxsim_int8
-from .quantize import pack_bits, quantize_int8
+from .quantize import pack_bits, quantize_centred, quantize_int8
 from .sparse import scatter_max, sparse_dot, sparse_dot_rows
 from .top_k import top_k
 
@@ -27,6 +27,7 @@ __all__ = [
     "maxsim_binary",
     "maxsim_int8",
     "pack_bits",
+    "quantize_centred",
     "quantize_int8",
     "rrf",
     "scatter_max",

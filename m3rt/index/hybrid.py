@@ -178,6 +178,7 @@ class HybridIndex:
             raise InputError("nothing to embed: give texts or embeddings")
         with self._writing() as writer:
             replaced = writer.delete(ids)
+            incoming.center = writer.center
             for block in blocks:
                 writer.add(block)
             writer.commit(note)

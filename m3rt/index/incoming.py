@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from .store.columns import RowBlock
 from .store.documents import Row, document_arrays
 from .store.facets import simple
 from .store.manifest import Settings
-from .store.precisions import COLBERT, DENSE, Precision
+from .store.precisions import COLBERT, DENSE, Centred
 
 if TYPE_CHECKING:
     from ..encoder import M3Encoder, Progress
@@ -43,6 +44,7 @@ class Added:
 class Incoming:
     """Turns rows into blocks for a writer, one slice after the other, and counts them.
 
+    center: that of the index, around which bits are made, None for that of the first block.
     Raises InputError when texts, metadata or embeddings do not fit the ids or the settings.
     """
 
@@ -53,6 +55,7 @@ class Incoming:
         metadata: Iterable[Mapping[str, Any] | None] | None,
         settings: Settings,
     ) -> None:
+        self.center: NDArray[np.float32] | None = None
         self._rows = _rows(ids, texts, metadata)
         self._settings = settings
         self._documents, self._count, self._truncated = len(ids), 0, 0
@@ -81,7 +84,14 @@ class Incoming:
 
     def _block(self, rows: Sequence[Row], out: Embeddings, first: int) -> RowBlock:
         self._count += len(rows)
-        return RowBlock({**document_arrays(rows), **_view_arrays(out, slice(first, first + len(rows)), self._settings)})
+        block = RowBlock(
+            {
+                **document_arrays(rows),
+                **_view_arrays(out, slice(first, first + len(rows)), self._settings, self.center),
+            }
+        )
+        self.center = block.center
+        return block
 
 
 def _rows(
@@ -129,21 +139,27 @@ def _slices(rows: Iterable[Row], characters: int) -> Iterator[list[Row]]:
         yield taken
 
 
-def _view_arrays(out: Embeddings, rows: slice, settings: Settings) -> dict[str, NDArray[Any]]:
+def _view_arrays(
+    out: Embeddings, rows: slice, settings: Settings, center: NDArray[np.float32] | None
+) -> dict[str, NDArray[Any]]:
     """The columns that store a slice of the embeddings."""
     arrays: dict[str, NDArray[Any]] = {}
     if settings.dense and out.dense_vecs is not None:
-        arrays |= _encoded("dense", out.dense_vecs[rows], DENSE[settings.dense])
+        precision = DENSE[settings.dense]
+        encode = partial(precision.encode, center=center) if isinstance(precision, Centred) else precision.encode
+        arrays |= _encoded("dense", out.dense_vecs[rows], encode)
     if settings.sparse and out.sparse is not None:
         sparse = out.sparse.part(rows)
         arrays |= {"sparse.offsets": sparse.indptr, "sparse.indices": sparse.indices, "sparse.values": sparse.values}
     if settings.colbert and out.multi is not None:
         colbert = out.multi.part(rows)
-        arrays |= _encoded("colbert", colbert.vectors, COLBERT[settings.colbert])
+        arrays |= _encoded("colbert", colbert.vectors, COLBERT[settings.colbert].encode)
         arrays["colbert.offsets"] = colbert.offsets
     return arrays
 
 
-def _encoded(view: str, vectors: NDArray[Any], precision: Precision) -> dict[str, NDArray[Any]]:
-    arrays = precision.encode(np.ascontiguousarray(vectors, np.float32))
+def _encoded(
+    view: str, vectors: NDArray[Any], encode: Callable[[NDArray[np.float32]], dict[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    arrays = encode(np.ascontiguousarray(vectors, np.float32))
     return {f"{view}.{name}": array for name, array in arrays.items()}

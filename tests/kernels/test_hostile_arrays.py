@@ -70,6 +70,10 @@ TARGETS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         kernels.dense_top_k_int8, {"queries": QUERY, "codes": CODES, "scales": SCALES, "k": 300, "alive": ALIVE},
     ),
     "dense_top_k_binary": (kernels.dense_top_k_binary, {"queries": QUERY, "bits": BITS, "k": 300, "alive": ALIVE}),
+    "dense_top_k_binary around a center": (
+        kernels.dense_top_k_binary,
+        {"queries": QUERY, "bits": BITS, "k": 300, "alive": ALIVE, "factors": SCALES, "offsets": SCALES},
+    ),
     "dense_top_k_signs": (signs_first, {"query": QUERY[0], "alive": ALIVE, **SIGNS._asdict()}),
     "dense_scores": (
         kernels.dense_scores,

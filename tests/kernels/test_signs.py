@@ -30,14 +30,19 @@ def signs_of(vectors: Array) -> Signs:
     return sign_words(lambda begin, end: vectors[begin:end], *vectors.shape)
 
 
-def estimates(query: Array, vectors: Array) -> Array:
-    """query . center + factor * (the query in 16 steps . signs), in float64."""
+def estimates(query: Array, vectors: Array, offsets: bool = True) -> Array:
+    """query . center + center . rest + factor * (the query less the center in 16 steps . signs of rest), in float64.
+
+    Without offsets: query . center + factor * (the query in 16 steps . signs of rest).
+    """
     center = vectors.astype(float).mean(axis=0)
     rest = vectors - center
     factors = (rest**2).sum(axis=1) / np.maximum(np.abs(rest).sum(axis=1), 1e-300)
-    step = np.abs(query).max() / 7.5
-    rounded = step * (np.clip(np.rint(query / step + 7.5), 0, 15) - 7.5)
-    return query.astype(float) @ center + factors * (np.where(rest >= 0, 1, -1) @ rounded)
+    centred = query - center * offsets
+    step = np.abs(centred).max() / 7.5
+    rounded = step * (np.clip(np.rint(centred / step + 7.5), 0, 15) - 7.5)
+    exact = query.astype(float) @ center + rest @ center * offsets
+    return np.asarray(exact + factors * (np.where(rest >= 0, 1, -1) @ rounded))
 
 
 @given(
@@ -47,8 +52,9 @@ def estimates(query: Array, vectors: Array) -> Array:
 def test_estimates_are_those_of_the_formula(n: int, dim: int, k: int, seed: int) -> None:
     query, vectors = normal(seed, dim), normal(seed + 100, n, dim) + 1
     alive = None if seed % 2 else np.random.default_rng(seed).random(n) < 0.5
-    expected = estimates(query, vectors)
-    docs, scores = dense_top_k_signs(query, signs_of(vectors), k, alive=alive, threads=2)
+    signs = signs_of(vectors) if seed % 3 else signs_of(vectors)._replace(offsets=None)
+    expected = estimates(query, vectors, offsets=signs.offsets is not None)
+    docs, scores = dense_top_k_signs(query, signs, k, alive=alive, threads=2)
     allowed = np.arange(n) if alive is None else np.flatnonzero(alive)
     best = np.sort(expected[allowed])[::-1][:k]
     assert len(docs) == len(set(docs.tolist())) == len(best)
@@ -73,6 +79,17 @@ def test_thirty_two_rows_for_each_wanted_one_include_the_best() -> None:
         best = dense_top_k(query[None], vectors, 10)[0][0]
         found += len({*best.tolist()} & {*dense_top_k_signs(query, signs, 320)[0].tolist()})
     assert found >= 0.99 * 200
+
+
+def test_offsets_keep_the_estimates_where_all_vectors_point_one_way() -> None:
+    """Such vectors differ little, and the product with what they share must not be a part of what is estimated."""
+    vectors = 3 * np.sign(normal(1, 128)) + normal(0, 4000, 128)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    signs, errors = signs_of(vectors), []
+    for each in (signs, signs._replace(offsets=None)):
+        found = [dense_top_k_signs(query, each, 4000) for query in vectors[:20]]
+        errors.append(np.std([scores - vectors[docs] @ vectors[i] for i, (docs, scores) in enumerate(found)]))
+    assert errors[0] < errors[1] / 2
 
 
 def test_threads_and_ranges_change_nothing() -> None:
@@ -105,6 +122,8 @@ Q = np.ones(70, np.float32)
     (lambda: dense_top_k_signs(Q, SIGNS._replace(words=SIGNS.words[:, :1]), 1), r"expected \(\(3, 2\)"),
     (lambda: dense_top_k_signs(Q, SIGNS._replace(words=SIGNS.words.view(np.int64)), 1), "words is int64"),
     (lambda: dense_top_k_signs(Q, SIGNS._replace(factors=SIGNS.factors * np.nan), 1), "row 0 scores NaN"),
+    (lambda: dense_top_k_signs(Q, SIGNS._replace(offsets=SIGNS.factors * np.nan), 1), "row 0 scores NaN"),
+    (lambda: dense_top_k_signs(Q, SIGNS._replace(offsets=SIGNS.factors[:2]), 1), "2 offsets for 3 rows"),
     (lambda: dense_top_k_signs(Q * np.nan, SIGNS, 1), "query hold NaN"),
     (lambda: dense_top_k_signs(Q, SIGNS, 0), "k is 0"),
     (lambda: dense_top_k_signs(Q, SIGNS, 1, alive=np.ones(2, np.bool_)), r"expected bool \(3,\)"),

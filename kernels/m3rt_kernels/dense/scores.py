@@ -49,7 +49,7 @@ def dense_top_k_int8(
     Queries stay float32, so the only error is that of the codes, half a scale for each component.
     """
     check_array("codes", codes, np.int8, 2)
-    _check_scales(scales, len(codes))
+    _check_of_rows("scales", scales, len(codes))
     return _search(dots, queries, codes, codes.shape[1], scales, k, alive, threads)
 
 
@@ -58,15 +58,26 @@ def dense_top_k_binary(
     bits: NDArray[np.uint8],
     k: int,
     *,
+    factors: NDArray[np.float32] | None = None,
+    offsets: NDArray[np.float32] | None = None,
     alive: NDArray[np.bool_] | None = None,
     threads: int | None = None,
 ) -> TopK:
     """`dense_top_k` of signs, bits (n, dim // 8) uint8 as pack_bits makes them: query . signs / sqrt(dim).
 
-    That is the cosine of a unit query and the signs. Only the documents are cut to bits: if the query were too (Hamming
-    distance), fewer of the true neighbours would be found. Rescore the best with `dense_scores`.
+    That is the cosine of a unit query and the signs. With factors and offsets, (n,) float32 each, a row's score is
+    query . signs * factor + offset, as quantize_centred makes them. Only the documents are cut to
+    bits: if the query were too (Hamming distance), fewer of the true neighbours would be found. Rescore the best with
+    `dense_scores`.
     """
     check_array("bits", bits, np.uint8, 2)
+    for name, array in (("factors", factors), ("offsets", offsets)):
+        if array is not None:
+            _check_of_rows(name, array, len(bits))
+    if factors is not None:
+        return _search(sign_dots, queries, bits, 8 * bits.shape[1], factors, k, alive, threads, offsets)
+    if offsets is not None:
+        raise ValueError("offsets are given without factors, expected both")
     shrink = np.float32(1 / np.sqrt(max(1, 8 * bits.shape[1])))
     docs, scores = _search(sign_dots, queries, bits, 8 * bits.shape[1], None, k, alive, threads)
     return docs, scores * shrink
@@ -100,14 +111,14 @@ def dense_scores(
     dots(readonly(query[None]), vectors[documents], found[None], thread_count(threads))
     if scales is None:
         return found
-    _check_scales(scales, len(vectors))
+    _check_of_rows("scales", scales, len(vectors))
     return found * scales[documents]
 
 
-def _check_scales(scales: NDArray[np.float32], n: int) -> None:
-    check_array("scales", scales, np.float32, 1)
-    if len(scales) != n:
-        raise ValueError(f"{len(scales)} scales for {n} rows of codes, expected as many")
+def _check_of_rows(name: str, array: NDArray[np.float32], n: int) -> None:
+    check_array(name, array, np.float32, 1)
+    if len(array) != n:
+        raise ValueError(f"{len(array)} {name} for {n} rows of codes, expected as many")
 
 
 _Dots = Callable[[NDArray[np.float32], NDArray[Any], NDArray[np.float32], int], None]
@@ -122,6 +133,7 @@ def _search(
     k: int,
     alive: NDArray[np.bool_] | None,
     threads: int | None,
+    offsets: NDArray[np.float32] | None = None,
 ) -> TopK:
     check_array("queries", queries, np.float32, 2)
     if queries.shape[1] != dim:
@@ -137,6 +149,8 @@ def _search(
         product(group, rows, products, thread_count(threads))
         if scales is not None:
             products *= scales
+        if offsets is not None:
+            products += offsets
         for i, of_query in enumerate(products, first):
             if np.isnan(of_query).any():
                 raise ValueError(f"row {int(np.isnan(of_query).argmax())} scores NaN, expected finite vectors")

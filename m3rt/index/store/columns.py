@@ -14,7 +14,7 @@ from ...host.files import FileRecord
 from ...values.ragged import offsets_of
 from .arrays import COPIED_BYTES, write_array
 from .manifest import Settings
-from .precisions import COLBERT, DENSE, StoredArray
+from .precisions import CENTER, COLBERT, DENSE, StoredArray
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -40,6 +40,11 @@ class RowBlock:
     def size(self) -> int:
         """Bytes of the arrays."""
         return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def center(self) -> NDArray[np.float32] | None:
+        """The center (dim,) of dense bits, one in all blocks of an index."""
+        return self.arrays.get(f"dense.{CENTER}")
 
     def rows(self) -> NDArray[np.int64]:
         """The rows to take, in order."""

@@ -21,6 +21,7 @@ from .documents import key_order
 from .facets import FACETS, check_facets, invert_facets
 from .inverted import invert, inverted
 from .manifest import SegmentRecord, Settings
+from .precisions.centred import CENTER, FACTORS, plain
 from .signs import check_stored_signs, derive_signs
 
 
@@ -52,6 +53,8 @@ def open_segment(path: Path, record: SegmentRecord, settings: Settings) -> Segme
     mapped = {name: map_array(folder / name, file) for name, file in record.files.items()}
     alive = mapped.pop(record.alive) if record.alive else None
     arrays = {name.removesuffix(".npy"): array for name, array in mapped.items()}
+    if settings.dense == "binary" and not {f"dense.{name}" for name in (CENTER, *FACTORS)} & {*arrays}:
+        arrays |= {f"dense.{name}": array for name, array in plain(record.rows, settings.dense_dim).items()}
     try:
         _check(record, settings, arrays, alive)
         lexical = inverted(arrays, record.rows) if settings.sparse else None
@@ -101,6 +104,8 @@ def _write(folder: Path, *, settings: Settings, blocks: Sequence[RowBlock], coun
     more = {"key_order": key_order(arrays), **invert_facets(arrays)}
     signs = derive_signs(settings.dense, view_arrays(arrays, "dense"), len(arrays["keys"]), settings.dense_dim)
     more |= {f"dense.{name}": array for name, array in signs.items()}
+    if (center := blocks[0].center) is not None:
+        more[f"dense.{CENTER}"] = center
     if settings.sparse:
         more |= invert(arrays)
     for name, array in more.items():
@@ -125,6 +130,8 @@ def _check(record: SegmentRecord, settings: Settings, arrays: Arrays, alive: NDA
     if len(order := _named(arrays, "key_order")) != record.rows:
         raise ValueError(f"key_order.npy has {len(order)} places, expected {record.rows}")
     check_places("key_order.npy", order, record.rows)
+    if settings.dense == "binary" and _named(arrays, f"dense.{CENTER}").shape != (settings.dense_dim,):
+        raise ValueError(f"dense.{CENTER}.npy has another shape than ({settings.dense_dim},)")
     check_stored_signs(arrays, record.rows, settings.dense_dim)
     check_facets({name: _named(arrays, name) for name in FACETS}, record.rows)
 

@@ -24,6 +24,7 @@ _MORE = 4  # times as many rows are chosen where these were too few, and at most
 _DEVIATIONS = 2.25  # of an estimate from its score, that a row left out may have been underestimated by
 _MAX_SCORED = 1 << 14  # rows that pass a filter are all scored up to this number: 64 MB of float32 vectors
 _FILES = {f"sign_{name}": name for name in Signs._fields}
+_NEEDED = [f"sign_{name}" for name in Signs._fields if name not in Signs._field_defaults]
 _SIGNED = "binary+int8"  # asks for signs wherever they can choose
 
 
@@ -33,12 +34,12 @@ def has_signs(dense: str | None, rows: int) -> bool:
 
 
 def lacks_signs(record: SegmentRecord, settings: Settings) -> bool:
-    """Whether a segment was written before there were signs, so that writing it again makes searches faster."""
-    return has_signs(settings.dense, record.rows) and not is_signed(record)
+    """Whether a segment was written before there were signs or their offsets: writing it again speeds up searches."""
+    return has_signs(settings.dense, record.rows) and not all(f"dense.{name}.npy" in record.files for name in _FILES)
 
 
 def is_signed(record: SegmentRecord) -> bool:
-    return all(f"dense.{name}.npy" in record.files for name in _FILES)
+    return all(f"dense.{name}.npy" in record.files for name in _NEEDED)
 
 
 def derive_signs(dense: str | None, stored: Stored, rows: int, dim: int) -> dict[str, NDArray[Any]]:
@@ -111,6 +112,6 @@ def _signs(stored: Stored) -> Signs | None:
     found: dict[str, NDArray[Any]] = {name: stored[file] for file, name in _FILES.items() if file in stored}
     if not found:
         return None
-    if missing := [file for file, name in _FILES.items() if name not in found]:
+    if missing := [file for file in _NEEDED if file not in stored]:
         raise ValueError(f"dense.{missing[0]}.npy is missing")
-    return Signs(found["words"], found["factors"], found["center"])
+    return Signs(**found)

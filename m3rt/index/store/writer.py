@@ -10,6 +10,9 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...errors import HybridIndexError, M3rtError
 from . import directory
 from .columns import RowBlock
@@ -45,6 +48,11 @@ class Writer:
         self._records = {name: segment.record for name, segment in self._open.items()}
         self._next = snapshot.manifest.next_segment
         self._held: list[RowBlock] = []
+
+    @property
+    def center(self) -> NDArray[np.float32] | None:
+        """The center of the dense bits that the index has, None where there are none."""
+        return next((segment.block.center for segment in self._open.values()), None)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Mark the rows of `ids` as deleted; returns how many of the ids the index had."""
