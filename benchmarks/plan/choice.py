@@ -1,6 +1,6 @@
 """Whether the choice of m3rt plan --data holds on queries that it has not seen.
 
-    python -m benchmarks.plan.choice DATASET... [--model m3-tiny] [--queries 400] [--splits 20]
+    python -m benchmarks.plan.choice DATASET... [--model m3-tiny] [--queries 400] [--splits 20] [--out PREFIX]
 
 A DATASET is what m3rt eval reads. Everything that could be stored is measured once. Then the queries are split in
 halves, at random and --splits times: the choice is made on one half, and judged on the other half beside the choice
@@ -23,7 +23,7 @@ from m3rt import M3Encoder
 from m3rt.evaluation import read_dataset, task
 from m3rt.plan import Measured, best_choice, measure_choices
 
-from ..common import add_threads, options, regime, report
+from ..common import add_threads, options, regime, report, table, write_results
 
 Chooser = Callable[[Sequence[Measured]], Measured]
 
@@ -36,7 +36,12 @@ def main() -> None:
         each = task(read_dataset(path), max_queries=args.queries)
         measured = measure_choices(encoder, each)
         rows.append({"data set": each.data.name, "documents": len(each.data.corpus), **_row(measured, args.splits)})
-    report("Choices on unseen queries", rows, regime(model=args.model, splits=args.splits))
+    conditions = regime(model=args.model, splits=args.splits)
+    report("Choices on unseen queries", rows, conditions)
+    if args.out:
+        facts = "".join(f"- {name}: {value}\n" for name, value in conditions.items())
+        page = f"# Choices on unseen queries\n\n{table(rows)}\n\n{facts}"
+        write_results(args.out, page, {"conditions": conditions, "rows": rows})
 
 
 def _row(measured: Sequence[Measured], splits: int) -> dict[str, Any]:
@@ -79,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=400, help="drawn of each data set")
     parser.add_argument("--splits", type=int, default=20)
     add_threads(parser)
+    parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
 

@@ -59,7 +59,7 @@ def vector_bytes(arrays: Mapping[str, StoredArray], dim: int) -> float:
 
 def sign_bytes(dim: int) -> int:
     """Bytes of the signs of one vector, which an index adds where it chooses by them."""
-    return 8 * ceil(dim / _WORD_BITS) + 4
+    return 8 * (ceil(dim / _WORD_BITS) + 1)
 
 
 def index_bytes(

@@ -27,7 +27,7 @@ def signs(vectors: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("dense", "colbert", "kept"),
-    [("float32", "int8", lambda v: v), ("int8", "binary+int8", rounded), ("float32", "binary", lambda v: v)],
+    [("float32", "int8", lambda v: v), ("int8", "binary+int8", rounded), ("binary", "binary", signs)],
 )
 def test_vectors_come_back_as_precise_as_they_are_stored(
     dense: str, colbert: str, kept: object, tmp_path: Path

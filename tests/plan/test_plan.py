@@ -155,7 +155,7 @@ def test_a_large_index_counts_the_signs_that_it_writes() -> None:
     small, large = (
         index_bytes(Corpus(n, 10), 768, dense="int8", sparse=False, colbert=None)["dense"] / n for n in (65_535, 65_536)
     )
-    assert (small, large) == (768 + 4, 768 + 4 + 96 + 4)
+    assert (small, large) == (768 + 4, 768 + 4 + 96 + 8)
 
 
 def test_colbert_needs_many_passages_or_a_request() -> None:
@@ -260,7 +260,7 @@ def test_data_measures_every_choice_and_marks_one(
     options = ["-m", str(bundle_fp32), "--threads", "1", "--dim", "16", "--json", "--chart", str(chart)]
     assert main(["plan", "--data", str(labelled), *options]) == 0
     rows = json.loads(capsys.readouterr().out)["measured"]
-    assert {row["dense"] for row in rows} == {None, *DENSE}
+    assert {row["dense"] for row in rows} == {None, *DENSE} - {"binary+int8"}  # of so few documents, it is int8
     assert {row["dim"] for row in rows} == {None, 16, 32}
     assert {row["colbert"] for row in rows} == {None, *COLBERT}
     (chosen,) = (row for row in rows if row["chosen"])
