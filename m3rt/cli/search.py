@@ -35,7 +35,7 @@ _ID_CHARACTERS = 120  # characters of an id that a person sees; --json prints th
 @click.option("--rrf", is_flag=True, help="Fuse by ranks instead of scores.")
 @click.option("--weights", metavar="D,S,C", help="Weights of dense, sparse and ColBERT scores.  [default: 1,0.3,1]")
 @click.option("--candidates", type=int, default=100, help="Documents of the first stage that are ranked by all views.")
-@click.option("--no-rerank", is_flag=True, help="Without ColBERT.")
+@click.option("--no-colbert", is_flag=True, help="Rank without ColBERT's scores.")
 @click.option("--rerank", "reranker", metavar="BUNDLE", help="A reranker's bundle, which has the last word.")
 @click.option("--rerank-candidates", type=int, default=30, help="Documents that --rerank reads with the query.")
 @click.option("--exact", is_flag=True, help="Score every dense vector, also in a large index.")
@@ -45,7 +45,7 @@ _ID_CHARACTERS = 120  # characters of an id that a person sees; --json prints th
 @runtime_options
 def command(
     index: str, query: str, k: int, mode: Any, filters: tuple[str, ...], rrf: bool, weights: str | None,
-    candidates: int, no_rerank: bool, reranker: str | None, rerank_candidates: int, exact: bool,
+    candidates: int, no_colbert: bool, reranker: str | None, rerank_candidates: int, exact: bool,
     as_json: bool, explain: bool, model: str | None, **runtime: Any,
 ) -> None:  # fmt: skip
     """Search an index.
@@ -63,10 +63,10 @@ def command(
     only_with("--mode hybrid", mode == MODES[0], "rrf", "weights")
     only_with("--rerank", reranker, "rerank_candidates")
     searched = opened_index(index, model, runtime)
-    options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_rerank, "explain": True}
+    options: dict[str, Any] = {"mode": mode, "candidates": candidates, "rerank": not no_colbert, "explain": True}
     options |= {"filter": filter_of(filters), "exact": exact}
     if reranker:
-        options |= {"rerank": _reranker(reranker, no_rerank, runtime), "rerank_candidates": rerank_candidates}
+        options |= {"rerank": _reranker(reranker, no_colbert, runtime), "rerank_candidates": rerank_candidates}
     if rrf or weights:
         options["fusion"] = "rrf" if rrf else _weights(str(weights))
     result = searched.search(query, k, **options)
@@ -80,9 +80,9 @@ def command(
         emit_styled(_lines(result, searched.encoder, explain))
 
 
-def _reranker(bundle: str, no_rerank: bool, runtime: dict[str, Any]) -> M3Reranker:
-    if no_rerank:
-        raise click.UsageError("Expected --rerank or --no-rerank, not both.")
+def _reranker(bundle: str, no_colbert: bool, runtime: dict[str, Any]) -> M3Reranker:
+    if no_colbert:
+        raise click.UsageError("Expected --rerank or --no-colbert, not both.")
     from ..reranker import M3Reranker
 
     return M3Reranker(bundle, **runtime)

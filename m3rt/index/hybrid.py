@@ -84,11 +84,13 @@ class HybridIndex:
     ) -> Self:
         """Make an empty index in a new or empty directory.
 
-        dense: "float32", "int8" (a scale for each vector), "binary" (signs; small and coarse), "binary+int8" (signs
-        choose, codes rank) or None; "int8" is chosen by signs too in a large segment, around the mean, which serves
-        models whose vectors all point one way. sparse: store lexical weights. colbert: "int8", "binary", "binary+int8"
-        or None: a vector for each token, most of an index that has them. chunk_tokens: cut texts into chunks of at most
-        so many tokens, neighbours sharing chunk_overlap; by default a text is one row, cut off at the model's limit.
+        dense: "float32", "int8" (a scale for each vector), "binary" (signs; small and coarse), "binary+int8" or None.
+        Signs of all vectors less their mean choose which are scored: of float32 and int8 from 65,536 rows on, of
+        "binary+int8", which is int8 otherwise, from 4,096 on. "binary" has the signs alone, less the mean of the first
+        rows where that is most of each vector, so begin such an index with a batch of usual texts. sparse: store
+        lexical weights. colbert: "int8", "binary", "binary+int8" or None: a vector for each token, most of an index
+        that has them. chunk_tokens: cut texts into chunks of at most so many tokens, neighbours sharing chunk_overlap;
+        by default a text is one row, cut off at the model's limit.
         model: the bundle that makes the vectors, by default m3-tiny. With dim and no model an index knows none: dim and
         colbert_dim (by default dim) are the widths of its vectors, and only embeddings can be added and searched.
         Raises InputError, BundleError, or OutputError when the directory cannot be made or is in use.

@@ -9,7 +9,7 @@ from typing import IO, Any, NoReturn
 from .lines import LINE_BYTES, lines
 from .record import PlacedRows, Unreadable
 
-_MOST_LEVELS = 100  # of lists and objects inside one another
+_MAX_NESTED_LEVELS = 100  # lists and objects inside one another
 _SPACE = " \t\r\n"
 _HOLDERS = (dict, list)
 
@@ -101,8 +101,8 @@ def _object(value: Any, field: str, place: int) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         listed = "; --input-format json reads a list of them" * isinstance(value, list)
         raise Unreadable(place, f"a JSON {type(value).__name__}, expected an object with {field!r}{listed}")
-    if _deeper(value, _MOST_LEVELS):
-        raise Unreadable(place, f"lists and objects in one another more than {_MOST_LEVELS} deep; flatten them")
+    if _deeper(value, _MAX_NESTED_LEVELS):
+        raise Unreadable(place, f"lists and objects in one another more than {_MAX_NESTED_LEVELS} deep; flatten them")
     return value
 
 

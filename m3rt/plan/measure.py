@@ -20,7 +20,7 @@ from ..evaluation.views import EmbeddedTask, embed
 from ..index.store.precisions import COLBERT, DENSE
 from ..index.store.signs import derive_signs, find, has_signs
 from ..values.arguments import whole_number
-from .questions import LEAST_DIM
+from .questions import MIN_UNMEASURED_DIM
 
 RECALL = "Recall@100"
 TIMED_QUERIES = 100
@@ -90,7 +90,9 @@ class _View:
 def dims_of(encoder: M3Encoder, asked: Sequence[int] = ()) -> list[int]:
     """All components, what the model was trained for, a half and a quarter, and what is asked; 64 or more by itself."""
     full = encoder.manifest.dim
-    own = [d for d in (*encoder.manifest.matryoshka_dims, full // 2, full // 4) if d >= LEAST_DIM and d % 8 == 0]
+    own = [
+        d for d in (*encoder.manifest.matryoshka_dims, full // 2, full // 4) if d >= MIN_UNMEASURED_DIM and d % 8 == 0
+    ]
     return sorted({full, *own, *(whole_number("dim", d, 8, full) // 8 * 8 for d in asked)}, reverse=True)
 
 

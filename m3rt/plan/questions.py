@@ -10,8 +10,8 @@ from ..values.arguments import choice_of, whole_number
 
 Target = Literal["edge", "server", "cloud"]
 TARGETS: tuple[Target, ...] = get_args(Target)
-LEAST_DIM = 64  # components: with fewer, Matryoshka vectors must be measured first
-LEAST_COLBERT_DOCUMENTS = 10_000  # with fewer, a reranker reads them as well and nothing is stored for it
+MIN_UNMEASURED_DIM = 64  # with fewer components, Matryoshka vectors must be measured first
+MIN_COLBERT_DOCUMENTS = 10_000  # with fewer, a reranker reads them as well and nothing is stored for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,14 @@ class Questions:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"{name} is {value!r:.40}, expected a number above 0")
-        if self.dim is not None and whole_number("dim", self.dim, 1, 1 << 16) < LEAST_DIM and not self.measured:
+        if (
+            self.dim is not None
+            and whole_number("dim", self.dim, 1, 1 << 16) < MIN_UNMEASURED_DIM
+            and not self.measured
+        ):
             raise InputError(
-                f"dim is {self.dim}, expected {LEAST_DIM} or more: below, quality falls differently on every corpus; "
-                "measure it on labelled data with --data DIR"
+                f"dim is {self.dim}, expected {MIN_UNMEASURED_DIM} or more: below, quality falls differently on every "
+                "corpus; measure it on labelled data with --data DIR"
             )
 
     def defaults(self, answered: set[str]) -> dict[str, Any]:

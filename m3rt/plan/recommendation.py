@@ -10,7 +10,7 @@ from ..errors import InputError
 from .bundles import bundle_bytes, pruned_pieces
 from .costs import QUERY_TOKENS, Cost, Speed, cost, search_ms, speed
 from .models import AS_OF, MODELS, Checkpoint
-from .questions import LEAST_COLBERT_DOCUMENTS, Questions
+from .questions import MIN_COLBERT_DOCUMENTS, Questions
 from .sizes import Corpus, index_bytes
 from .texts import distinct_pieces, frequent_pieces, text_bytes
 
@@ -113,7 +113,7 @@ def _stored(q: Questions, model: Checkpoint) -> Iterator[tuple[str, str | None]]
 
 
 def _enough(q: Questions, model: Checkpoint) -> bool:
-    return _rows(q, model).rows >= LEAST_COLBERT_DOCUMENTS
+    return _rows(q, model).rows >= MIN_COLBERT_DOCUMENTS
 
 
 def _chunk_tokens(q: Questions, model: Checkpoint) -> int | None:
@@ -174,8 +174,8 @@ def _reasons(q: Questions, plan: Plan) -> Iterator[str]:
     yield {
         "int8": "dense: int8 codes take a quarter of float32 and rank almost as it does; --data measures it",
         "binary+int8": "dense: int8 codes of rows that signs choose: as good as int8 alone, and faster at this size",
-        "binary": "dense: signs alone meet the budget; they lost 1 to 6 points of nDCG@10 with m3-tiny, 23 with "
-        "multilingual-e5-small, whose vectors all point one way: measure with --data, and rerank",
+        "binary": "dense: signs alone meet the budget; an index's lost up to 6 points of nDCG@10 with m3-tiny, 2 to 5 "
+        "with multilingual-e5-small, whose vectors all point one way, plain ones 19 to 33: measure with --data; rerank",
     }[plan.dense]
     if plan.dim < m.dim:
         trained = plan.dim in m.matryoshka
@@ -185,7 +185,7 @@ def _reasons(q: Questions, plan: Plan) -> Iterator[str]:
     elif "colbert" in m.views:
         why = "costs most of the storage; set --colbert or a storage budget"
         if not _enough(q, m):
-            why = f"pays from {LEAST_COLBERT_DOCUMENTS:,} passages on; below, a reranker reads the best ones as well"
+            why = f"pays from {MIN_COLBERT_DOCUMENTS:,} passages on; below, a reranker reads the best ones as well"
         yield f"colbert: none, it {why}"
     if m.prompts:
         yield f"prompt: {m.prompts}; the bundle holds them, --query and --passage put them there"

@@ -83,7 +83,7 @@ def test_search_gives_what_the_index_gives(index: Path, fp32: M3Encoder, capsys:
 def test_options_reach_the_search(index: Path, capsys: Captured) -> None:
     text = ROWS[9]["text"]
     assert list(found(capsys, index, text, "--mode", "dense")["hits"][0]["scores"]) == ["dense"]
-    assert "colbert" not in found(capsys, index, text, "--no-rerank")["hits"][0]["scores"]
+    assert "colbert" not in found(capsys, index, text, "--no-colbert")["hits"][0]["scores"]
     assert found(capsys, index, text, "--rrf")["hits"][0]["score"] < 3 / 60
     hit = found(capsys, index, text, "--weights", "0,0,1")["hits"][0]
     assert hit["score"] == pytest.approx(hit["scores"]["colbert"])

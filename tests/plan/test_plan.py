@@ -158,6 +158,17 @@ def test_a_large_index_counts_the_signs_that_it_writes() -> None:
     assert (small, large) == (768 + 4, 768 + 4 + 96 + 8)
 
 
+def test_signs_come_first_where_a_scan_of_int8_is_too_slow_and_are_not_asked_for_where_an_index_has_them() -> None:
+    slow, tight, large = (
+        recommend(Questions(documents=n, languages=("en", "th"), latency_ms=ms))
+        for n, ms in ((60_000, None), (60_000, 25), (70_000, 25))
+    )
+    assert (slow.dense, tight.dense, large.dense) == ("int8", "binary+int8", "int8")
+    assert slow.model is tight.model
+    assert slow.query_ms > 25 >= tight.query_ms
+    assert tight.parts["dense"] == 60_000 * (1024 + 4 + 128 + 8)
+
+
 def test_colbert_needs_many_passages_or_a_request() -> None:
     few = recommend(Questions(documents=9_999, storage_gb=1000))
     assert few.colbert is None

@@ -94,7 +94,7 @@ def test_the_command_reranks_too(
     assert found["seconds"]["rerank"] > 0
     for wrong, message in (
         (["--rerank", str(bundle_fp32)], "open it with M3Encoder"),
-        (["--rerank", "x", "--no-rerank"], "Expected --rerank or --no-rerank, not both."),
+        (["--rerank", "x", "--no-colbert"], "Expected --rerank or --no-colbert, not both."),
     ):
         assert main([*args, *wrong]) == 2
         assert message in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_LARGEST_READ = 1 << 14  # bytes; smaller files are read, because a process may have some ten thousand mappings only
+_MAX_READ_BYTES = 1 << 14  # smaller files are read, because a process may have some ten thousand mappings only
 
 
 def map_bytes(path: Path, size: int) -> NDArray[np.uint8]:
@@ -26,7 +26,7 @@ def map_bytes(path: Path, size: int) -> NDArray[np.uint8]:
     with path.open("rb", buffering=0) as file:
         if (found := os.fstat(file.fileno()).st_size) != size:
             raise OSError(0, f"has {found} bytes, expected {size}")
-        if size <= _LARGEST_READ:
+        if size <= _MAX_READ_BYTES:
             if len(data := file.read(size)) != size:
                 raise OSError(0, f"ended before its {size} bytes were read")
             return np.frombuffer(data, np.uint8)
