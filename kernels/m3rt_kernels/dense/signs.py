@@ -94,6 +94,7 @@ def dense_top_k_signs(
     check_array("factors", signs.factors, np.float32, 1)
     check_signs(signs, len(signs.factors), len(query))
     check_finite("query", query)
+    check_finite("center", signs.center)
     check_k(k)
     check_alive(alive, len(signs.factors))
     rest = query if signs.offsets is None else query - signs.center
