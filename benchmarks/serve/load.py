@@ -60,6 +60,8 @@ def main() -> None:
     args = parser.parse_args()
     require("fastapi", "uvicorn")
     encoder = M3Encoder(args.model, threads=args.threads)
+    if args.longest > (most := encoder.manifest.max_tokens):
+        parser.error(f"--longest is {args.longest}, expected at most the {most} tokens that {args.model} takes")
     conditions = regime(
         model=encoder.manifest.source.id, threads=args.threads, passes=args.passes, clients=args.clients
     )
