@@ -1,7 +1,7 @@
 """m3rt serve under load: idle overhead, throughput of many clients, short texts beside long ones, overload, memory.
 
     python -m benchmarks.serve.load [BUNDLE] [--only MEASURE ...] [--clients 32] [--seconds 10] [--repeats 5]
-        [--longest 500]
+        [--longest 500] [--threads 2] [--passes 1]
 
 The server is a process of its own on a loopback port; its clients, and in-process encode() beside it, are in this one,
 so both share the CPUs; Linux only. "share" compares the tokens a second of all clients with those of one encode() over
@@ -55,23 +55,28 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--longest", type=int, default=500, help="tokens of the longest text")
     parser.add_argument("--max-wait", type=float, default=0.1, help="seconds; m3rt serve's option under overload")
+    parser.add_argument("--passes", type=int, default=1, help="m3rt serve's, which share the threads")
     add_threads(parser)
     args = parser.parse_args()
     require("fastapi", "uvicorn")
     encoder = M3Encoder(args.model, threads=args.threads)
-    conditions = regime(model=encoder.manifest.source.id, threads=args.threads, clients=args.clients)
+    if args.longest > (most := encoder.manifest.max_tokens):
+        parser.error(f"--longest is {args.longest}, expected at most the {most} tokens that {args.model} takes")
+    conditions = regime(
+        model=encoder.manifest.source.id, threads=args.threads, passes=args.passes, clients=args.clients
+    )
     rows: list[dict[str, Any]] = []
     for name in args.only:
         more = ["--max-wait", str(args.max_wait)] if name == "overload" else []
-        with server(args.model, args.threads, *more) as (process, port):
+        with server(args.model, args.threads, *more, passes=args.passes) as (process, port):
             rows += _MEASURES[name](encoder, process.pid, port, args)
     report("m3rt serve under load", rows, conditions)
 
 
 @contextmanager
-def server(model: str, threads: int, *more: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server that is ready, and its port."""
-    command = [sys.executable, "-m", "m3rt", "serve", str(model), "--port", "0", "--threads", str(threads), *more]
+def server(model: str, threads: int, *more: str, passes: int = 1) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server that is ready, and its port; its passes share the threads."""
+    command = [sys.executable, "-m", "m3rt", "serve", str(model), "--port", "0", *shared(threads, passes), *more]
     process = subprocess.Popen([*command, "--no-access-log"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
@@ -83,6 +88,11 @@ def server(model: str, threads: int, *more: str) -> Iterator[tuple[subprocess.Po
     finally:
         process.terminate()
         process.wait()
+
+
+def shared(threads: int, passes: int) -> list[str]:
+    """The options of m3rt serve for passes that share so many threads."""
+    return ["--threads", str(max(1, threads // passes)), "--passes", str(passes)]
 
 
 def _wait(port: int) -> None:

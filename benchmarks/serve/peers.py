@@ -1,7 +1,7 @@
 """m3rt serve beside two servers of the same dense checkpoint: infinity, and plain FastAPI with sentence-transformers.
 
     python -m benchmarks.serve.peers BUNDLE CHECKPOINT --python VENV/bin/python [--clients 32] [--seconds 10]
-        [--repeats 3] [--longest 128]
+        [--repeats 3] [--longest 128] [--threads 2] [--passes 1]
 
 BUNDLE is what m3rt export made of CHECKPOINT. VENV is another environment, in which
 `pip install "infinity-emb[torch,server]"` has run; it needs no network afterwards. All three servers run at once and
@@ -34,7 +34,7 @@ from m3rt import M3Encoder
 from m3rt.tuning.load import Target, closed_loop, summary
 
 from ..common import add_threads, options, regime, report
-from .load import SHORT, texts_of
+from .load import SHORT, shared, texts_of
 
 _TEXTS = 512
 _COMPARED = 16  # texts of which vectors are compared
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--longest", type=int, default=128, help="tokens of the longest text")
+    parser.add_argument("--passes", type=int, default=1, help="m3rt serve's, which share the threads")
     add_threads(parser)
     args = parser.parse_args()
     encoder = M3Encoder(args.bundle, threads=args.threads)
@@ -78,13 +79,14 @@ def main() -> None:
         for name, row in medians.items()
     ]  # fmt: skip
     conditions = regime(bundle=str(args.bundle), precision=encoder.manifest.precision, threads=args.threads)
+    conditions["passes"] = args.passes
     tokens = f"{SHORT[0]}-{args.longest}"
     report("m3rt serve beside its peers", rows, {**conditions, "clients": args.clients, "tokens": tokens})
 
 
 def _m3rt(args: Any, port: int) -> list[str]:
     command = [sys.executable, "-m", "m3rt", "serve", str(args.bundle), "--port", str(port), "--no-access-log"]
-    return [*command, "--threads", str(args.threads)]
+    return [*command, *shared(args.threads, args.passes)]
 
 
 def _infinity(args: Any, port: int) -> list[str]:

@@ -13,6 +13,7 @@ import click
 
 from ..errors import InputError
 from ..host.extras import need
+from ..host.threads import available_cpus
 from ..serve.keys import VARIABLE
 from ..text.rust import hush_panics
 from .parts.console import say
@@ -51,13 +52,16 @@ _PATH = click.Path(path_type=Path)
               "[default: as --timeout]")  # fmt: skip
 @click.option("--timeout", type=FiniteRange(0.001, 86_400), default=120.0, envvar="M3RT_TIMEOUT", show_envvar=True,
               help="Seconds after which a request that still waits is given up.")  # fmt: skip
+@click.option("--passes", type=click.IntRange(1, 1024), default=1, envvar="M3RT_PASSES", show_envvar=True,
+              help="Passes that run side by side, each with --threads, by default its share of the CPUs. One thread "
+              "each answers many texts faster and a single one slower. OpenVINO runs one at a time.")  # fmt: skip
 @click.option("--no-access-log", is_flag=True, envvar="M3RT_NO_ACCESS_LOG", show_envvar=True,
               help="Without a line of JSON on stdout for each request.")  # fmt: skip
 @runtime_options
 def command(
     model: str, reranker: Path | None, indexes: tuple[Path, ...], host: str, port: int, api_key_file: Path | None,
     allowed_hosts: tuple[str, ...], max_items: int, max_body: int, max_queue: int, max_wait: float | None,
-    timeout: float, no_access_log: bool, **runtime: Any,
+    timeout: float, passes: int, no_access_log: bool, **runtime: Any,
 ) -> None:  # fmt: skip
     """Serve a bundle over HTTP, to the clients of OpenAI, TEI, Cohere and Jina, and with a page to try it on.
 
@@ -86,10 +90,11 @@ def command(
     )
     metrics = Metrics()
     with bound(host, port) as listener:  # before the model is loaded, which takes longer
-        encoder = M3Encoder(model, **runtime)
+        threads = runtime["threads"] or (max(1, available_cpus() // passes) if passes > 1 else None)
+        encoder = M3Encoder(model, **{**runtime, "threads": threads})
         service = Service(
             encoder, reranker=_reranker(reranker, runtime), indexes=_indexes(indexes, encoder), limits=limits,
-            on_pass=metrics.passed,
+            passes=passes, on_pass=metrics.passed,
         )  # fmt: skip
         hush_panics(False)
         if not keys and not is_loopback(listener):

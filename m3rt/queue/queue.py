@@ -1,4 +1,4 @@
-"""The queue in front of an engine: many threads and event loops put requests in, one thread runs the passes."""
+"""The queue in front of an engine: many threads and event loops put requests in, threads of its own run the passes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..values.shown import reason
 from .load import Load
 from .loops import Loops, fail
 from .requests import Request, part
-from .waiting import Waiting
+from .waiting import SHORT_TOKENS, Waiting
 
 CAPACITY = 1 << 19  # tokens that may wait or run at a time
 _LATE = "the request was not answered before its deadline; try again later"
@@ -45,9 +45,10 @@ class Pass:
 class Queue:
     """Requests of many callers, merged into passes as long as the engine is busy; nothing waits for others to come.
 
-    batch_tokens: padded tokens of a pass. capacity: the cost of all requests that are not answered yet. max_wait:
-    seconds that the requests before one may take, at the speed of the last passes. What is over these bounds is taken
-    all the same when nothing else waits. on_pass: called in the queue's thread after each pass.
+    passes: that run side by side; long texts leave one of them to short ones that wait. batch_tokens: padded tokens of
+    all passes that run at a time. capacity: the cost of all requests that are not answered yet. max_wait: seconds that
+    the requests before one may take, at the speed of the last passes. What is over these bounds is taken all the same
+    when nothing else waits. on_pass: called in a thread of the queue after each pass.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Queue:
         manifest: Manifest,
         *,
         batch_tokens: int,
+        passes: int = 1,
         capacity: int = CAPACITY,
         max_wait: float = math.inf,
         on_pass: Callable[[Pass], object] = lambda done: None,
     ) -> None:
-        self._engine, self._manifest, self._batch_tokens = engine, manifest, batch_tokens
+        self._engine, self._manifest, self._passes = engine, manifest, passes
+        self._batch_tokens = max(1, batch_tokens // passes)
         self._capacity, self._max_wait, self._on_pass = capacity, max_wait, on_pass
         self.forked()
         forks.tell(self)
@@ -68,12 +71,12 @@ class Queue:
     def forked(self) -> None:
         """Begin anew: a forked child has no thread, and what its parent waits for is none of its business."""
         self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, "m3rt-engine")  # it ends when the queue is collected
+        self._threads = ThreadPoolExecutor(self._passes, "m3rt-engine")  # they end when the queue is collected
         self._waiting: Waiting[Request] = Waiting(self._batch_tokens, self._engine.pass_tokens)
         self._open: set[Request] = set()
         self._cost = 0
         self._load = Load(self._engine.pass_tokens)
-        self._running = False
+        self._running = self._long = 0  # passes, and those of them over long texts
         self._loops = Loops()
 
     @property
@@ -140,9 +143,9 @@ class Queue:
             self._open.add(request)
             self._waiting.add(request, work.tokens.lengths.tolist())
             request.future.add_done_callback(lambda _: self._ended(request))
-            if not self._running:
-                self._running = True
-                self._thread.submit(self._run)
+            for _ in range(min(self._passes - self._running, len(self._waiting))):
+                self._running += 1
+                self._threads.submit(self._run)
         return request.future
 
     async def encode(self, work: Work, *, deadline: float | None = None) -> Embeddings:
@@ -162,7 +165,7 @@ class Queue:
                 late.cancel()
 
     def _ended(self, request: Request) -> None:
-        """Called once, by whoever ends the request: this thread of the queue, or a caller that has gone."""
+        """Called once, by whoever ends the request: a thread of the queue, or a caller that has gone."""
         with self._lock:
             if request in self._open:
                 self._open.remove(request)
@@ -172,10 +175,11 @@ class Queue:
 
     def _run(self) -> None:
         try:
-            self._passes()
+            while taken := self._take():
+                self._answer(taken)
         except BaseException as error:  # a fault of the queue's own: nobody may wait for ever
             with self._lock:
-                self._running = False
+                self._running -= 1
                 requests = list(self._open)
             for request in requests:
                 request.fail(EngineError(f"the queue failed ({reason(error)}); send the request again"))
@@ -183,19 +187,24 @@ class Queue:
         finally:
             self._loops.wake()
 
-    def _passes(self) -> None:
-        while True:
-            with self._lock:
-                taken = self._waiting.take()
-                if not taken:
-                    self._running = False
-                    return
+    def _take(self) -> dict[Request, list[int]]:
+        with self._lock:
+            taken = self._waiting.take(short=0 < self._passes - 1 <= self._long)
+            self._running -= not taken
+            self._long += _is_long(taken)
+        return taken
+
+    def _answer(self, taken: dict[Request, list[int]]) -> None:
+        try:
             now = time.monotonic()
             for request in [r for r in taken if r.deadline is not None and r.deadline < now]:
                 request.fail(DeadlinePassed(_LATE))
             if live := {request: rows for request, rows in taken.items() if not request.future.done()}:
                 self._pass(live)
-            self._loops.wake()
+        finally:
+            with self._lock:
+                self._long -= _is_long(taken)
+        self._loops.wake()
 
     def _pass(self, taken: dict[Request, list[int]]) -> None:
         began = time.perf_counter()
@@ -225,6 +234,10 @@ class Queue:
             self._on_pass(done)
         except Exception:  # whoever measures must not stop the work
             _log.exception("on_pass failed")
+
+
+def _is_long(taken: dict[Request, list[int]]) -> bool:
+    return any(request.work.tokens.lengths[rows].max() > SHORT_TOKENS for request, rows in taken.items())
 
 
 def _joined(taken: dict[Request, list[int]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

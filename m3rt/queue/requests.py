@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..engines import Outputs
 
 
 class Request:
-    """One caller's texts; equal to itself alone.
+    """One caller's texts; equal to itself alone. Passes in several threads may answer parts of it.
 
     deadline: of time.monotonic(); later the request is not continued.
     """
@@ -26,22 +27,25 @@ class Request:
         self.future: Future[Embeddings] = Future()
         self._left = len(work.tokens.truncated)
         self._collector: Collector | None = None
+        self._lock = threading.Lock()
 
     def add(self, manifest: Manifest, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
         """Take the outputs of some rows, their own alone; the last ones complete the future."""
-        if self._collector is None:  # as late as that: thousands may wait
-            self._collector = Collector(manifest, self.work.tokens, self.work.heads)
-        self._collector.add(rows, mask, out)
-        self._left -= len(rows)
-        if not (self._left or self.future.done()):
-            embeddings = self._collector.embeddings(self.work.format)  # it may fail, and then fail() must work
-            if self.future.set_running_or_notify_cancel():
-                self.future.set_result(embeddings)
+        with self._lock:
+            if self._collector is None:  # as late as that: thousands may wait
+                self._collector = Collector(manifest, self.work.tokens, self.work.heads)
+            self._collector.add(rows, mask, out)
+            self._left -= len(rows)
+            if not (self._left or self.future.done()):
+                embeddings = self._collector.embeddings(self.work.format)  # it may fail, and then fail() must work
+                if self.future.set_running_or_notify_cancel():
+                    self.future.set_result(embeddings)
 
     def fail(self, error: BaseException) -> None:
         """End with an error, unless the caller has gone or has an answer."""
-        if not self.future.done() and self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
+        with self._lock:
+            if not self.future.done() and self.future.set_running_or_notify_cancel():
+                self.future.set_exception(error)
 
 
 def part(out: Outputs, rows: slice, heads: Heads) -> Outputs:

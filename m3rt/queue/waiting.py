@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 # Texts count as short beside the shortest one that waits: up to so many tokens, or so many times its own.
-SHORT_TOKENS, _SHORT_RATIO = 64, 4
+SHORT_TOKENS, _SHORT_RATIO = 128, 4
+# Texts of different requests share a pass within so many tokens, or within this part of their length.
+_NEAR_TOKENS, _NEAR_PART = 4, 16
 
 Owner = TypeVar("Owner", bound=Hashable)
 _SPARE_TURNS = 64  # that may be forgotten late, beside as many as there are texts
 
 
 class Text(NamedTuple):
-    """Texts are ordered by tokens, and among equals the first to run is the last: passes grow towards shorter texts."""
+    """Texts are ordered by tokens, and among equals the first to run is the last."""
 
     tokens: int
     before: int  # the less, the later the turn
@@ -32,8 +35,9 @@ class Waiting(Generic[Owner]):
     pass by its tokens, divided by the number of requests that waited. A request's texts get turns as many tokens apart
     as they have, from the clock's time when the request came. So a request of thousands of texts and one of a single
     text advance alike, and requests that keep coming do not hold up a text that is there: their turns are ever later.
-    Passes begin either with the text whose turn is the first of all, or with the first among the shortest ones; the
+    Passes begin either with the text whose turn is the first of all, or with the first among the short ones; the
     second kind gets as many tokens as the first kind had. So a short text waits for at most one pass over longer ones.
+    Other texts join a pass by their turns, too, and not by how well they fit: short ones of all lengths wait alike.
     """
 
     def __init__(self, budget: int, waste: int) -> None:
@@ -71,19 +75,22 @@ class Waiting(Generic[Owner]):
                 del self._owners[number]
             self._sweep()
 
-    def take(self) -> dict[Owner, list[int]]:
-        """The rows of the next pass, by request, and no longer waiting; nothing if nothing waits."""
+    def take(self, short: bool = False) -> dict[Owner, list[int]]:
+        """The rows of the next pass, by request, and no longer waiting; nothing if nothing waits.
+
+        short: of short texts, if any wait.
+        """
         if not self._texts:
             return {}
         requests = len(self._numbers)
         alone = requests == 1
-        fair = alone or self._lead >= 0
+        fair = alone or (self._lead >= 0 and not short)
         first = bisect_left(self._texts, self._next_turn()) if fair else self._next_short()
-        start, end = self._around(first)
-        cost = self._texts[end - 1].tokens * (end - start)
-        self._lead = 0 if alone else self._lead - cost if fair else self._lead + cost
+        places = self._around(first, alone)
+        cost = max(self._texts[i].tokens for i in places) * len(places)
+        self._lead = 0 if alone else self._lead - cost if fair else min(self._lead + cost, self._budget)
         self._clock += -(-cost // requests)
-        taken = self._remove(start, end)
+        taken = self._remove(places)
         self._sweep()
         return taken
 
@@ -99,41 +106,41 @@ class Waiting(Generic[Owner]):
             heapq.heapify(self._turns)
 
     def _next_short(self) -> int:
-        """Where the text is whose turn is first among the shortest ones."""
-        limit = max(SHORT_TOKENS, _SHORT_RATIO * self._texts[0].tokens)
-        firsts, end = [], 0
-        while end < len(self._texts) and self._texts[end].tokens <= limit:
-            end = bisect_left(self._texts, (self._texts[end].tokens + 1,))
-            firsts.append(end - 1)  # of its length
-        return max(firsts, key=lambda i: self._texts[i][1:])
+        """Where the text is whose turn is first among the short ones."""
+        return next(self._by_turn(0, max(SHORT_TOKENS, _SHORT_RATIO * self._texts[0].tokens)))
 
-    def _around(self, first: int) -> tuple[int, int]:
-        """The texts start:end around one that fit into a pass with it, those of the nearest lengths."""
-        texts, start, end, padding = self._texts, first, first + 1, 0
-        while True:
-            longest = texts[end - 1].tokens
-            choices = []
-            if start > 0:
-                choices.append((padding + longest - texts[start - 1].tokens, longest, start - 1, end))
-            if end < len(texts):
-                longer = texts[end].tokens
-                choices.append((padding + (longer - longest) * (end - start), longer, start, end + 1))
-            fitting = [
-                choice
-                for choice in choices
-                if choice[0] <= self._waste and choice[1] * (choice[3] - choice[2]) <= self._budget
-            ]
-            if not fitting:
-                return start, end
-            padding, _, start, end = min(fitting)
+    def _by_turn(self, shortest: int, longest: int) -> Iterator[int]:
+        """Where the texts of some lengths are, the first turn first."""
+        texts, end, runs = self._texts, bisect_left(self._texts, (longest + 1,)), list[Iterable[int]]()
+        while end > 0 and texts[end - 1].tokens >= shortest:
+            start = bisect_left(texts, (texts[end - 1].tokens,))
+            runs.append(range(end - 1, start - 1, -1))  # of one length
+            end = start
+        return heapq.merge(*runs, key=lambda i: texts[i][1:], reverse=True)
 
-    def _remove(self, start: int, end: int) -> dict[Owner, list[int]]:
+    def _around(self, first: int, alone: bool) -> list[int]:
+        """The texts that run with one: by their turns, of those of nearly its length; a lone request's as in plan()."""
+        tokens = longest = total = self._texts[first].tokens
+        near = self._waste if alone else max(_NEAR_TOKENS, tokens // _NEAR_PART)
+        places = [first]
+        for i in islice(self._by_turn(tokens - near, tokens + near), self._budget):
+            size, longer = len(places) + 1, max(longest, self._texts[i].tokens)
+            padding = longer * size - total - self._texts[i].tokens
+            if i != first and longer * size <= self._budget and padding <= self._waste:
+                places.append(i)
+                longest, total = longer, total + self._texts[i].tokens
+            if longest * (len(places) + 1) > self._budget:
+                break
+        return places
+
+    def _remove(self, places: list[int]) -> dict[Owner, list[int]]:
         taken: dict[Owner, list[int]] = {}
-        for text in reversed(self._texts[start:end]):
+        for text in [self._texts[i] for i in places]:
             owner = self._owners.pop(text.number)
             taken.setdefault(owner, []).append(text.row)
             self._numbers[owner].remove(text.number)
             if not self._numbers[owner]:
                 del self._numbers[owner]
-        del self._texts[start:end]
+        for i in sorted(places, reverse=True):
+            del self._texts[i]
         return taken

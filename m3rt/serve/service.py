@@ -41,7 +41,7 @@ _READY_KEPT_SECONDS = 1.0  # for which its success is taken for granted
 
 
 class Service:
-    """One encoder with its queue, a reranker if there is one, and indexes by name."""
+    """One encoder with its queue, a reranker if there is one, and indexes by name. passes: of the encoder at a time."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Service:
         reranker: M3Reranker | None = None,
         indexes: Mapping[str, HybridIndex] | None = None,
         limits: Limits | None = None,
+        passes: int = 1,
         on_pass: Callable[[Pass], object] = lambda done: None,
     ) -> None:
         self.encoder = encoder
@@ -59,6 +60,7 @@ class Service:
             encoder.engine,
             encoder.manifest,
             batch_tokens=encoder.batch_tokens,
+            passes=passes,
             capacity=self.limits.queue_tokens,
             max_wait=self.limits.seconds if self.limits.wait_seconds is None else self.limits.wait_seconds,
             on_pass=on_pass,

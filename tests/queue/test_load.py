@@ -11,6 +11,7 @@ from slow_engine import Slow, closed
 from m3rt import M3Encoder, QueueFull
 from m3rt.queue import Queue
 from m3rt.queue.load import Load
+from m3rt.queue.waiting import SHORT_TOKENS
 
 
 class Clock:
@@ -57,7 +58,7 @@ def test_a_short_request_waits_for_all_the_short_ones_since_they_share_passes() 
         load.add(30)
     assert load.seconds(4) == load.seconds(30) == pytest.approx(3)
     load.add(100_000)
-    assert load.seconds(4) == pytest.approx(11 * 64 / 100)
+    assert load.seconds(4) == pytest.approx(11 * SHORT_TOKENS / 100)
 
 
 @given(st.floats(1, 1e6), st.lists(st.integers(1, 5000), max_size=20), st.integers(1, 5000))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from m3rt import DeadlinePassed, Embeddings, EngineError, InputError, M3Encoder, QueueFull
 from m3rt.engines import Engine, Heads, Outputs
 from m3rt.queue import Pass, Queue
+from m3rt.queue.waiting import SHORT_TOKENS
 
 ALL = {"return_sparse": True, "return_colbert_vecs": True}
 
@@ -256,6 +257,69 @@ def test_an_output_that_is_not_finite_fails_its_own_request_alone(fp32: M3Encode
     with pytest.raises(EngineError, match="not finite for text 1"):
         poisoned.result(60)
     assert good.result(60).dense_vecs is not None
+
+
+def test_passes_run_side_by_side(fp32: M3Encoder, gate: Gate) -> None:
+    queue = queue_of(fp32, gate, passes=2)
+    busy(queue, gate, fp32)
+    second = queue.submit(fp32.prepare("the second pass"))
+    assert gate.entered.acquire(timeout=60)
+    gate.open()
+    assert second.result(60).dense_vecs is not None
+
+
+@given(st.lists(st.lists(st.text(st.sampled_from("ab cdé東 "), max_size=200), max_size=40), min_size=2, max_size=6))
+@settings(max_examples=20)
+def test_requests_that_run_in_several_passes_at_a_time_get_what_encode_gives(
+    fp32: M3Encoder, requests: list[list[str]]
+) -> None:
+    queue = Queue(fp32.engine, fp32.manifest, batch_tokens=64, passes=3)
+    futures = [queue.submit(fp32.prepare(texts, **ALL)) for texts in requests]
+    for texts, future in zip(requests, futures, strict=True):
+        assert_equal(future.result(60), fp32.encode(texts, **ALL), 1e-5)
+    assert queue.cost == queue.texts == 0
+
+
+def test_long_texts_leave_one_of_two_passes_to_short_ones_that_wait() -> None:
+    encoder, long = M3Encoder(), "words " * SHORT_TOKENS
+    gate = Gate(encoder.engine)
+    queue = queue_of(encoder, gate, passes=2)
+    busy(queue, gate, encoder)
+    queue.submit(encoder.prepare(long))
+    assert gate.entered.acquire(timeout=60)
+    waiting = [queue.submit(encoder.prepare(text)) for text in (long, long, "short", "and short")]
+    gate.open(1)  # for the first pass, which came first
+    assert gate.entered.acquire(timeout=60)
+    gate.open()
+    wait(waiting, 60)
+    assert sorted(shape[1] > SHORT_TOKENS for shape in gate.shapes[:3]) == [False, False, True]
+
+
+def test_long_texts_take_every_pass_when_nothing_short_waits() -> None:
+    encoder, long = M3Encoder(), "words " * SHORT_TOKENS
+    gate = Gate(encoder.engine)
+    queue = queue_of(encoder, gate, passes=2)
+    futures = []
+    for _ in range(2):
+        futures.append(queue.submit(encoder.prepare(long)))
+        assert gate.entered.acquire(timeout=60)
+    gate.open()
+    wait(futures, 60)
+
+
+def test_an_engine_that_fails_in_two_passes_of_a_request_fails_it_once(fp32: M3Encoder, gate: Gate) -> None:
+    queue = queue_of(fp32, gate, passes=2)
+    gate.broken = EngineError("no memory")
+    failed = queue.submit(fp32.prepare(["many words in here"] * 1000))
+    for _ in range(2):
+        assert gate.entered.acquire(timeout=60)
+    gate.open(2)
+    with pytest.raises(EngineError, match="no memory"):
+        failed.result(60)
+    gate.broken = None
+    gate.open()
+    assert queue.submit(fp32.prepare("two")).result(60).dense_vecs is not None
+    assert queue.cost == 0
 
 
 def test_options_are_checked_as_encode_checks_them(fp32: M3Encoder) -> None:

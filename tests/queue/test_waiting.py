@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m3rt.batching.plan import plan
-from m3rt.queue.waiting import Waiting
+from m3rt.queue.waiting import SHORT_TOKENS, Waiting
 
 BUDGET, WASTE = 384, 20
 LENGTHS = st.lists(st.integers(2, 600) | st.integers(2, 12), min_size=1, max_size=40)
@@ -122,6 +122,38 @@ def test_short_texts_of_many_lengths_are_as_quick_beside_long_ones_but_for_a_pas
 
     # Each of the few passes that a short text waits for when alone has a long one before it.
     assert slowest(16) <= 3 * (slowest(0) + 500)
+
+
+def test_texts_of_up_to_128_tokens_wait_alike_whatever_their_length() -> None:
+    run, draw, numbers, came = Simulation(), np.random.default_rng(0), count(), {}
+    waited: list[int] = []
+
+    def add() -> None:
+        name = str(next(numbers))
+        came[name] = run.tick
+        run.add(name, int(draw.integers(4, SHORT_TOKENS + 1)))
+
+    for _ in range(32):
+        add()
+    for _ in range(2000):
+        for name in run.step():  # whoever has an answer sends the next text
+            waited.append(run.tick - came[name])
+            add()
+    assert np.quantile(waited, 0.99) <= 2 * np.mean(waited)
+
+
+@given(LENGTHS, LENGTHS, st.integers(0, 3))
+@fuzz
+def test_a_pass_of_short_texts_has_no_long_one_if_a_short_one_waits(one: list[int], two: list[int], steps: int) -> None:
+    run = Simulation()
+    for name, tokens in (("one", one), ("two", two), ("short", [8])):
+        run.add(name, *tokens)
+    for _ in range(steps):
+        run.waiting.take(short=True)
+    waiting = sorted(text.tokens for text in run.waiting._texts)
+    taken = [run.tokens[name][row] for name, rows in run.waiting.take(short=True).items() for row in rows]
+    if len(run.waiting._numbers) > 1 and waiting[0] <= SHORT_TOKENS:
+        assert max(taken) <= max(SHORT_TOKENS, 4 * waiting[0]) + WASTE
 
 
 @given(st.integers(400, 2048), st.integers(2, 32))
