@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Self
+
+import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import InputError
@@ -43,7 +45,9 @@ def to_milvus(
     out, since Milvus Lite has no place for them; rerank with m3rt.colbert_score, a **mean** over query tokens.
     Raises InputError for ids of more than 512 bytes and texts of more than 65,535.
     """
-    return _rows(Documents.of(embeddings, ids, texts, metadata))
+    found = Documents.of(embeddings, ids, texts, metadata)
+    _check_sizes(found)
+    return (_row(found, i, found.dense(i)) for i in range(len(found)))
 
 
 class MilvusCollection(Collection):
@@ -89,7 +93,11 @@ class MilvusCollection(Collection):
         return {row["id"] for row in self.client.query(self.name, filter=wanted, output_fields=["id"])}
 
     def _write(self, found: Documents) -> None:
-        rows = _rows(found)
+        _check_sizes(found)
+        vectors = found.embeddings.dense_vecs
+        # The client takes arrays too, and makes a list of one at a time: cheaper than lists of all that are kept.
+        dense = repeat(None) if vectors is None else vectors.astype(np.float32, copy=False)
+        rows = (_row(found, i, vector) for i, vector in zip(range(len(found)), dense, strict=False))
         nothing = {"text": None, "metadata": None}
         while batch := [nothing | row for row in islice(rows, _ROWS)]:
             self.client.upsert(self.name, batch)
@@ -145,15 +153,14 @@ class MilvusCollection(Collection):
         check_made_by(f"the collection {self.name!r}", described.get("properties", {}).get(KEY), self.layout.model)
 
 
-def _rows(found: Documents) -> Iterator[dict[str, Any]]:
+def _check_sizes(found: Documents) -> None:
     _check_lengths("id", found.ids, found.ids, _MAX_ID_BYTES)
     _check_lengths("the text of id", found.ids, found.texts or [], _MAX_TEXT_BYTES)
-    return (_row(found, i) for i in range(len(found)))
 
 
-def _row(found: Documents, i: int) -> dict[str, Any]:
+def _row(found: Documents, i: int, dense: Any) -> dict[str, Any]:
     row = found.payload(i)
-    if (dense := found.dense(i)) is not None:
+    if dense is not None:
         row["dense"] = dense
     if (sparse := found.sparse(i)) is not None:
         row["sparse"] = sparse or {NO_TOKEN: 1.0}

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Self
 
 from ..embeddings import Embeddings
@@ -35,7 +34,8 @@ def to_qdrant(
     An empty sparse vector is kept, and never found by a sparse query. Qdrant holds numbers and UUIDs as ids: a text
     that is no UUID becomes one that is always the same for it, and the payload's "id" keeps the text.
     """
-    return _points(Documents.of(embeddings, ids, texts, metadata))
+    found = Documents.of(embeddings, ids, texts, metadata)
+    return (_point(found, i) for i in range(len(found)))
 
 
 class QdrantCollection(Collection):
@@ -80,13 +80,16 @@ class QdrantCollection(Collection):
     def _write(self, found: Documents) -> None:
         from qdrant_client.models import PointStruct, SparseVector
 
-        rows = _points(found)
+        def point(i: int) -> Any:
+            row = _point(found, i)
+            if "sparse" in row["vector"]:
+                row["vector"]["sparse"] = SparseVector.model_construct(**row["vector"]["sparse"])
+            return PointStruct.model_construct(**row)
+
         # Checked already, component by component: pydantic would take longer for it than all else here.
-        while points := [PointStruct.model_construct(**row) for row in islice(rows, _POINTS)]:
-            for point in points:
-                if "sparse" in point.vector:
-                    point.vector["sparse"] = SparseVector.model_construct(**point.vector["sparse"])
-            self.client.upsert(self.name, points, wait=True)
+        for start in range(0, len(found), _POINTS):
+            places = range(start, min(start + _POINTS, len(found)))
+            self.client.upsert(self.name, list(map(point, places)), wait=True)
 
     def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         from qdrant_client import models
@@ -143,17 +146,16 @@ class QdrantCollection(Collection):
         check_made_by(f"the collection {self.name!r}", (config.metadata or {}).get(KEY), self.layout.model)
 
 
-def _points(found: Documents) -> Iterator[dict[str, Any]]:
-    for i, name in enumerate(found.ids):
-        yield {"id": uuid_of(name), "vector": _vectors(found, i), "payload": found.payload(i)}
+def _point(found: Documents, i: int) -> dict[str, Any]:
+    return {"id": uuid_of(found.ids[i]), "vector": _vectors(found, i), "payload": found.payload(i)}
 
 
 def _vectors(found: Documents, i: int) -> dict[str, Any]:
     views: dict[str, Any] = {}
     if (dense := found.dense(i)) is not None:
         views["dense"] = dense
-    if (sparse := found.sparse(i)) is not None:
-        views["sparse"] = {"indices": list(sparse), "values": list(sparse.values())}
+    if (pair := found.weights(i)) is not None:
+        views["sparse"] = dict(zip(("indices", "values"), pair, strict=True))
     if tokens := found.colbert(i):  # Qdrant refuses a text without tokens
         views["colbert"] = tokens
     return views

@@ -81,17 +81,24 @@ def to_vespa(
 
     metadata is a string of JSON. An empty sparse vector is an empty tensor, which scores 0. The rank profile of
     vespa_application() gives ColBERT as m3rt does, the **mean** over query tokens of the best match.
-    Raises InputError for an id with control characters, which Vespa refuses.
+    Raises InputError for an id with control characters, which Vespa refuses, and for a namespace that it cannot read.
     """
     return operations(Documents.of(embeddings, ids, texts, metadata), namespace)
 
 
 def operations(found: Documents, namespace: str) -> Iterator[dict[str, Any]]:
     """to_vespa() of documents."""
+    check_namespace(namespace)
     for name in found.ids:
         if any(character < " " or character == "\x7f" for character in name):
             raise InputError(f"id {shown(name)} holds a control character, which Vespa refuses; give another")
     return (_operation(found, i, namespace) for i in range(len(found)))
+
+
+def check_namespace(name: str) -> None:
+    """Raise InputError for what cannot stand between the colons of an id."""
+    if not name or ":" in name or not name.isprintable():
+        raise InputError(f"the namespace is {shown(name)}, expected characters that print and no colon; choose another")
 
 
 def vespa_application(layout: Layout, *, weights: Sequence[float] = FUSION, candidates: int = 100) -> dict[str, str]:

@@ -18,7 +18,7 @@ from .parts.documents import Documents
 from .parts.layout import Layout
 from .parts.made_by import check_made_by, record
 from .parts.place import refuse_key
-from .vespa import operations
+from .vespa import check_namespace, operations
 
 _PUT = '{"put": '  # with which each line begins
 
@@ -28,11 +28,13 @@ class VespaFeed(Destination):
 
     path: the file, made if it is not there; `name` is the namespace of the documents. A line that a kill has left
     unfinished is cut off. A hidden file beside it records the model. Raises InputError for a file with other lines,
-    another layout or of another model, OutputError when it cannot be written or another process writes it.
+    another layout or of another model and for a name that is no namespace, OutputError when it cannot be written or
+    another process writes it.
     """
 
     def __init__(self, path: str | Path, name: str, layout: Layout) -> None:
         self.path, self.name, self.layout = path_of("path", path), name, layout
+        check_namespace(name)
         try:
             with ExitStack() as stack:
                 stack.enter_context(locked(self.path.with_name(f".{self.path.name}.lock")))

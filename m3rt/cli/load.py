@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -81,15 +82,20 @@ def _of_texts(
 ) -> tuple[int | None, Layout, Load]:
     """The number of texts, if it can be known, their layout, and the function that loads them."""
     from ..adapters import Layout, load
+    from ..adapters.parts.loading import counted
     from ..bundle import DEFAULT
     from ..encoder import M3Encoder
 
-    total = None
-    if Path(texts.path).is_file():  # it can be read twice, which finds a bad line before hours of work
-        with bar(iterable=texts, desc="reading", unit=" texts", unit_scale=True, leave=False) as counted:
-            total = sum(1 for _ in counted)
+    total, records = None, iter(texts)
+    if Path(texts.path).is_file():  # it can be read twice, which finds a bad line or id before anything is made
+        with bar(iterable=texts, desc="reading", unit=" texts", unit_scale=True, leave=False) as read:
+            total = counted(read)
+    else:  # at least its first
+        first = list(islice(records, 1))
+        counted(first)
+        records = chain(first, records)
     encoder = M3Encoder(model or DEFAULT, **runtime)
-    return total, Layout.of(encoder, **views), partial(load, encoder=encoder, records=texts)
+    return total, Layout.of(encoder, **views), partial(load, encoder=encoder, records=records)
 
 
 def _of_index(path: str, model: str | None, views: Mapping[str, bool]) -> tuple[int | None, Layout, Load]:

@@ -1,5 +1,6 @@
 """m3rt load: texts or an index in, a collection out; a second run adds nothing, and a killed one goes on."""
 
+import io
 import json
 import subprocess
 import sys
@@ -172,6 +173,8 @@ def test_what_cannot_be_loaded_is_one_line(texts: Path, index: HybridIndex, tmp_
         (["mysql://me:sec@host/docs", "-i", str(texts)], "'mysql://host/docs' is no place"),
         ([feed, "-i", str(bare)], "text 0 has no id"),
         ([feed, "-i", str(twice)], "has the id '1' again"),
+        ([feed, "-i", str(texts), "--collection", ""], "the namespace is ''"),
+        ([feed, "-i", str(texts), "--collection", "a:b"], "the namespace is 'a:b'"),
         ([f"vespa:{other}", "-i", str(texts)], "has other lines than puts of the namespace m3rt"),
         ([f"vespa:{tmp_path / 'no' / 'feed'}", "-i", str(texts)], "cannot be written: No such file"),
         ([feed, "-i", str(texts), "--key", "k"], "a key is for a server"),
@@ -183,6 +186,18 @@ def test_what_cannot_be_loaded_is_one_line(texts: Path, index: HybridIndex, tmp_
         assert words in err
         assert len(err.splitlines()) == 1
     assert other.read_text() == '{"id": 1, "text": "a"}\n'
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(("feed", ".feed"))]
+
+
+@pytest.mark.parametrize("line", [b'{"text": "no id"}', b'{"id": "a"}', b"{"])
+def test_nothing_is_made_for_a_stream_whose_first_text_is_refused(
+    line: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line + b"\n")))
+    place = f"vespa:{tmp_path / 'feed.jsonl'}"
+    assert main(["load", place, "-i", "-", "--input-format", "jsonl"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_feed_that_another_process_writes_is_left_alone(texts: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -18,6 +18,8 @@ from ...values.shown import a_kind, shown
 from ...values.texts import check_texts
 from .layout import Layout
 
+_json = json.JSONEncoder(allow_nan=False).encode  # json.dumps() would make an encoder for each row
+
 
 @dataclass(frozen=True, slots=True)
 class Documents:
@@ -57,10 +59,15 @@ class Documents:
 
     def sparse(self, i: int) -> dict[int, float] | None:
         """{token id: weight}, ids rising."""
+        pair = self.weights(i)
+        return None if pair is None else dict(zip(*pair, strict=True))
+
+    def weights(self, i: int) -> tuple[list[int], list[float]] | None:
+        """Token ids, rising, and the weight of each."""
         if self.embeddings.sparse is None:
             return None
         tokens, weights = self.embeddings.sparse.row(i)
-        return dict(zip(tokens.tolist(), weights.tolist(), strict=True))
+        return tokens.tolist(), weights.tolist()
 
     def colbert(self, i: int) -> list[list[float]] | None:
         """A vector for each token."""
@@ -130,7 +137,7 @@ def _metadata(
         try:
             if row is not None and not isinstance(row, Mapping):
                 raise TypeError(f"{a_kind(row)}, no object")
-            json.dumps(None if row is None else dict(row), allow_nan=False)
+            _json(None if row is None else dict(row))
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"the metadata of id {shown(name)} is not JSON: {error}; use strings and numbers"
