@@ -21,6 +21,7 @@ from .quantization import COLBERT_PRECISIONS, DENSE_PRECISIONS, checked_ranges
 from .scoring import check_weights, mappings, pair_scores
 from .text.scripts import script
 from .values.arguments import choice_of, flag, whole_number
+from .values.counts import counted
 from .values.listing import items, listed
 from .values.texts import pairs_of
 
@@ -167,7 +168,7 @@ class M3Encoder(Model):
             try:
                 yield self.encode(chunk, **options)
             except (InputError, EngineError) as error:
-                raise type(error)(f"after {done} texts: {error}") from None
+                raise type(error)(f"after {counted(done, 'text')}: {error}") from None
             done += len(chunk)
 
     def compute_score(

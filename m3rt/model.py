@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from .bundle import DEFAULT, Bundle, open_bundle, portable
-from .bundle.manifest import Kind, Manifest
+from .bundle.fields import Kind
+from .bundle.manifest import Manifest
 from .engines import Engine, checked, load_engine
 from .engines.profile import choose
 from .errors import InputError

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 from m3rt.bundle import Bundle, open_bundle
-from m3rt.bundle.manifest import GOLDEN, MANIFEST, ORIGINAL_IDS, TOKENIZER, EngineName, Manifest, Precision, Source
+from m3rt.bundle.fields import EngineName, Precision, Source
+from m3rt.bundle.manifest import GOLDEN, MANIFEST, ORIGINAL_IDS, TOKENIZER, Manifest
 from m3rt.bundle.sessions import sessions
 from m3rt.errors import BundleError, CheckpointError, InputError
 from m3rt.host.files import FileRecord, record

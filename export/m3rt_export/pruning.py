@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rt.bundle.manifest import Pruned, SpecialTokens
+from m3rt.bundle.fields import Pruned, SpecialTokens
 from m3rt.errors import InputError
 from m3rt.text.scripts import scripts
 from m3rt.text.tokenizer import Tokenizer

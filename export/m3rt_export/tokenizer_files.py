@@ -11,7 +11,8 @@ import marisa_trie
 import numpy as np
 from tokenizers import Tokenizer as FastTokenizer
 
-from m3rt.bundle.manifest import ORIGINAL_IDS, TOKENIZER, Pruned
+from m3rt.bundle.fields import Pruned
+from m3rt.bundle.manifest import ORIGINAL_IDS, TOKENIZER
 from m3rt.bundle.renumbering import DTYPE
 from m3rt.errors import CheckpointError
 from m3rt.text.tokenizer import Tokenizer

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..host.extras import need
 from ..index.search.result import Hit
 from ..values.arguments import whole_number
+from ..values.counts import counted
 from ..values.shown import shown
 from .parts import pgbinary
 from .parts.collection import RRF_K, Collection, Mode, hit
@@ -242,7 +243,8 @@ def _checked(found: Documents, max_nnz: int) -> Documents:
         sparse, cut = heaviest(found.embeddings.sparse, whole_number("max_nnz", max_nnz, 1, 16_000))
         if cut.any():
             warnings.warn(
-                f"{np.count_nonzero(cut)} texts have over {max_nnz} lexical weights; the {cut.sum()} smallest were cut",
+                f"over {max_nnz} lexical weights in {counted(int(np.count_nonzero(cut)), 'text')}; "
+                f"the {cut.sum()} smallest were cut",
                 stacklevel=3,
             )
         found = replace(found, embeddings=replace(found.embeddings, sparse=sparse))

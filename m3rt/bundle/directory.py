@@ -10,7 +10,8 @@ from ..errors import BundleError, InputError, OutputError
 from ..host.files import FileRecord, read_bytes, replacing, sha256
 from ..values.arguments import path_of
 from ..values.shown import shown
-from .manifest import MANIFEST, EngineName, Manifest
+from .fields import EngineName
+from .manifest import MANIFEST, Manifest
 
 DEFAULT = "m3-tiny"  # the model in the package; a directory of that name is "./m3-tiny"
 _MAX_MANIFEST_BYTES = 1 << 24  # a manifest has a few kB

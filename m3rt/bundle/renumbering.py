@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..errors import BundleError
 from ..host.files import read_bytes
 from . import Bundle
-from .manifest import ORIGINAL_IDS, SpecialTokens
+from .fields import SpecialTokens
+from .manifest import ORIGINAL_IDS
 
 DTYPE = np.dtype("<i4")
 

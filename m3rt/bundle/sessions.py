@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..host.cpu import has_vnni
-from .manifest import WITHOUT_VNNI, EngineName, Manifest, Precision, Session, Target
+from .fields import WITHOUT_VNNI, EngineName, Precision, Session, Target
+from .manifest import Manifest
 
 # On a CPU the operators that these passes make are slower than their parts (benchmarks/LOG.md).
 _SLOWER_FUSIONS = ("SkipLayerNormFusion", "BiasSkipLayerNormFusion", "BiasGeluFusion")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..index.choices import MODES
+from ..values.counts import counted
 from .parts.console import emit_json, emit_text, say
 from .parts.filters import FILTER, filter_of
 from .parts.opened_index import opened_index
@@ -48,9 +49,9 @@ def command(
     if found.result.truncated:
         say(f"the question was cut to {searched.encoder.manifest.max_tokens} tokens")
     if found.result.cut_pairs:
-        say(f"{found.result.cut_pairs} pairs of question and chunk were cut to what the reranker takes")
+        say(f"{counted(found.result.cut_pairs, 'pair')} of question and chunk cut to what the reranker takes")
     if found.left_out:
-        say(f"{found.left_out} of {len(found.result)} chunks did not fit into {tokens} tokens")
+        say(f"{found.left_out} of {counted(len(found.result), 'chunk')} did not fit into {counted(tokens, 'token')}")
     if not found.passages:
         say("nothing found")
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..bundle.heads import Heads
 from ..bundle.manifest import MANIFEST
 from ..errors import EngineError, InputError
 from ..input import Record, TextFile, arguments, chunks
+from ..values.counts import counted
 from ..version import __version__
 from .parts.console import bar, say
 from .parts.options import FORMAT, input_option, model_option, only_with, runtime_options
@@ -85,22 +86,14 @@ def command(
     A file grows in FILE.partial and appears when it is complete. After an interruption the same command resumes,
     given the same input: for stdin, the same stream from its start.
     """
-    if bool(texts) == (source is not None):
-        raise click.UsageError("Expected either TEXT arguments or -i FILE (-i - is stdin).")
+    _check_places(texts, source, out)
     if no_dense and not (sparse or colbert):
         raise click.UsageError("--no-dense leaves nothing to give, expected --sparse or --colbert with it.")
     if query and passage:
         raise click.UsageError("Expected --query or --passage, not both.")
-    if source not in (None, "-") and os.path.exists(out) and os.path.samefile(source, out):
-        raise click.UsageError(f"{out} is the input, which the output would replace; give another name with -o.")
     only_with("--colbert", colbert, "colbert_precision")
     only_with("--dense-precision int8 or uint8", dense_precision in ("int8", "uint8"), "dense_ranges")
     only_with("-o FILE", out != "-", "force", "restart")
-    role = "query" if query else "passage" if passage else None
-    from ..encoder import M3Encoder
-    from .parts.meter import Meter
-
-    bundle = open_bundle(model)
     options = {
         **Heads(not no_dense, sparse, colbert).keywords(),
         "max_length": max_length,
@@ -108,6 +101,8 @@ def command(
         "dense_precision": dense_precision,
         "colbert_precision": colbert_precision,
     }
+    bundle = open_bundle(model)
+    role = "query" if query else "passage" if passage else None
     ranges = _ranges(dense_ranges) if dense_ranges else None
     state = {
         "m3rt": __version__,
@@ -121,17 +116,20 @@ def command(
         **options,
     }
     records = TextFile(source, input_format, field) if source else list(arguments(texts))
-    with _sink(out, state, force, restart) as sink:
-        try:
-            encode = partial(_method(M3Encoder(model, **runtime), role), dense_ranges=ranges, **options)
-            encode([])  # refuse unusable options before a long input is read
-            with Meter(_count(records), sink.kept) as meter:
-                encode = partial(encode, show_progress=meter.ran)
-                _run(chunks(records, chunk_size, _CHUNK_CHARACTERS[colbert]), encode, sink, meter)
-            sink.finish()
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(sink.resume) from None
+    with _sink(out, state, force, restart) as sink, _resumable(sink):
+        from ..encoder import M3Encoder
+
+        encode = partial(_method(M3Encoder(model, **runtime), role), dense_ranges=ranges, **options)
+        encode([])  # refuse unusable options before a long input is read
+        meter = _run(records, (chunk_size, _CHUNK_CHARACTERS[colbert]), encode, sink)
     say(meter.summary(max_length or bundle.manifest.max_tokens))
+
+
+def _check_places(texts: tuple[str, ...], source: str | None, out: str) -> None:
+    if bool(texts) == (source is not None):
+        raise click.UsageError("Expected either TEXT arguments or -i FILE (-i - is stdin).")
+    if source not in (None, "-") and os.path.exists(out) and os.path.samefile(source, out):
+        raise click.UsageError(f"{out} is the input, which the output would replace; give another name with -o.")
 
 
 def _ranges(path: str) -> NDArray[Any]:
@@ -155,6 +153,14 @@ def _sink(out: str, state: dict[str, Any], force: bool, restart: bool) -> Abstra
     return nullcontext(Stdout()) if out == "-" else Spool(Path(out), state, force=force, restart=restart)
 
 
+@contextmanager
+def _resumable(sink: Spool | Stdout) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(sink.resume) from None
+
+
 def _method(encoder: M3Encoder, role: str | None) -> Callable[..., Embeddings]:
     methods: dict[str | None, Callable[..., Embeddings]] = {
         "query": encoder.encode_queries,
@@ -173,18 +179,26 @@ def _count(records: list[Record] | TextFile) -> int | None:
 
 
 def _run(
-    chunked: Iterator[list[Record]], encode: Callable[[list[str]], Embeddings], sink: Spool | Stdout, meter: Meter
-) -> None:
+    records: list[Record] | TextFile,
+    limits: tuple[int, int],
+    encode: Callable[..., Embeddings],
+    sink: Spool | Stdout,
+) -> Meter:
+    """Encode the records in chunks that end at either limit, of texts and of characters; return the counts."""
     from ..output import Part
     from ..output.spool import PartNote
+    from .parts.meter import Meter
 
-    for number, chunk in enumerate(chunked):
-        note = sink.find(number, chunk)
-        if note is None:
-            try:
-                out = encode([record.text for record in chunk])
-            except (InputError, EngineError) as error:
-                raise type(error)(f"after {meter.texts} texts: {error}") from None
-            note = PartNote.of(chunk, out)
-            sink.add(number, note, Part(meter.texts, [record.id for record in chunk], out))
-        meter.finished(note)
+    with Meter(_count(records), sink.kept) as meter:
+        for number, chunk in enumerate(chunks(records, *limits)):
+            note = sink.find(number, chunk)
+            if note is None:
+                try:
+                    out = encode([record.text for record in chunk], show_progress=meter.ran)
+                except (InputError, EngineError) as error:
+                    raise type(error)(f"after {counted(meter.texts, 'text')}: {error}") from None
+                note = PartNote.of(chunk, out)
+                sink.add(number, note, Part(meter.texts, [record.id for record in chunk], out))
+            meter.finished(note)
+    sink.finish()
+    return meter

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ..bundle import Bundle
-from ..bundle.manifest import EngineName, Precision
+from ..bundle.fields import EngineName, Precision
 from ..errors import CheckpointError, InputError
 from ..host.extras import missing
 from ..input import TextFile

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..index.choices import COLBERT_PRECISIONS, DEFAULT_DENSE, DENSE_PRECISIONS
 from ..input import TextFile
+from ..values.counts import counted
 from .parts.console import bar, emit_json, emit_text, say, size
 from .parts.opened_index import opened_index
 from .parts.options import FORMAT, ID_FIELD, input_option, model_option, only_with, runtime_options
@@ -144,8 +145,8 @@ def delete(
     named = ids if source is None else TextFile(source, input_format, id_field=id_field).ids()
     wanted = list(dict.fromkeys(named))
     deleted = HybridIndex(index).delete(wanted)
-    missing = f"; {len(wanted) - deleted:,} are not in it" if deleted < len(wanted) else ""
-    say(f"{deleted:,} of {len(wanted):,} ids deleted from {index}{missing}")
+    missing = f"; {len(wanted) - deleted:,} not in it" if deleted < len(wanted) else ""
+    say(f"{deleted:,} of {counted(len(wanted), 'id')} deleted from {index}{missing}")
 
 
 @command.command("compact")
@@ -179,7 +180,7 @@ def info(index: str, verify: bool, as_json: bool) -> None:
     else:
         emit_text(*(f"{label:<11}{value}" for label, value in _rows(facts)))
     if facts.get("faults"):
-        say(f"error: {len(facts['faults'])} files differ: {facts['faults'][0]}; build the index again or restore them")
+        say(f"error: {_differ(facts['faults'])}: {facts['faults'][0]}; build the index again or restore from a copy")
         raise click.exceptions.Exit(1)
 
 
@@ -191,14 +192,14 @@ def _feed(feed: Feed, index: HybridIndex, start: float, way_on: str) -> None:
         with Meter(None if index.settings.chunk_tokens else feed.total, feed.kept) as meter:
             added = feed.run(index, meter.ran)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{len(index):,} documents are in {index.path}: {way_on}") from None
+        raise KeyboardInterrupt(f"{counted(len(index), 'document')} in {index.path}: {way_on}") from None
     say(_summary(added, feed.kept, index, time.perf_counter() - start))
 
 
 def _summary(added: Added, kept: int, index: HybridIndex, seconds: float) -> str:
-    facts = [f"{added.documents:,} documents added" + f" after {kept:,} of an earlier run" * bool(kept)]
+    facts = [f"{counted(added.documents, 'document')} added" + f" after {kept:,} of an earlier run" * bool(kept)]
     if index.settings.chunk_tokens:
-        facts.append(f"{added.rows:,} chunks")
+        facts.append(counted(added.rows, "chunk"))
     if added.replaced:
         facts.append(f"{added.replaced:,} replaced")
     speed = f"{seconds:.1f} s, {added.documents / max(seconds, 1e-9):,.1f} a second"
@@ -206,18 +207,22 @@ def _summary(added: Added, kept: int, index: HybridIndex, seconds: float) -> str
     return ", ".join([*facts, cut, f"{len(index):,} in the index", speed])
 
 
+def _differ(faults: Sequence[str]) -> str:
+    return f"{counted(len(faults), 'file')} {'differs' if len(faults) == 1 else 'differ'}"
+
+
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from ..index.feed import is_unfinished
 
     settings, model = facts["settings"], facts["model"]
     yield "index", facts["path"]
-    yield "documents", f"{facts['documents']:,} in {facts['rows']:,} rows, {facts['deleted_rows']:,} rows deleted"
+    yield "documents", f"{facts['documents']:,} in {counted(facts['rows'], 'row')}, {facts['deleted_rows']:,} deleted"
     if is_unfinished(facts["note"]):
-        yield "incomplete", f"{facts['documents']:,} documents so far: the same m3rt index build goes on"
-    yield "size", f"{size(facts['size'])} in {facts['segments']} segments, commit {facts['commit']}"
+        yield "incomplete", f"{counted(facts['documents'], 'document')} so far: the same m3rt index build goes on"
+    yield "size", f"{size(facts['size'])} in {counted(facts['segments'], 'segment')}, commit {facts['commit']}"
     yield "model", f"{model['id']} {model['precision']}, {model['path']}" if model else "none: made from embeddings"
     dense = f"{settings['dense_dim']} dimensions, {settings['dense']}"
-    dense += f", signs first for {facts['signed_rows']:,} rows" * bool(facts["signed_rows"])
+    dense += f", signs first for {counted(facts['signed_rows'], 'row')}" * bool(facts["signed_rows"])
     yield "dense", dense if settings["dense"] else "not stored"
     yield "sparse", "lexical weights" if settings["sparse"] else "not stored"
     colbert = f"{settings['colbert_dim']} dimensions, {settings['colbert']}, for each token"
@@ -227,5 +232,5 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, fault in facts["damaged"].items():
         yield "damaged", f"segment {name}: {fault}"
     if "faults" in facts:
-        yield "hashes", "all match" if not facts["faults"] else f"{len(facts['faults'])} files differ"
+        yield "hashes", "all match" if not facts["faults"] else _differ(facts["faults"])
     yield "written by", f"m3rt {facts['m3rt_version']}, format {facts['format_version']}"

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from ..bundle import Bundle, open_bundle
-from ..bundle.manifest import Classifier, Port
+from ..bundle.fields import Classifier, Port
+from ..values.counts import counted
 from .parts.console import emit_json, emit_text, size
 from .parts.options import model_argument
 
@@ -36,10 +37,13 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "source", f"{m.source.id}, {m.source.revision or 'a local checkpoint'}"
     yield "kind", m.kind
     yield "precision", f"{m.precision} for {' and '.join(m.engines)}"
-    yield "size", f"{size(bundle.size())} in {len(m.files)} files"
+    yield "size", f"{size(bundle.size())} in {counted(len(m.files), 'file')}"
     yield (
         "encoder",
-        (f"{a.model_type}, {a.layers} layers of {a.hidden_size}, {a.heads} heads, vocabulary {a.vocab_size}"),
+        (
+            f"{a.model_type}, {counted(a.layers, 'layer')} of {a.hidden_size}, {counted(a.heads, 'head')}, "
+            f"vocabulary {a.vocab_size}"
+        ),
     )
     if m.pruned:
         named = f"for {', '.join(m.pruned.languages)}" if m.pruned.languages else "to the pieces of given texts"

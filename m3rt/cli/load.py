@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from ..input import TextFile
+from ..values.counts import counted
 from .parts.console import bar, say
 from .parts.options import FORMAT, ID_FIELD, MODEL, input_option, runtime_options
 
@@ -131,7 +132,7 @@ class _Meter:
 
 
 def _summary(found: Loaded, collection: str, seconds: float) -> str:
-    skipped = f", {found.skipped:,} were there" if found.skipped else ""
+    skipped = f", {found.skipped:,} there already" if found.skipped else ""
     cut = f"{found.truncated:,} truncated" if found.truncated else "none truncated"
     speed = f"{seconds:.1f} s, {(found.added + found.skipped) / max(seconds, 1e-9):,.1f} a second"
-    return f"{found.added:,} documents added to {collection}{skipped}, {cut}, {speed}"
+    return f"{counted(found.added, 'document')} added to {collection}{skipped}, {cut}, {speed}"

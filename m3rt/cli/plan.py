@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..values.counts import counted
 from .parts.console import emit_json, emit_text, say
 from .parts.options import model_option, only_with, runtime_options
 
@@ -101,7 +102,10 @@ def _measure(
     if as_json:
         emit_json({"model": model, "dataset": labelled.data.name, **measured_json(measured, an_hour)}, indent=2)
     else:
-        emit_text(f"{labelled.data.name}: {len(labelled.data.queries)} queries", *measured_lines(measured, an_hour))
+        emit_text(
+            f"{labelled.data.name}: {counted(len(labelled.data.queries), 'query', 'queries')}",
+            *measured_lines(measured, an_hour),
+        )
     if chart:
         draw(measured, chart)
         say(f"{chart} written")

@@ -8,6 +8,7 @@ import click
 
 from ..errors import InputError
 from ..input import TextFile
+from ..values.counts import counted
 from .parts.console import bar, emit_json, say
 from .parts.options import FORMAT, input_option, runtime_options
 
@@ -53,7 +54,7 @@ def command(
             **limits,
         )
     if cut := sum(r.truncated for r in ranked):
-        say(f"{cut} of {len(ranked)} pairs were cut to {max_length or reranker.manifest.max_tokens} tokens")
+        say(f"{cut} of {counted(len(ranked), 'pair')} cut to {max_length or reranker.manifest.max_tokens} tokens")
     for r in ranked[:top_k]:
         record = records[r.index]
         known = {} if record.id is None else {"id": record.id}

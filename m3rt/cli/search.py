@@ -12,6 +12,7 @@ import click
 
 from ..errors import InputError
 from ..index.choices import MODES
+from ..values.counts import counted
 from ..values.printable import plain
 from .parts.console import emit_json, emit_styled, say
 from .parts.filters import FILTER, filter_of
@@ -73,7 +74,7 @@ def command(
     if result.truncated:
         say(f"the query was cut to {searched.encoder.manifest.max_tokens} tokens")
     if result.cut_pairs:
-        say(f"{result.cut_pairs} pairs of query and document were cut to what the reranker takes")
+        say(f"{counted(result.cut_pairs, 'pair')} of query and document cut to what the reranker takes")
     if as_json:
         emit_json(_values(query, result, searched.encoder))
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..values.counts import counted
 from .parts.console import bar, emit_text, say, size
 from .parts.options import model_argument
 
@@ -56,7 +57,7 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     saved.remove_others(directory)
     emit_text(*_table(profile.measured))
     batch = f"batches of {best.batch_tokens} tokens" if best.batch_tokens else "the engine's own batches"
-    say(f"{profile.engine}, {best.threads} threads, {batch}: used from now on, unless told otherwise")
+    say(f"{profile.engine}, {counted(best.threads, 'thread')}, {batch}: used from now on, unless told otherwise")
     emit_text(str(path))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
+from ..values.counts import counted
 from .parts.console import bar, emit_json, emit_text, say, size
 from .parts.options import model_argument, only_with, runtime_options
 
@@ -76,9 +77,9 @@ def command(
         }
         emit_json(result | ({"fidelity": {gate.engine: gate.to_json()}} if gate else {}), indent=2)
     else:
-        emit_text(f"{len(bundle.manifest.files)} files, {size(bundle.size())}: hashes match")
-        what = "pairs" if bundle.manifest.kind == "reranker" else "texts"
-        emit_text(f"{report.texts} golden {what}, largest difference (tolerance {report.tolerance:g}):")
+        emit_text(f"{counted(len(bundle.manifest.files), 'file')}, {size(bundle.size())}: hashes match")
+        noun = "golden pair" if bundle.manifest.kind == "reranker" else "golden text"
+        emit_text(f"{counted(report.texts, noun)}, largest difference (tolerance {report.tolerance:g}):")
         for name, difference in report.differences.items():
             emit_text(f"  {name:<16}{difference:.2g}")
     if not passed:

@@ -1,6 +1,6 @@
 """Runs a bundle's graph: token ids in, arrays out. Only this room imports an engine's package.
 
-A new engine needs a name in manifest.EngineName, a module of this name here with load() and open_session(), whose class
+A new engine needs a name in fields.EngineName, a module of this name here with load() and open_session(), whose class
 fits base.Engine, its extra in _EXTRAS below, a module in saved/, and its operators in m3rt_export's graph/build.py.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..bundle import Bundle
+from ..bundle.fields import EngineName
 from ..bundle.heads import Heads
-from ..bundle.manifest import EngineName
 from ..errors import EngineMissing
 from ..host.extras import install
 from ..host.threads import available_cpus

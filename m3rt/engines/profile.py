@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from ..bundle import Bundle
 from ..bundle.directory import sha256_of
-from ..bundle.manifest import EngineName
+from ..bundle.fields import EngineName
 from ..errors import BundleError
 from ..host import cache
 from ..host.files import FileRecord, read_bytes

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..input import Record, TextFile
+from ..values.counts import counted
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 _HEADER = {"query-id", "query_id", "query", "qid", "queryid", "topic"}
@@ -177,5 +178,4 @@ def _is_header(columns: list[str]) -> bool:
 
 def count(keys: list[str], noun: str) -> str:
     """Say how many there are, and name the first."""
-    plural = {"query": "queries"}.get(noun, f"{noun}s")
-    return f"{len(keys):,} {noun if len(keys) == 1 else plural}, such as {keys[0]!r:.60},"
+    return f"{counted(len(keys), noun, {'query': 'queries'}.get(noun))}, such as {keys[0]!r:.60},"

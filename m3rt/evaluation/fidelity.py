@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..embeddings import Embeddings, MultiVectors, SparseVectors
 from ..errors import InputError
+from ..values.counts import counted
 from ..values.ragged import offsets_of
 
 NEIGHBOURS = 10
@@ -41,7 +42,7 @@ class Fidelity:
     @property
     def sample(self) -> str:
         """How many texts were compared, in words."""
-        return f"{self.texts} texts"
+        return counted(self.texts, "text")
 
     def values(self) -> dict[str, float]:
         """Return the numbers that were measured, without the number of texts."""

@@ -12,6 +12,7 @@ from ..embeddings import Embeddings
 from ..encoder import M3Encoder, Progress
 from ..errors import InputError
 from ..text.scripts import scripts
+from ..values.counts import counted
 from ..version import __version__
 from .bootstrap import Difference, difference
 from .evaluate import Evaluation, evaluate
@@ -118,7 +119,7 @@ def gate(
         comparable([text for task in tasks for text in task.data.corpus.texts]) if tasks else _built_in(model.manifest)
     )
     if len(texts) < 2:
-        raise InputError(f"the data sets hold {len(texts)} distinct texts, expected two or more to compare")
+        raise InputError(f"the data sets hold {counted(len(texts), 'distinct text')}, expected two or more to compare")
 
     def outputs(bundle: Bundle) -> tuple[str, Embeddings, list[Evaluation]]:
         encoder = load(bundle)

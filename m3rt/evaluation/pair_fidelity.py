@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..values.counts import counted
 from .fidelity import built_in_texts
 
 _QUERIES = 20
@@ -28,7 +29,7 @@ class PairFidelity:
     @property
     def sample(self) -> str:
         """How many pairs were compared, in words."""
-        return f"{self.pairs} pairs"
+        return counted(self.pairs, "pair")
 
     def values(self) -> dict[str, float]:
         """Return the numbers that were measured, without the number of pairs."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..embeddings import VIEWS
+from ..values.counts import counted
 from .bootstrap import Difference, difference
 from .evaluate import BM25, Evaluation
 from .measures import MAIN, MEASURES
@@ -23,18 +24,18 @@ def conditions(evaluation: Evaluation) -> str:
     """Describe in one line the texts that were measured and the time that it took."""
     c = evaluation.conditions
     facts = [
-        f"{c['documents']:,} documents",
-        f"{c['queries']:,} queries",
-        f"{c['tokens']:,} tokens in {c['embedding_s']:.1f} s ({c['tokens_per_s']:,} a second)",
+        counted(c["documents"], "document"),
+        counted(c["queries"], "query", "queries"),
+        f"{counted(c['tokens'], 'token')} in {c['embedding_s']:.1f} s ({c['tokens_per_s']:,} a second)",
         f"ranked in {c['ranking_s']:.1f} s",
-        f"{c['truncated']:,} texts truncated" if c["truncated"] else "none truncated",
+        f"{counted(c['truncated'], 'text')} truncated" if c["truncated"] else "none truncated",
     ]
     if "colbert" in c:
         facts.append(f"colbert of {c['colbert']}")
     if RERANKED in c:
         facts.append(
             f"reranked: {c[RERANKED]}, {c['rerank_s']['p50']:.3g} s a query (p95 {c['rerank_s']['p95']:.3g} s), "
-            + (f"{c['cut_pairs']:,} pairs truncated" if c["cut_pairs"] else "no pair truncated")
+            + (f"{counted(c['cut_pairs'], 'pair')} truncated" if c["cut_pairs"] else "no pair truncated")
         )
     return f"{evaluation.task.data.name}: {', '.join(facts)}"
 

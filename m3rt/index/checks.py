@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..embeddings import Embeddings, SparseVectors
 from ..errors import InputError
+from ..values.counts import counted
 from ..values.shown import a_kind, shown
 from .store.manifest import Settings
 
@@ -22,7 +23,7 @@ def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
     if not isinstance(out, Embeddings):
         raise InputError(f"embeddings is {a_kind(out)}, expected the Embeddings that encode() returns")
     if len(out) != n:
-        raise InputError(f"embeddings hold {len(out)} texts for {n} ids, expected as many")
+        raise InputError(f"embeddings hold {counted(len(out), 'text')} for {counted(n, 'id')}, expected as many")
     given = {"dense": out.dense_vecs, "sparse": out.sparse, "colbert": out.multi}
     for view, value in given.items():
         if getattr(settings, view) and value is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, one_line
 from ..values.arguments import whole_number
+from ..values.counts import counted
 from ..values.shown import shown
 from .search.result import Hit, SearchResult
 
@@ -97,7 +98,7 @@ def context(index: HybridIndex, question: str, tokens: int = 2000, *, k: int = C
         selection.offer(twins)
     if selection.left_out and not selection.tokens:
         raise InputError(
-            f"none of {len(result)} chunks with its heading fits into {tokens} tokens; "
+            f"none of {counted(len(result), 'chunk')} with its heading fits into {counted(tokens, 'token')}; "
             "give more tokens, or build the index with smaller chunks (chunk_tokens)"
         )
     return Context(question, selection.passages(), selection.tokens, selection.left_out, result)

@@ -14,6 +14,7 @@ from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host import forks
 from ..values.arguments import flag, path_of, whole_number
+from ..values.counts import counted
 from ..values.listing import listed
 from ..values.shown import shown
 from ..values.texts import check_texts
@@ -123,7 +124,8 @@ class HybridIndex:
         return partial(type(self), self.path.absolute(), model, threads=self._threads), ()
 
     def __repr__(self) -> str:
-        return f"HybridIndex({str(self.path)!r}: {len(self)} documents, {self._snapshot.manifest.model or 'no model'})"
+        model = self._snapshot.manifest.model or "no model"
+        return f"HybridIndex({str(self.path)!r}: {counted(len(self), 'document')}, {model})"
 
     def __len__(self) -> int:
         """The number of documents that a search can return."""

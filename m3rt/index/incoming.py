@@ -15,6 +15,7 @@ from ..embeddings import Embeddings
 from ..errors import InputError
 from ..text.chunking import Chunker
 from ..values.arguments import mapping_of
+from ..values.counts import counted
 from ..values.listing import listed
 from ..values.shown import shown
 from .store.columns import RowBlock
@@ -100,7 +101,7 @@ def _rows(
     items = None if metadata is None else _listed_metadata(metadata)
     for name, values in (("texts", texts), ("metadata", items)):
         if values is not None and len(values) != len(ids):
-            raise InputError(f"{len(values)} {name} for {len(ids)} ids, expected as many")
+            raise InputError(f"{len(values)} {name} for {counted(len(ids), 'id')}, expected as many")
     fields = [_fields(i, item) for i, item in enumerate(items or [None] * len(ids))]
     return [Row(name, None if texts is None else texts[i], fields[i]) for i, name in enumerate(ids)]
 

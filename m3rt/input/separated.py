@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
+from ..values.counts import counted
 from .lines import LINE_BYTES, lines
 from .record import PlacedRows, Unreadable
 
@@ -95,7 +96,8 @@ def _rows(rows: Iterable[tuple[int, list[str]]], field: str, delimiter: str) -> 
         elif len(row) != len(header):
             raise Unreadable(
                 place,
-                f"{len(row)} columns, expected the header's {len(header)}; a field with line ends is quoted in CSV",
+                f"{counted(len(row), 'column')}, expected the header's {len(header)}; "
+                "a field with line ends is quoted in CSV",
             )
         else:
             yield place, dict(zip(header, row, strict=True))

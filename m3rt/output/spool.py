@@ -18,6 +18,7 @@ from ..embeddings import Embeddings
 from ..errors import OutputError
 from ..host.files import Busy, locked, read_bytes, replacing
 from ..input import Record
+from ..values.counts import counted
 from ..values.schema import build, conforms
 from . import check_link, format_of
 from .part import Part
@@ -87,7 +88,9 @@ class Spool:
         """The advice after an interruption: what is kept, and how to go on."""
         if not self._notes:
             return "nothing was kept"
-        return f"{self.kept} texts are done in {self.directory}: the same command with the same input resumes there"
+        return (
+            f"{counted(self.kept, 'text')} done in {self.directory}: the same command with the same input resumes there"
+        )
 
     def find(self, number: int, chunk: Sequence[Record]) -> PartNote | None:
         """The note of part `number` if it is finished; OutputError if it was made from other records."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..values.counts import counted
 from .bundles import bundle_bytes
 from .measure import Measured, best_choice, pareto
 from .questions import Questions
@@ -82,9 +83,9 @@ def shown(plan: Plan, q: Questions, answered: set[str]) -> list[str]:
         ("colbert", plan.colbert or "none"),
         ("prompt", m.prompts or "none"),
         ("chunks", f"{plan.chunk_tokens} tokens" if plan.chunk_tokens else "none"),
-        ("store", f"{plan.store}, {plan.corpus.rows:,} rows"),
+        ("store", f"{plan.store}, {counted(plan.corpus.rows, 'row')}"),
         ("bytes", ", ".join(f"{part} {_size(n)}" for part, n in plan.parts.items()) + f": {_size(plan.bytes)}"),
-        ("encode", f"{c.tokens:,.0f} tokens: {_count(c.machines, 'machine')}, {c.hours:.3g} h, ${c.dollars:,.2f}"),
+        ("encode", f"{c.tokens:,.0f} tokens: {counted(c.machines, 'machine')}, {c.hours:.3g} h, ${c.dollars:,.2f}"),
         ("query", f"about {plan.query_ms:.3g} ms{beside}; ${c.dollars_a_million_queries:,.2f} a million"),
         ("evaluate", "nDCG@10 on a held-out set of yours" + (f"; mteb: {', '.join(plan.tasks)}" if plan.tasks else "")),
     ]
@@ -151,10 +152,6 @@ def _size(n: float) -> str:
 
 def _pieces(plan: Plan) -> str:
     return f", about {plan.pieces:,} pieces (experimental)" if plan.pieces else ""
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _flat(value: object) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.manifest import SpecialTokens
+from ..bundle.fields import SpecialTokens
 from ..errors import InputError
 from .tokenizer import TokenIds, Tokenizer
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..bundle.manifest import TOKENIZER, SpecialTokens
+from ..bundle.fields import SpecialTokens
+from ..bundle.manifest import TOKENIZER
 from ..bundle.renumbering import Renumbering, renumbering
 from ..errors import BundleError
 from ..host.forks import native

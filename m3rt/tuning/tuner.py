@@ -16,6 +16,7 @@ from ..encoder import M3Encoder
 from ..engines.profile import Profile, Setting
 from ..errors import BundleError, EngineError
 from ..host.threads import available_cpus
+from ..values.counts import counted
 from . import speed
 
 TrialProgress = Callable[[float, str], object]  # takes the fraction of the time, 0..1, and the running trial
@@ -130,7 +131,7 @@ def _rounds(bundle: Bundle, trials: Sequence[Trial], clock: _Clock, share: float
         for trial in trials:
             if trial.engine in errors or not (first or clock.passed() < share):
                 continue
-            clock.passed(f"{trial.engine}, {trial.threads} threads")
+            clock.passed(f"{trial.engine}, {counted(trial.threads, 'thread')}")
             try:
                 with _encoder(bundle, trial) as encoder:
                     _visit(encoder, trial)

@@ -192,10 +192,10 @@ def test_weaviate_objects_keep_the_id_as_a_property() -> None:
 def test_what_does_not_fit_together_is_refused_at_once(form: Format) -> None:
     out = embeddings(DOCS[:2])
     for arguments, line in [
-        ((out, ["a"]), "embeddings hold 2 texts for 1 ids"),
+        ((out, ["a"]), "embeddings hold 2 texts for 1 id"),
         ((out, ["a", "a"]), "id 1 is 'a' again"),
         ((out, ["a", 7]), "id 1 is 7, expected a string"),
-        ((out, ["a", "b"], ["x"]), "texts has 1 items for 2 ids"),
+        ((out, ["a", "b"], ["x"]), "texts has 1 item for 2 ids"),
         ((out, ["a", "b"], None, [{}, {"x": float("nan")}]), "the metadata of id 'b' is not JSON"),
         (([], []), "expected the Embeddings"),
     ]:

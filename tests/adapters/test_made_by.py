@@ -73,7 +73,7 @@ def test_a_load_goes_on_with_its_model_in_any_precision_and_refuses_another_of_t
     assert "give that model or choose another name" in err
     status, err = run(place, texts, bundle_int8, capsys)
     assert status == 0
-    assert "1 documents added to docs, 3 were there" in err
+    assert "1 document added to docs, 3 there already" in err
     assert "warning" not in err
 
 
@@ -89,7 +89,7 @@ def test_a_collection_that_does_not_say_its_model_is_told_and_goes_on(
     assert status == 0
     assert "docs" in err
     assert "does not say which model made its vectors; they compare with those of tiny-m3 fp32" in err
-    assert "2 documents added to docs, 1 were there" in err
+    assert "2 documents added to docs, 1 there already" in err
 
 
 def test_embeddings_of_unknown_origin_search_any_collection(place: str, texts: Path, bundle_fp32: Path) -> None:

@@ -130,7 +130,7 @@ def test_postgres_takes_a_text_of_more_weights_than_its_index(postgres: Any) -> 
     out = Embeddings(None, sparse, None, np.array([n]), np.array([False]))
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
         collection = PostgresCollection(connection, "many", Layout(sparse=2000))
-        with pytest.warns(UserWarning, match="1 texts have over 1000 lexical weights; the 500 smallest were cut"):
+        with pytest.warns(UserWarning, match="over 1000 lexical weights in 1 text; the 500 smallest were cut"):
             collection.add(out, ["a"])
         one = SparseVectors(np.array([0, 1]), np.array([int(weights.argmax())], np.int32), np.ones(1, np.float32))
         query = Embeddings(None, one, None, np.array([3]), np.array([False]))

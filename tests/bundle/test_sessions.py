@@ -11,8 +11,9 @@ import rounding
 
 from m3rt import M3Encoder
 from m3rt.bundle import open_bundle
+from m3rt.bundle.fields import WITHOUT_VNNI
 from m3rt.bundle.golden import TOLERANCE
-from m3rt.bundle.manifest import WITHOUT_VNNI, Manifest
+from m3rt.bundle.manifest import Manifest
 from m3rt.bundle.sessions import sessions
 from m3rt.host.cpu import has_vnni
 

@@ -254,6 +254,22 @@ def test_full_stdout_is_one_line(bundle_fp32: Path) -> None:
         assert done.stderr == "m3rt: error: stdout cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("args", [["info"], ["verify"], ["encode", "a", "-m"], ["--help"], ["--version"]])
+def test_results_for_a_closed_stdout_are_one_line(args: list[str], bundle_fp32: Path) -> None:
+    command = [M3RT, *args, *[str(bundle_fp32)] * (not args[0].startswith("--"))]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "m3rt: error: stdout cannot be written: Bad file descriptor\n"
+
+
+def test_a_closed_stdout_does_not_matter_where_results_go_to_a_file(bundle_fp32: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    command = [M3RT, "encode", "a", "-m", str(bundle_fp32), "-o", str(out)]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh", *command])
+    assert done.returncode == 0
+    assert len(out.read_text().splitlines()) == 1
+
+
 def test_a_terminal_sees_bars(bundle_fp32: Path) -> None:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))

@@ -61,7 +61,7 @@ def test_what_cannot_be_done_is_one_line(
         ([index.path, QUESTION, "--tokens", "0"], "tokens is 0, expected 32.."),
         (
             [index.path, QUESTION, "--tokens", "32", "-k", "1"],
-            "none of 1 chunks with its heading fits into 32 tokens; give more tokens",
+            "none of 1 chunk with its heading fits into 32 tokens; give more tokens",
         ),
         ([index.path, QUESTION, "--filter", "n"], "--filter is 'n', expected FIELD=VALUE"),
         ([index.path, QUESTION, "--rerank", bundle_fp32], "open it with M3Encoder"),

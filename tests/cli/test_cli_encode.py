@@ -279,7 +279,7 @@ def test_interrupted_stdin_resumes_with_the_same_stream(texts: Path, tmp_path: P
         message = process.stderr.read().decode()
     assert process.returncode == 130
     assert message == (
-        f"m3rt: interrupted; 20 texts are done in {out}.partial: the same command with the same input resumes there\n"
+        f"m3rt: interrupted; 20 texts done in {out}.partial: the same command with the same input resumes there\n"
     )
     with start("-i", "-", "-o", out, "--chunk-size", 10) as process:
         _, message = (data.decode() for data in process.communicate(b"".join([b"another start\n", *given])))
@@ -324,7 +324,7 @@ def test_a_full_disk_is_one_line_and_more_room_resumes(suffix: str, texts: Path,
     process = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     assert process.returncode == 2
     assert re.fullmatch(
-        rf"m3rt: error: {out} cannot be written: File too large; 60 texts are done in {out}\.partial: .* resumes .*\n",
+        rf"m3rt: error: {out} cannot be written: File too large; 60 texts done in {out}\.partial: .* resumes .*\n",
         process.stderr,
     )
     assert not out.exists()

@@ -60,7 +60,7 @@ def test_a_feed_holds_each_text_with_its_vectors_once(texts: Path, tmp_path: Pat
         assert list(fields["sparse"]) == [str(token) for token in out.sparse.row(i)[0]]
         assert len(fields["colbert"]) == len(out.colbert_vecs[i])
     assert main(["load", f"vespa:{feed}", "-i", str(texts), "--collection", "docs", "--colbert"]) == 0
-    assert "0 documents added to docs, 40 were there" in capsys.readouterr().err
+    assert "0 documents added to docs, 40 there already" in capsys.readouterr().err
     assert len(fed(feed)) == 40
 
 
@@ -112,7 +112,7 @@ def test_a_database_gets_texts_and_an_index_alike(
     err = capsys.readouterr().err
     assert "40 documents added to texts" in err
     assert "39 documents added to index" in err
-    assert "0 documents added to texts, 39 were there" in err
+    assert "0 documents added to texts, 39 there already" in err
     assert main(["load", place, "-i", str(texts), "--collection", "texts", "--no-sparse"]) == 2
     assert "exists with" in capsys.readouterr().err
     encoder = M3Encoder(threads=1)

@@ -207,7 +207,7 @@ def test_info_tells_what_an_index_holds_and_verifies_it(index: Path, capsys: Cap
     file.write_bytes(data)
     assert main(["index", "info", str(index), "--verify"]) == 1
     out, err = capsys.readouterr()
-    assert "1 files differ" in out
+    assert "1 file differs" in out
     assert "dense.codes.npy has SHA-256" in err
 
 
@@ -237,7 +237,7 @@ def test_an_interrupted_build_goes_on_where_it_was(
     _, err = process.communicate()
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[end]
     if end == signal.SIGINT:
-        assert re.search(rb"interrupted; \d+ documents are in .*: the same command with the same input goes on", err)
+        assert re.search(rb"interrupted; \d+ documents in .*: the same command with the same input goes on", err)
     kept = documents_in(out)
     assert 4 <= kept <= 20
     run("index", "info", out)
@@ -349,7 +349,7 @@ def test_blank_lines_delete_nothing_and_unknown_ids_are_counted(index: Path, tmp
     ids = tmp_path / "ids.txt"
     ids.write_text("\ns1\n\n  \nnowhere\r\ns2\n")
     run("index", "delete", index, "-i", ids)
-    assert capsys.readouterr().err == f"m3rt: 2 of 3 ids deleted from {index}; 1 are not in it\n"
+    assert capsys.readouterr().err == f"m3rt: 2 of 3 ids deleted from {index}; 1 not in it\n"
     (tmp_path / "ids.jsonl").write_text('{"_id": "s3", "text": "x"}\n{"id": "s4"}\n')
     run("index", "delete", index, "-i", tmp_path / "ids.jsonl")
     (tmp_path / "ids.csv").write_text("name,text\ns5,x\n")
@@ -403,7 +403,7 @@ def test_a_build_that_was_killed_before_its_first_documents_goes_on(
     run("index", "add", out, "-i", more)
     capsys.readouterr()
     run("index", "info", out)
-    assert "incomplete 1 documents so far: the same m3rt index build goes on" in capsys.readouterr().out
+    assert "incomplete 1 document so far: the same m3rt index build goes on" in capsys.readouterr().out
     run("index", "build", out, "-i", source)
     assert documents_in(out) == len(ROWS) + 1
 

@@ -12,7 +12,7 @@ from m3rt_export.compact.products import Product, numbered, product, side
 from m3rt_export.graph.builder import GraphBuilder
 from m3rt_export.graph.lookup import Lookup, int8_lookup, standard_int8_lookup
 
-from m3rt.bundle.manifest import Port
+from m3rt.bundle.fields import Port
 
 
 def table(seed: int, rows: int = 40, columns: int = 6) -> Any:

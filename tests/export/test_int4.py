@@ -15,8 +15,8 @@ from m3rt_export.graph.quantize_blocks import packed_pairs, quantize_blocks
 from numpy.typing import NDArray
 
 from m3rt.bundle import Bundle
+from m3rt.bundle.fields import Port
 from m3rt.bundle.golden import check
-from m3rt.bundle.manifest import Port
 from m3rt.engines.onnxruntime import evaluate
 
 TEXTS = [*sentences()[::9], "", "word " * 60]

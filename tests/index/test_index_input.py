@@ -45,7 +45,7 @@ def unchanged(index: HybridIndex) -> None:
         (["c", ""], "id 1 is '', expected a string of at least one character"),
         (["c", "c"], "id 1 is 'c' again, as id 0; give each id once"),
         (["c", "\ud800"], "id 1 holds a lone surrogate"),
-        (["c"], "embeddings hold 2 texts for 1 ids"),
+        (["c"], "embeddings hold 2 texts for 1 id"),
     ],
 )
 def test_ids_that_are_none_are_refused(ids: Any, message: str, index: HybridIndex) -> None:

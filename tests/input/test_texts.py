@@ -115,7 +115,7 @@ BROKEN = {
     "surrogate.jsonl": (b'{"text": "a\\ud800"}\n', r"line 1: lone surrogate U\+D800 at character 1"),
     "surrogate-id.jsonl": (b'{"text": "a", "id": "\\udfff"}\n', "line 1: lone surrogate"),
     "twice.csv": (b"id,text,text\n1,a,b\n", "line 1: column 'text' is there twice; rename one"),
-    "short-row.csv": (b"id,text\n1,a\n2\n", "line 3: 1 columns, expected the header's 2"),
+    "short-row.csv": (b"id,text\n1,a\n2\n", "line 3: 1 column, expected the header's 2"),
     "open-quote.csv": (b'id,text\n1,"a\n2,b\n', "line 3: unexpected end of data"),
     "no-column.tsv": (b"id\tbody\n1\ta\n", "line 2: no 'text' among id, body"),
     "not.parquet": (b"PAR1 no PAR1", "not.parquet is no parquet file"),

@@ -40,7 +40,7 @@ def test_rerank_prints_the_best_passages_with_their_ids(
     assert [row["id"] for row in rows] == [f"p{r.index}" for r in expected]
     assert [row["text"] for row in rows] == [PASSAGES[r.index] for r in expected]
     assert [row["score"] for row in rows] == pytest.approx([r.score for r in expected], abs=1e-5)
-    assert err.endswith("1 of 9 pairs were cut to 128 tokens\n")
+    assert err.endswith("1 of 9 pairs cut to 128 tokens\n")
 
 
 def test_rerank_takes_limits_and_gives_shares(

@@ -11,7 +11,8 @@ from m3rt_export import export
 
 from m3rt import BundleError, CheckpointError, InputError, M3Reranker, M3rtError
 from m3rt.bundle import open_bundle
-from m3rt.bundle.manifest import Classifier, Manifest
+from m3rt.bundle.fields import Classifier
+from m3rt.bundle.manifest import Manifest
 
 IDENTITY, SIGMOID = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid"
 

@@ -16,6 +16,7 @@ import m3rt
 from m3rt import Embeddings, HybridIndex, InputError, M3Encoder, M3rtError, MultiVectors, SparseVectors
 from m3rt.compat import BGEM3FlagModel
 from m3rt.mteb import M3rtEncoder, M3rtSearch
+from m3rt.values.counts import counted
 from m3rt.values.listing import listed
 from m3rt.values.shown import one_line, shown
 
@@ -364,3 +365,8 @@ def test_every_public_function_is_tried() -> None:
                      "stop_self_pool", "compute_score_multi_process", "create", "verify", "with_engine",
                      "forked")  # fmt: skip
             assert method[0] == "_" or method in aside or f"{prefix}.{method}" in tried, method
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    assert [counted(n, "text") for n in (0, 1, 2000)] == ["0 texts", "1 text", "2,000 texts"]
+    assert [counted(n, "query", "queries") for n in (1, 2)] == ["1 query", "2 queries"]

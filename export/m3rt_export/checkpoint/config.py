@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from m3rt.bundle.manifest import Architecture, Classifier, Pooling, SpecialTokens
+from m3rt.bundle.fields import Architecture, Classifier, Pooling, SpecialTokens
 from m3rt.errors import CheckpointError
 
 from . import layout

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m3rt.bundle.manifest import Activation, Classifier
+from m3rt.bundle.fields import Activation, Classifier
 from m3rt.errors import CheckpointError
 
 from .json_file import Fields, read_fields, read_json

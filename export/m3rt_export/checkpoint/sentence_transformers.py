@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3rt.bundle.manifest import Pooling
+from m3rt.bundle.fields import Pooling
 from m3rt.errors import CheckpointError
 
 from . import layout

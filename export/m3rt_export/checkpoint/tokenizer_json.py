@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from m3rt.bundle.manifest import SpecialTokens
+from m3rt.bundle.fields import SpecialTokens
 from m3rt.errors import CheckpointError
 
 from . import layout

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from m3rt.bundle.manifest import EngineName, Graph, Precision
+from m3rt.bundle.fields import EngineName, Graph, Precision
 
 from ..checkpoint.config import Config
 from .attention import fused_attention, standard_attention

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rt.bundle.manifest import Port
+from m3rt.bundle.fields import Port
 
 from .weights import WeightsFile
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m3rt.bundle.manifest import TOKENIZER, Port
+from m3rt.bundle.fields import Port
+from m3rt.bundle.manifest import TOKENIZER
 from m3rt.engines.onnxruntime import evaluate
 from m3rt.text.pairs import PairTokenizer
 from m3rt.text.tokenizer import Tokenizer

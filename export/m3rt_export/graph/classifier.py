@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from m3rt.bundle.manifest import Port
+from m3rt.bundle.fields import Port
 
 from ..checkpoint.config import BERT, Config
 from .batch import Picked

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from m3rt.bundle.manifest import Port
+from m3rt.bundle.fields import Port
 from m3rt.errors import CheckpointError
 
 from ..checkpoint import layout

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from m3rt.bundle.manifest import Graph, Precision
+from m3rt.bundle.fields import Graph, Precision
 from m3rt.errors import CheckpointError, InputError
 from m3rt.host.extras import missing
 from m3rt.host.telemetry import silenced

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...embeddings import Embeddings, SparseVectors
 from ...errors import InputError
 from ...index.store.keys import check_ids
+from ...values.counts import counted
 from ...values.listing import listed
 from ...values.shown import a_kind, shown
 from ...values.texts import check_texts
@@ -147,4 +148,4 @@ def _metadata(
 
 def _check_length(name: str, found: list[Any], n: int) -> None:
     if len(found) != n:
-        raise InputError(f"{name} has {len(found)} items for {n} ids, expected as many")
+        raise InputError(f"{name} has {counted(len(found), 'item')} for {counted(n, 'id')}, expected as many")

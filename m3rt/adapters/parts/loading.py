@@ -14,6 +14,7 @@ from ...index.store.directory import read
 from ...index.store.manifest import Model
 from ...input import Record, chunks
 from ...values.arguments import flag, whole_number
+from ...values.counts import counted
 from ...values.shown import reason, shown
 from .collection import Destination
 
@@ -188,5 +189,6 @@ def _errors(destination: Destination, done: int) -> Iterator[None]:
         raise
     except Exception as error:  # the database's client's own
         raise OutputError(
-            f"{destination.name} failed after {done} documents ({reason(error)}); the same call goes on there"
+            f"{destination.name} failed after {counted(done, 'document')} ({reason(error)}); "
+            "the same call goes on there"
         ) from error

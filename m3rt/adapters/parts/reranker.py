@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ...errors import InputError
+from ...values.counts import counted
 from ...values.listing import listed
 
 _ALL_VIEWS = "colbert+sparse+dense"
@@ -28,7 +29,9 @@ def relevance(reranker: Reranker, query: str, passages: Sequence[str]) -> list[f
         found = found[_ALL_VIEWS]
     scores = [float(score) for score in listed("scores", found, "a number for each pair")]
     if len(scores) != len(passages):
-        raise InputError(f"the reranker gave {len(scores)} scores for {len(passages)} pairs, expected as many")
+        raise InputError(
+            f"the reranker gave {counted(len(scores), 'score')} for {counted(len(passages), 'pair')}, expected as many"
+        )
     return scores
 
 

@@ -50,10 +50,18 @@ def emit_json(value: Any, *, indent: int | None = None) -> None:
 
 
 def open_missing_streams() -> None:
-    """Replace standard streams that were closed when the process started by streams that lead nowhere."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    """Replace standard streams that were closed when the process started.
+
+    stdin is empty then, and lines on stderr are lost. The file behind stdout is open for reading only, so that results
+    end in an error in place of nothing.
+    """
+    for name, mode, flags in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(os.open(os.devnull, flags), mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def close_stdout() -> None:

@@ -6,6 +6,7 @@ import time
 from typing import Self
 
 from ...output.spool import PartNote
+from ...values.counts import counted
 from .console import bar, say
 
 _SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal
@@ -52,7 +53,7 @@ class Meter:
         """Counts of all finished texts, and the speed of this run. limit: tokens at which texts are cut."""
         kept = f" ({self._kept:,} by an earlier run)" if self._kept else ""
         cut = f"{self.truncated:,} truncated to {limit} tokens" if self.truncated else "none truncated"
-        return f"{self.texts:,} texts{kept}, {self.tokens:,} tokens, {cut}, {self._speed()}"
+        return f"{counted(self.texts, 'text')}{kept}, {counted(self.tokens, 'token')}, {cut}, {self._speed()}"
 
     def _speed(self) -> str:
         seconds = max(time.perf_counter() - self._start, 1e-9)
