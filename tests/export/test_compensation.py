@@ -33,7 +33,7 @@ def inputs(k: int) -> Array:
 
 def slow(columns: Array, moments: Array) -> NDArray[np.float64]:
     """arXiv:2210.17323, algorithm 1, one column at a time and in float64."""
-    damped = moments.astype(np.float64) + 0.05 * np.diag(moments).mean() * np.eye(len(moments))
+    damped = moments.astype(np.float64) + 0.2 * np.diag(moments).mean() * np.eye(len(moments))
     factor = np.linalg.cholesky(np.linalg.inv(damped)).T
     rest, rounded = columns.astype(np.float64), np.empty(columns.shape)
     for at in range(len(rest)):
@@ -71,7 +71,7 @@ def test_costs_are_what_is_left_of_a_columns_error_when_later_columns_make_up_fo
     k, rounder = 12, Whole((12, 3))
     moments = mean_products(inputs(k))
     round_in_turn(np.ones((k, 3), np.float32), moments, 5, rounder)
-    damped = moments.astype(np.float64) + 0.05 * np.diag(moments).mean() * np.eye(k)
+    damped = moments.astype(np.float64) + 0.2 * np.diag(moments).mean() * np.eye(k)
     left = [
         damped[i, i] - damped[i, i + 1 :] @ np.linalg.solve(damped[i + 1 :, i + 1 :], damped[i + 1 :, i])
         for i in range(k)

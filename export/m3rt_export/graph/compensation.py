@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-_DAMPING = 0.05  # of the mean of the moments' diagonal: there are fewer calibration tokens than channels
+_DAMPING = 0.2  # of the mean of the moments' diagonal: there are fewer calibration tokens than channels
 _MAX_TOGETHER = 1024  # channels whose errors make up for each other: beyond, time grows faster than fidelity
 
 

@@ -11,7 +11,7 @@ from .compensation import round_in_turn
 
 Array = NDArray[np.float32]
 _MAX_CODE = 15
-_SHARES = np.linspace(1, 0.72, 8, dtype=np.float32)  # of a block's range; the best one is taken
+_SHARES = np.linspace(1.1, 0.65, 10, dtype=np.float32)  # of a block's range; the best one is taken
 _MIN_SCALE = np.float32(2.0**-14)  # float16's smallest normal number
 _MAX_SCALE = np.float32(65504)  # float16's largest
 
