@@ -11,7 +11,8 @@ from .int8_linear import Int8Linear
 from .linear import UNKNOWN, Activation, Array, Dense, Role, Rows
 from .quantize_blocks import Blocks, packed_pairs, quantize_blocks
 
-_BLOCKS = {Role.SCORES: 128, Role.OTHER: 32}  # weights with one scale; the other role has 8 bits (benchmarks/LOG.md)
+# Weights with one scale; the role that is not here has 8 bits (benchmarks/LOG.md).
+_BLOCKS = {Role.SCORES: 128, Role.FFN_OUT: 64, Role.OTHER: 32}
 _ALPHA = 0.25  # of AWQ's factors: the power of a channel's root mean square
 _INT8_ACTIVATIONS = 4  # the operator's name for them: it rounds each block of a row by that block alone
 

@@ -62,7 +62,7 @@ class LayerTensors:
 
         query, key = (dense(f"attention.self.{name}", h, h, Role.SCORES) for name in ("query", "key"))
         value, out = (dense(f"attention.{name}", h, h, Role.VALUES) for name in ("self.value", "output.dense"))
-        ffn_out = dense("output.dense", h, f)
+        ffn_out = dense("output.dense", h, f, Role.FFN_OUT)
         assert query.bias is not None
         assert out.bias is not None
         assert value.bias is not None

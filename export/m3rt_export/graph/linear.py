@@ -20,6 +20,7 @@ class Role(Enum):
 
     SCORES = "queries and keys: only the scores of attention"
     VALUES = "what attention passes on: values, and its output"
+    FFN_OUT = "the FFN's outer map: a sum of four times as many products"
     OTHER = "anything else"
 
 
