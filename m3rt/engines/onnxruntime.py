@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -137,15 +138,14 @@ def save_session(bundle: Bundle, directory: Path) -> None:
         raise BundleError(f"{graph} cannot be saved: {_line(error)}") from None
 
 
-def evaluate(model: bytes, feeds: dict[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
-    """Run a serialized ONNX model once on the CPU; for the exporter's calibration."""
+def evaluate(model: bytes, batches: Sequence[dict[str, NDArray[Any]]], outputs: list[str]) -> list[list[NDArray[Any]]]:
+    """Run a serialized ONNX model on the CPU, once for each batch of inputs; for the exporter's calibration."""
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = available_cpus()
     options.log_severity_level = 4
     session = ort.InferenceSession(model, options, providers=[_PROVIDERS["cpu"]])
-    results: list[NDArray[Any]] = session.run(outputs, feeds)
-    return results
+    return [session.run(outputs, batch) for batch in batches]
 
 
 @cache

@@ -32,6 +32,7 @@ from .operators import float_operators
 
 Array = NDArray[np.float32]
 _MAX_TOKENS = 64  # longer calibration texts are cut
+_BATCHES = 4
 
 
 class _Recording(FloatLinear):
@@ -49,9 +50,12 @@ class _Recording(FloatLinear):
 def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Activations]:
     """Yield each layer's Activations in turn; `directory` holds tokenizer.json. Takes one float forward pass."""
     ids, mask, types = _texts(Tokenizer(directory / TOKENIZER, config.special_tokens), config)
-    feeds: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
-    kept = mask.reshape(-1).astype(bool)
-    x = _embed(fetch, config, ids, types)
+    x = _embed(fetch, config, ids, types).reshape(*ids.shape, -1)
+    batches: list[dict[str, NDArray[Any]]] = [
+        {"input_ids": ids[part], "attention_mask": mask[part], "x_in": x[part].reshape(-1, x.shape[-1])}
+        for part in _alike(mask.sum(axis=1))
+    ]
+    kept = [batch["attention_mask"].reshape(-1).astype(bool) for batch in batches]
     for index in range(config.architecture.layers):
         g, linear = GraphBuilder(None), _Recording()
         float32 = float_operators(np.float32, fused_attention)._replace(linear=linear)
@@ -61,9 +65,17 @@ def calibrate(fetch: Fetch, config: Config, directory: Path) -> Iterator[Activat
         names = [f"read_{i}" for i in range(len(linear.read))]
         for name, value in zip(("x", *names), (after, *linear.read), strict=True):
             g.output(value, name)
-        after_layer, *read = _run(g, {**feeds, "x_in": x}, ("x", *names), config)
-        yield _activations([rows[kept] for rows in read])
-        x = after_layer
+        results = _run(g, batches, ("x", *names), config)
+        read = [[rows[k] for rows, k in zip(values, kept, strict=True)] for values in zip(*results, strict=True)]
+        yield _activations([np.concatenate(rows) for rows in read[1:]])
+        for feeds, (after_layer, *_) in zip(batches, results, strict=True):
+            feeds["x_in"] = after_layer
+
+
+def _alike(lengths: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], slice]]:
+    """Parts of texts of about one length, each as its rows and its columns: half of a single batch would be padding."""
+    parts = np.array_split(np.argsort(lengths, kind="stable"), min(_BATCHES, len(lengths)))
+    return [(rows, slice(int(lengths[rows].max()))) for rows in parts]
 
 
 def _activations(read: list[Array]) -> Activations:
@@ -111,9 +123,9 @@ def _embed(fetch: Fetch, config: Config, ids: NDArray[np.int64], types: NDArray[
 
 
 def _run(
-    g: GraphBuilder, feeds: dict[str, NDArray[Any]], names: tuple[str, ...], config: Config
-) -> list[NDArray[np.float32]]:
+    g: GraphBuilder, batches: Sequence[dict[str, NDArray[Any]]], names: tuple[str, ...], config: Config
+) -> list[list[NDArray[np.float32]]]:
     hidden = config.architecture.hidden_size
-    extra = [Port(n, "float32", ("rows", hidden)) for n in feeds if n == "x_in"]
-    model = g.model([*INPUTS, *extra], [Port(n, "float32", ("rows", f"{n}_width")) for n in names])
-    return evaluate(model.SerializeToString(), feeds, list(names))
+    inputs = [*INPUTS, Port("x_in", "float32", ("rows", hidden))]
+    model = g.model(inputs, [Port(n, "float32", ("rows", f"{n}_width")) for n in names])
+    return evaluate(model.SerializeToString(), batches, list(names))

@@ -1,6 +1,6 @@
-"""Rounding that makes up for its own errors, for codes of any width: GPTQ (arXiv:2210.17323).
+"""Rounding that makes up for its own errors, for codes of any width: GPTQ (arXiv:2210.17323) as LDLQ (2307.13304).
 
-Column after column of a matrix is rounded, and the columns that follow take over its error as far as their inputs go
+Column after column of a matrix is rounded, and each takes over the errors of those before it, as far as their inputs go
 together on calibration texts.
 """
 
@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-_DAMPING = 0.05  # of the mean of the moments' diagonal: there are fewer calibration tokens than channels
+_DAMPING = 0.2  # of the mean of the moments' diagonal: there are fewer calibration tokens than channels
 _MAX_TOGETHER = 1024  # channels whose errors make up for each other: beyond, time grows faster than fidelity
-_SMALL = 128  # a triangle of this size is inverted at once
 
 
 class Rounder(Protocol):
     """Rounds the columns of a matrix in turn and keeps their codes."""
 
-    def start(self, begin: int, block: Array) -> None:
-        """Hear of the block (columns, n) that starts at column `begin`, with the errors that it has taken over."""
+    def start(self, begin: int, block: Array, costs: Array) -> None:
+        """Hear of the block (columns, n) that starts at column `begin`, with the errors that it has taken over.
+
+        costs (columns,): of a squared error in each column, after later columns have made up for it.
+        """
 
     def round(self, at: int, column: Array) -> Array:
         """Round column number `at` (n,) to the numbers of its codes."""
@@ -40,42 +42,31 @@ def mean_products(rows: Array) -> Array:
 
 
 def round_in_turn(columns: Array, moments: Array, block: int, rounder: Rounder) -> None:
-    """Round a matrix, transposed to (k, n), which is used up. moments (k, k): mean products of its inputs.
+    """Round a matrix, transposed to (k, n). moments (k, k): mean products of its inputs.
 
-    Errors are spread within a block of columns at once and beyond it in one product. Groups of at most 1024 channels
-    are independent of each other.
+    A block of columns takes over the errors before it in one product. Groups of at most 1024 channels are independent
+    of each other.
     """
     for first in range(0, len(columns), _MAX_TOGETHER):
         group = columns[first : first + _MAX_TOGETHER]
-        spread = _spread(moments[first : first + len(group), first : first + len(group)])
+        shares, costs = _shares(moments[first : first + len(group), first : first + len(group)])
+        errors = np.empty_like(group)
         for begin in range(0, len(group), block):
             end = min(begin + block, len(group))
-            rounder.start(first + begin, group[begin:end])
-            errors = np.empty((end - begin, columns.shape[1]), np.float32)
-            for j, at in enumerate(range(begin, end)):
-                errors[j] = (group[at] - rounder.round(first + at, group[at])) / spread[at, at]
-                group[at + 1 : end] -= spread[at, at + 1 : end, None] * errors[j]
-            group[end:] -= spread[begin:end, end:].T @ errors
+            wanted = group[begin:end] + shares[begin:end, :begin] @ errors[:begin]
+            rounder.start(first + begin, wanted, costs[begin:end])
+            for at in range(begin, end):
+                column = wanted[at - begin] + shares[at, begin:at] @ errors[begin:at]
+                errors[at] = group[at] - rounder.round(first + at, column)
 
 
-def _spread(moments: Array) -> Array:
-    """How the error of a column is spread over those after it: the upper Cholesky factor of the inverse moments.
+def _shares(moments: Array) -> tuple[Array, Array]:
+    """How much of the error of each earlier column a column (row of the result) takes over, and the columns' costs.
 
-    With the order of columns reversed it is the inverse of the moments' own factor, which costs less.
+    The damped moments are S.T @ diag(costs) @ S with S = I + shares: Cholesky's factor, from the last column on.
     """
-    damped = moments.astype(np.float64)
+    damped = moments.copy()
     damped[np.diag_indices(len(damped))] += _DAMPING * max(float(np.diag(moments).mean()), 1e-12)
-    factor = np.linalg.cholesky(damped[::-1, ::-1]).astype(np.float32)
-    return np.ascontiguousarray(_inverse(factor)[::-1, ::-1])
-
-
-def _inverse(lower: Array) -> Array:
-    """The inverse of a lower triangle, by halves: a third of the work of any matrix's."""
-    if len(lower) <= _SMALL:
-        return np.asarray(np.linalg.inv(lower), np.float32)
-    half = len(lower) // 2
-    above, below = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
-    result = np.zeros_like(lower)
-    result[:half, :half], result[half:, half:] = above, below
-    result[half:, :half] = -below @ (lower[half:, :half] @ above)
-    return result
+    factor = np.linalg.cholesky(damped[::-1, ::-1])
+    diagonal = np.diag(factor)
+    return np.ascontiguousarray((factor / diagonal).T[::-1, ::-1]), np.square(diagonal[::-1])

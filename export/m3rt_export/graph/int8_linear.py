@@ -52,14 +52,14 @@ class Int8Linear:
         factors, step = None, np.float32(1)
         if activation.absmax is not None:
             alpha = _STATIC_ALPHA if activation.static else _ROW_ALPHA
-            factors = smoothing(activation.absmax, [weight for weight, _ in maps], alpha)
+            factors = smoothing(activation.absmax, [dense.weight for dense in maps], alpha)
             if activation.static:  # in steps, so that rounding can join the product with the factors
                 step = np.maximum((activation.absmax / factors).max() / 127, np.float32(_MIN_STEP))
             x = x._replace(value=g.op("Mul", x.value, g.weight(1 / (factors * step))))
         quantized = self._by_tensor(g, x) if activation.static else self._by_row(g, x, activation.gelu)
         results = []
-        for (columns, scales), (_, bias) in zip(_rounded(maps, activation, factors), maps, strict=True):
-            added = None if bias is None else g.weight(bias)
+        for (columns, scales), dense in zip(_rounded(maps, activation, factors), maps, strict=True):
+            added = None if dense.bias is None else g.weight(dense.bias)
             results.append(self._product(g, quantized, g.weight(columns), g.weight(scales * step), added))
         return results
 
@@ -105,7 +105,10 @@ def _rounded(maps: Sequence[Dense], activation: Activation, factors: Array | Non
     known: list[Rounded] | None = activation.rounded.get(id(maps[0].weight))
     if known is not None:
         return known
-    weights, moments = [weight if factors is None else weight * factors for weight, _ in maps], activation.moments
+    weights, moments = (
+        [dense.weight if factors is None else dense.weight * factors for dense in maps],
+        activation.moments,
+    )
     if moments is not None and factors is not None:
         moments = moments / factors[:, None] / factors
     columns, scales = quantize_columns(np.concatenate(weights), moments)

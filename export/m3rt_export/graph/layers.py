@@ -16,7 +16,7 @@ from ..checkpoint.config import Config
 from .attention import AttentionShape
 from .batch import Batch, Picked
 from .builder import GraphBuilder
-from .linear import UNKNOWN, Activation, Dense, Linear, Rows
+from .linear import UNKNOWN, Activation, Dense, Linear, Role, Rows
 from .operators import Operators
 from .used_channels import keep_inputs, keep_outputs, used_channels
 
@@ -57,12 +57,12 @@ class LayerTensors:
         heads = config.architecture.heads
         prefix = f"encoder.layer.{index}."
 
-        def dense(name: str, n: int, k: int) -> Dense:
-            return Dense(fetch(f"{prefix}{name}.weight", (n, k)), fetch(f"{prefix}{name}.bias", (n,)))
+        def dense(name: str, n: int, k: int, role: Role = Role.OTHER) -> Dense:
+            return Dense(fetch(f"{prefix}{name}.weight", (n, k)), fetch(f"{prefix}{name}.bias", (n,)), role)
 
-        query, key = dense("attention.self.query", h, h), dense("attention.self.key", h, h)
-        value, out = dense("attention.self.value", h, h), dense("attention.output.dense", h, h)
-        ffn_out = dense("output.dense", h, f)
+        query, key = (dense(f"attention.self.{name}", h, h, Role.SCORES) for name in ("query", "key"))
+        value, out = (dense(f"attention.{name}", h, h, Role.VALUES) for name in ("self.value", "output.dense"))
+        ffn_out = dense("output.dense", h, f, Role.FFN_OUT)
         assert query.bias is not None
         assert out.bias is not None
         assert value.bias is not None
@@ -70,7 +70,7 @@ class LayerTensors:
         scale = np.float32((h // heads) ** -0.5)
         return cls(
             shape=used.shape,
-            query=keep_outputs(Dense(query.weight * scale, query.bias * scale), used.keys),
+            query=keep_outputs(query._replace(weight=query.weight * scale, bias=query.bias * scale), used.keys),
             key=keep_outputs(key._replace(bias=None), used.keys),
             value=keep_outputs(value._replace(bias=None), used.values),
             attention_out=keep_inputs(out._replace(bias=out.bias + out.weight @ value.bias), used.values),

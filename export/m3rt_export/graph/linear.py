@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,11 +15,21 @@ from .builder import GraphBuilder
 Array = NDArray[np.float32]
 
 
+class Role(Enum):
+    """What a map's result becomes, which decides how much of a text's vector its rounding costs."""
+
+    SCORES = "queries and keys: only the scores of attention"
+    VALUES = "what attention passes on: values, and its output"
+    FFN_OUT = "the FFN's outer map: a sum of four times as many products"
+    OTHER = "anything else"
+
+
 class Dense(NamedTuple):
     """One linear map: weight (n, k) as in torch, bias (n,) or None."""
 
     weight: Array
     bias: Array | None
+    role: Role = Role.OTHER
 
 
 class Rows(NamedTuple):
@@ -69,7 +80,7 @@ class FloatLinear:
         self.dtype = np.dtype(dtype)
 
     def project(self, g: GraphBuilder, x: Rows, maps: Sequence[Dense], activation: Activation = UNKNOWN) -> list[str]:
-        return [self._gemm(g, x, *dense) for dense in maps]
+        return [self._gemm(g, x, dense.weight, dense.bias) for dense in maps]
 
     def _gemm(self, g: GraphBuilder, x: Rows, weight: Array, bias: Array | None) -> str:
         tensors = [g.weight(tensor, self.dtype) for tensor in (weight, bias) if tensor is not None]

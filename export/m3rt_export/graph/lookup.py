@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,10 @@ from .quantize import quantize_rows
 from .quantize_blocks import packed_pairs, quantize_blocks
 
 Array = NDArray[np.float32]
-_BLOCK = 32  # components of a row with one scale in 4 bits
+_MIN_BLOCK, _MAX_BLOCK = (
+    16,
+    128,
+)  # components of a row with one scale in 4 bits: the operator's least, and as LOG.md chose
 _ROWS_AT_A_TIME = 8192  # are rounded, so that their float copies stay small
 # Writes the look-up of ids of any shape in a table (vocab, hidden): a value (number of ids, hidden).
 Lookup = Callable[[GraphBuilder, Array, str], str]
@@ -39,16 +43,17 @@ def int8_lookup(g: GraphBuilder, table: Array, ids: str) -> str:
 def int4_lookup(g: GraphBuilder, table: Array, ids: str) -> str:
     """The look-up in 4 bits with a scale and a zero for each block, in onnxruntime's own operator.
 
-    A table that packs loses nothing; one whose rows are no whole number of blocks is kept in int8.
+    A table that packs loses nothing; one whose rows are no whole number of blocks of 16 is kept in int8.
     """
-    if table.shape[1] % _BLOCK or packed(table):
+    block = gcd(table.shape[1], _MAX_BLOCK)
+    if block < _MIN_BLOCK or packed(table):
         return int8_lookup(g, table, ids)
-    parts = [quantize_blocks(table[i : i + _ROWS_AT_A_TIME], _BLOCK) for i in range(0, len(table), _ROWS_AT_A_TIME)]
+    parts = [quantize_blocks(table[i : i + _ROWS_AT_A_TIME], block) for i in range(0, len(table), _ROWS_AT_A_TIME)]
     codes = np.concatenate([packed_pairs(part.codes).reshape(len(part.codes), -1) for part in parts])
     scales = np.concatenate([part.scales for part in parts])
     zeros = np.concatenate([packed_pairs(part.zeros) for part in parts])
     inputs = (g.weight(codes), _flat(g, ids), g.weight(scales), g.weight(zeros))
-    rows = g.op("GatherBlockQuantized", *inputs, bits=4, block_size=_BLOCK, gather_axis=0, quantize_axis=1)
+    rows = g.op("GatherBlockQuantized", *inputs, bits=4, block_size=block, gather_axis=0, quantize_axis=1)
     return g.cast(rows, np.float32)
 
 

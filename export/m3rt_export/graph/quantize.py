@@ -34,7 +34,7 @@ def quantize_columns(
     if moments is None:
         return np.ascontiguousarray(_rounded(weight, scales).T), scales
     rounder = _PairRounder(weight.shape[1], scales)
-    round_in_turn(np.array(weight.T, order="C"), moments, _COLUMNS_AT_A_TIME, rounder)
+    round_in_turn(np.ascontiguousarray(weight.T), moments, _COLUMNS_AT_A_TIME, rounder)
     return rounder.codes, scales
 
 
@@ -45,7 +45,7 @@ class _PairRounder:
         self.codes = np.empty((k, len(scales)), np.int8)
         self._scales = scales
 
-    def start(self, begin: int, block: NDArray[np.float32]) -> None:
+    def start(self, begin: int, block: NDArray[np.float32], costs: NDArray[np.float32]) -> None:
         pass  # the scales hold for all blocks
 
     def round(self, at: int, column: NDArray[np.float32]) -> NDArray[np.float32]:

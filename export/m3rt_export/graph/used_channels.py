@@ -45,7 +45,7 @@ def keep_outputs(dense: Dense, kept: Mask) -> Dense:
     """The map to the kept outputs only."""
     if kept.all():
         return dense
-    return Dense(dense.weight[kept], None if dense.bias is None else dense.bias[kept])
+    return dense._replace(weight=dense.weight[kept], bias=None if dense.bias is None else dense.bias[kept])
 
 
 def keep_inputs(dense: Dense, kept: Mask) -> Dense:
