@@ -83,17 +83,17 @@ def _of_texts(
 ) -> tuple[int | None, Layout, Load]:
     """The number of texts, if it can be known, their layout, and the function that loads them."""
     from ..adapters import Layout, load
-    from ..adapters.parts.loading import counted
+    from ..adapters.parts.loading import count_records
     from ..bundle import DEFAULT
     from ..encoder import M3Encoder
 
     total, records = None, iter(texts)
     if Path(texts.path).is_file():  # it can be read twice, which finds a bad line or id before anything is made
         with bar(iterable=texts, desc="reading", unit=" texts", unit_scale=True, leave=False) as read:
-            total = counted(read)
+            total = count_records(read)
     else:  # at least its first
         first = list(islice(records, 1))
-        counted(first)
+        count_records(first)
         records = chain(first, records)
     encoder = M3Encoder(model or DEFAULT, **runtime)
     return total, Layout.of(encoder, **views), partial(load, encoder=encoder, records=records)

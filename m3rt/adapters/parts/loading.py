@@ -69,7 +69,7 @@ def load(
     return _run(destination, _of_texts(records, encoder, destination, number), replace, progress)
 
 
-def counted(records: Iterable[Record]) -> int:
+def count_records(records: Iterable[Record]) -> int:
     """The number of records. Raises InputError for one without an id and for an id that comes twice, as load() does."""
     count = _Count()
     for place, record in enumerate(records):
