@@ -91,7 +91,7 @@ def test_pgvector_keeps_the_heaviest_weights_and_says_how_many_were_cut() -> Non
     doc = max(DOCS, key=lambda doc: len(doc.terms))
     out = embeddings([doc, DOCS[0]])
     cut = sum(max(len(d.terms) - 2, 0) for d in (doc, DOCS[0]))
-    with pytest.warns(UserWarning, match=f"have over 2 lexical weights; the {cut} smallest were cut"):
+    with pytest.warns(UserWarning, match=f"^over 2 lexical weights in 2 texts; the {cut} smallest were cut$"):
         row = next(to_pgvector(out, ["a", "b"], vocabulary=VOCABULARY, max_nnz=2))
     top = sorted(doc.terms, key=lambda i: -doc.terms[i])[:2]
     assert {int(pair.split(":")[0]) - 1 for pair in row["sparse"].split("/")[0].strip("{}").split(",")} == set(top)

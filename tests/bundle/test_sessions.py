@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import rounding
+from onnx import numpy_helper
 
 from m3rt import M3Encoder
 from m3rt.bundle import open_bundle
-from m3rt.bundle.fields import WITHOUT_VNNI
 from m3rt.bundle.golden import TOLERANCE
 from m3rt.bundle.manifest import Manifest
 from m3rt.bundle.sessions import sessions
-from m3rt.host.cpu import has_vnni
 
-# The README's example. {bundle}: its path. {target}: the machine it runs on.
+# The README's example. {bundle}: its path.
 BARE = """
 import json, os
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # set before the import
@@ -26,7 +26,7 @@ import onnxruntime as ort
 
 bundle = "{bundle}"
 with open(f"{{bundle}}/m3rt.json") as file:
-    session = json.load(file)["sessions"]["{target}"]
+    session = json.load(file)["sessions"]["onnxruntime"]
 options = ort.SessionOptions()
 level = {{"disabled": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED"}}[session["optimization"]]
 options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{{level}}")
@@ -42,13 +42,9 @@ with open(f"{{bundle}}/golden.json") as file:
 """
 
 
-def here(bundle: Path) -> str:
-    return WITHOUT_VNNI if not has_vnni() and WITHOUT_VNNI in open_bundle(bundle).manifest.sessions else "onnxruntime"
-
-
 def bare(bundle: Path) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    exec(compile(BARE.format(bundle=bundle.as_posix(), target=here(bundle)), "README.md", "exec"), names)
+    exec(compile(BARE.format(bundle=bundle.as_posix()), "README.md", "exec"), names)
     return names
 
 
@@ -86,10 +82,20 @@ def test_bare_onnxruntime_gives_what_m3rt_gives_for_a_padded_batch(name: str, re
 @pytest.mark.parametrize("name", ["m3-tiny", "bundle_fp32", "bundle_int8"])
 def test_a_manifest_tells_the_sessions_of_its_graphs(name: str, request: pytest.FixtureRequest) -> None:
     manifest = open_bundle(name if name == "m3-tiny" else request.getfixturevalue(name)).manifest
-    kept = {target: session for target, session in manifest.sessions.items() if target != WITHOUT_VNNI}
-    assert kept == sessions(manifest.engines, manifest.precision)
-    assert (kept == manifest.sessions) == (name != "m3-tiny")  # m3-tiny was exported before weights were bounded
-    assert {target.partition("_")[0] for target in manifest.sessions} == set(manifest.engines)
+    assert manifest.sessions == sessions(manifest.engines, manifest.precision)
+    assert set(manifest.sessions) == set(manifest.engines)
+
+
+@pytest.mark.parametrize("name", ["m3-tiny", "bundle_int8"])
+def test_no_product_of_a_bundle_saturates_without_vnni(name: str, request: pytest.FixtureRequest) -> None:
+    path = open_bundle(name if name == "m3-tiny" else request.getfixturevalue(name)).path
+    graph = onnx.load(path / "model.onnx").graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    products = [node.input[1] for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert products
+    for product in products:
+        columns = np.abs(numpy_helper.to_array(weights[product]).astype(np.int32))
+        assert (columns[0::2] + columns[1::2]).max() <= 128, product  # times 255 it is below 2 ** 15
 
 
 def test_this_onnxruntime_is_one_that_the_graphs_run_on() -> None:

@@ -57,6 +57,14 @@ def queue_of(encoder: M3Encoder, engine: Engine, **options: object) -> Queue:
     return Queue(engine, encoder.manifest, batch_tokens=encoder.batch_tokens, **options)  # type: ignore[arg-type]
 
 
+def emptied(queue: Queue) -> None:
+    """Wait until nothing counts any more: a caller may have its answer a moment before that."""
+    end = time.monotonic() + 60
+    while queue.cost or queue.texts:
+        assert time.monotonic() < end, (queue.cost, queue.texts)
+        time.sleep(0.001)
+
+
 def busy(queue: Queue, gate: Gate, encoder: M3Encoder) -> None:
     """Let the queue wait inside a pass."""
     queue.submit(encoder.prepare("the first pass"))
@@ -119,7 +127,7 @@ def test_what_waits_while_the_engine_is_busy_runs_as_one_pass(fp32: M3Encoder, g
     gate.open()
     wait(futures, 60)
     assert [(done.requests, done.texts) for done in passes] == [(1, 1), (8, 8)]
-    assert queue.cost == queue.texts == 0
+    emptied(queue)
 
 
 def test_a_caller_who_cancels_costs_no_pass(fp32: M3Encoder, gate: Gate) -> None:
@@ -169,7 +177,7 @@ def test_a_request_after_its_deadline_is_not_run(fp32: M3Encoder, gate: Gate) ->
         late.result(60)
     assert early.result(60).dense_vecs is not None
     assert gate.shapes[1][0] == 1
-    assert queue.cost == 0
+    emptied(queue)
 
 
 def test_a_deadline_holds_while_a_pass_runs(fp32: M3Encoder, gate: Gate) -> None:
@@ -196,7 +204,7 @@ def test_a_fault_in_the_last_step_of_a_request_is_its_own(fp32: M3Encoder, monke
         with pytest.raises(MemoryError):
             queue.submit(fp32.prepare("one")).result(60)
     assert len(queue.submit(fp32.prepare("two")).result(60)) == 1
-    assert queue.cost == 0
+    emptied(queue)
 
 
 def test_whoever_measures_cannot_stop_the_queue(fp32: M3Encoder, caplog: pytest.LogCaptureFixture) -> None:
@@ -219,8 +227,7 @@ def test_a_full_queue_says_so_at_once_and_takes_more_when_it_is_empty(fp32: M3En
     small = queue.submit(fp32.prepare("small"))
     gate.open()
     small.result(60)
-    while queue.cost:  # until the first pass is counted
-        time.sleep(0.001)
+    emptied(queue)
     assert queue.submit(fp32.prepare("words " * 30)).result(60).dense_vecs is not None
 
 
@@ -238,7 +245,7 @@ def test_an_engine_that_fails_fails_those_in_the_pass_and_no_one_else(fp32: M3En
     gate.broken = None
     gate.open()
     assert queue.submit(fp32.prepare("two")).result(60).dense_vecs is not None
-    assert queue.cost == 0
+    emptied(queue)
 
 
 def test_an_output_that_is_not_finite_fails_its_own_request_alone(fp32: M3Encoder) -> None:
@@ -277,7 +284,7 @@ def test_requests_that_run_in_several_passes_at_a_time_get_what_encode_gives(
     futures = [queue.submit(fp32.prepare(texts, **ALL)) for texts in requests]
     for texts, future in zip(requests, futures, strict=True):
         assert_equal(future.result(60), fp32.encode(texts, **ALL), 1e-5)
-    assert queue.cost == queue.texts == 0
+    emptied(queue)
 
 
 def test_long_texts_leave_one_of_two_passes_to_short_ones_that_wait() -> None:
@@ -319,7 +326,7 @@ def test_an_engine_that_fails_in_two_passes_of_a_request_fails_it_once(fp32: M3E
     gate.broken = None
     gate.open()
     assert queue.submit(fp32.prepare("two")).result(60).dense_vecs is not None
-    assert queue.cost == 0
+    emptied(queue)
 
 
 def test_options_are_checked_as_encode_checks_them(fp32: M3Encoder) -> None:
