@@ -63,10 +63,9 @@ def quantize_centred(
     """
     if vectors.dtype != np.float32 or center.dtype != np.float32 or center.shape != vectors.shape[1:]:
         raise ValueError(f"center is {center.dtype} {center.shape}, expected float32 {vectors.shape[1:]}, as vectors")
-    dim = vectors.shape[1]
+    n, dim = vectors.shape
     if not center.any():
-        shape = len(vectors)
-        return pack_bits(vectors), np.full(shape, 1 / np.sqrt(max(1, dim)), np.float32), np.zeros(shape, np.float32)
+        return pack_bits(vectors), np.full(n, 1 / np.sqrt(max(1, dim)), np.float32), np.zeros(n, np.float32)
     rest = vectors - center
     bits, sums = pack_bits(rest), np.abs(rest).sum(axis=1)
     factors = np.einsum("ij,ij->i", rest, rest) / np.where(sums > 0, sums, 1)

@@ -65,6 +65,13 @@ def emptied(queue: Queue) -> None:
         time.sleep(0.001)
 
 
+def recovers(queue: Queue, gate: Gate, encoder: M3Encoder) -> None:
+    gate.broken = None
+    gate.open()
+    assert queue.submit(encoder.prepare("two")).result(60).dense_vecs is not None
+    emptied(queue)
+
+
 def busy(queue: Queue, gate: Gate, encoder: M3Encoder) -> None:
     """Let the queue wait inside a pass."""
     queue.submit(encoder.prepare("the first pass"))
@@ -242,10 +249,7 @@ def test_an_engine_that_fails_fails_those_in_the_pass_and_no_one_else(fp32: M3En
     gate.open(1)
     with pytest.raises(EngineError, match="no memory"):
         failed.result(60)
-    gate.broken = None
-    gate.open()
-    assert queue.submit(fp32.prepare("two")).result(60).dense_vecs is not None
-    emptied(queue)
+    recovers(queue, gate, fp32)
 
 
 def test_an_output_that_is_not_finite_fails_its_own_request_alone(fp32: M3Encoder) -> None:
@@ -323,10 +327,7 @@ def test_an_engine_that_fails_in_two_passes_of_a_request_fails_it_once(fp32: M3E
     gate.open(2)
     with pytest.raises(EngineError, match="no memory"):
         failed.result(60)
-    gate.broken = None
-    gate.open()
-    assert queue.submit(fp32.prepare("two")).result(60).dense_vecs is not None
-    emptied(queue)
+    recovers(queue, gate, fp32)
 
 
 def test_options_are_checked_as_encode_checks_them(fp32: M3Encoder) -> None:

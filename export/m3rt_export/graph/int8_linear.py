@@ -105,10 +105,8 @@ def _rounded(maps: Sequence[Dense], activation: Activation, factors: Array | Non
     known: list[Rounded] | None = activation.rounded.get(id(maps[0].weight))
     if known is not None:
         return known
-    weights, moments = (
-        [dense.weight if factors is None else dense.weight * factors for dense in maps],
-        activation.moments,
-    )
+    weights = [dense.weight if factors is None else dense.weight * factors for dense in maps]
+    moments = activation.moments
     if moments is not None and factors is not None:
         moments = moments / factors[:, None] / factors
     columns, scales = quantize_columns(np.concatenate(weights), moments)

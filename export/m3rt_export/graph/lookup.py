@@ -16,10 +16,8 @@ from .quantize import quantize_rows
 from .quantize_blocks import packed_pairs, quantize_blocks
 
 Array = NDArray[np.float32]
-_MIN_BLOCK, _MAX_BLOCK = (
-    16,
-    128,
-)  # components of a row with one scale in 4 bits: the operator's least, and as LOG.md chose
+# Components of a row with one scale in 4 bits: the operator's least, and what benchmarks/LOG.md chose.
+_MIN_BLOCK, _MAX_BLOCK = 16, 128
 _ROWS_AT_A_TIME = 8192  # are rounded, so that their float copies stay small
 # Writes the look-up of ids of any shape in a table (vocab, hidden): a value (number of ids, hidden).
 Lookup = Callable[[GraphBuilder, Array, str], str]

@@ -24,7 +24,7 @@ class Binary:
         return {BITS: kernels.pack_bits(vectors)}
 
     def decode(self, stored: Stored, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        signs = np.unpackbits(stored[BITS][places], axis=1, bitorder="little").astype(np.float32) * 2 - 1
+        signs = signs_of(stored[BITS][places])
         return signs / np.float32(np.sqrt(max(1, signs.shape[1])))  # of unit length
 
     def find(
@@ -50,3 +50,9 @@ class Binary:
         self, stored: Stored, query: NDArray[np.float32], rows: NDArray[np.int64], threads: int | None
     ) -> NDArray[np.float32]:
         return kernels.maxsim_binary(query, stored[BITS], stored["offsets"], documents=rows, threads=threads)
+
+
+def signs_of(bits: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """1 and -1 (n, dim) for bits (n, dim // 8)."""
+    signs: NDArray[np.float32] = np.unpackbits(bits, axis=1, bitorder="little").astype(np.float32) * 2 - 1
+    return signs

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..rows import RowMask, ScoredRows
 from .base import Stored, StoredArray
-from .binary import BITS, Binary
+from .binary import BITS, Binary, signs_of
 
 CENTER = "center"  # (dim,) float32 of a segment, the same one in all segments of an index
 FACTORS = ("factors", "offsets")
@@ -27,9 +27,7 @@ class Centred:
     center of its first rows, since nobody can turn bits around one center into bits around another.
     """
 
-    arrays: Mapping[str, StoredArray] = {
-        **Binary.arrays, **dict.fromkeys(FACTORS, StoredArray("f4", 0)),
-    }  # fmt: skip
+    arrays: Mapping[str, StoredArray] = {**Binary.arrays, **dict.fromkeys(FACTORS, StoredArray("f4", 0))}
 
     def encode(
         self, vectors: NDArray[np.float32], center: NDArray[np.float32] | None = None
@@ -43,7 +41,7 @@ class Centred:
         """About the vectors: the product with a query near the center is about the score of a search."""
         center, square = stored[CENTER], stored[CENTER] @ stored[CENTER]
         along = 1 + stored["offsets"][places] / (square or 1)
-        signs = np.unpackbits(stored[BITS][places], axis=1, bitorder="little").astype(np.float32) * 2 - 1
+        signs = signs_of(stored[BITS][places])
         vectors: NDArray[np.float32] = signs * stored["factors"][places, None] + along[:, None] * center
         return vectors
 
