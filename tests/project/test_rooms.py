@@ -1,7 +1,7 @@
 """Rooms depend on each other in one direction: CONTRIBUTING.md draws the layers that stand here."""
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +115,9 @@ def test_every_room_says_what_it_holds() -> None:
         if not ast.get_docstring(ast.parse(init.read_text("utf-8")))
     ]
     assert not silent
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports a test file by its name alone, so the second of one name stops the whole run."""
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
