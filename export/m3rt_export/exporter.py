@@ -57,7 +57,7 @@ def export(
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision is {precision!r}, expected one of {', '.join(get_args(Precision))}")
-    engines = tuple(OPERATORS[precision])
+    engines = tuple(name for name in get_args(EngineName) if name in OPERATORS[precision])
     if engine is not None and engine not in engines:
         raise InputError(f"engine is {engine!r}, expected one of {', '.join(engines)} for {precision}")
     wish = Wish(languages, vocab_from)

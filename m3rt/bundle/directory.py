@@ -10,7 +10,7 @@ from ..errors import BundleError, InputError, OutputError
 from ..host.files import FileRecord, read_bytes, replacing, sha256
 from ..values.arguments import path_of
 from ..values.shown import shown
-from .fields import EngineName
+from .fields import GraphName
 from .manifest import MANIFEST, Manifest
 
 DEFAULT = "m3-tiny"  # the model in the package; a directory of that name is "./m3-tiny"
@@ -32,17 +32,17 @@ class Bundle:
             raise BundleError(f"{self.path}: {name!r} is not a file of this bundle")
         return _inside(self.path, name)
 
-    def graph(self, engine: EngineName) -> Path:
-        """Return the path of the graph that `engine` runs. Raises BundleError when the bundle has none."""
-        if engine not in self.manifest.graph.files:
+    def graph(self, name: GraphName) -> Path:
+        """Return the path of an engine's graph, or of its graph for a device. Raises BundleError if there is none."""
+        if name not in self.manifest.graph.files:
             raise BundleError(
-                f"{self.path} was exported for {' and '.join(self.manifest.engines)}, not {engine}; export it again "
-                f"with --engine {engine}"
+                f"{self.path} was exported for {' and '.join(self.manifest.engines)}, not {name}; export it again "
+                f"with --engine {name}"
             )
-        name = self.manifest.graph.files[engine]
-        if (size := self.manifest.files[name].size) >= _MAX_GRAPH_BYTES:
-            raise BundleError(f"{self.path / name} has {size} bytes, expected a graph of less than {_MAX_GRAPH_BYTES}")
-        return self.file(name)
+        file = self.manifest.graph.files[name]
+        if (size := self.manifest.files[file].size) >= _MAX_GRAPH_BYTES:
+            raise BundleError(f"{self.path / file} has {size} bytes, expected a graph of less than {_MAX_GRAPH_BYTES}")
+        return self.file(file)
 
     def size(self) -> int:
         """Sum the bytes of all files that the manifest lists."""

@@ -13,8 +13,10 @@ Pooling = Literal["cls", "mean"]
 Activation = Literal["sigmoid", "identity"]
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 EngineName = Literal["onnxruntime", "openvino"]
-# A session's engine, and its kind of machine where the same graph needs other options.
-Target = Literal["onnxruntime", "onnxruntime_x86_without_vnni", "openvino"]
+GraphName = Literal["onnxruntime", "onnxruntime_cuda", "openvino"]  # an engine's graph, or its graph for a device
+ON_CUDA: GraphName = "onnxruntime_cuda"
+# A session's graph, and its kind of machine where the same graph needs other options.
+Target = Literal["onnxruntime", "onnxruntime_cuda", "onnxruntime_x86_without_vnni", "openvino"]
 WITHOUT_VNNI: Target = "onnxruntime_x86_without_vnni"  # in bundles whose int8 weights may saturate there
 Optimization = Literal["disabled", "basic", "extended", "all"]  # onnxruntime's levels
 
@@ -92,9 +94,12 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph file for each engine that can run the bundle; all have the same ports and the same weights."""
+    """A graph file for each engine that can run the bundle; all have the same ports and the same weights.
 
-    files: Mapping[EngineName, str]
+    An engine may have a second graph, whose operators are a device's own.
+    """
+
+    files: Mapping[GraphName, str]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, get_args, get_type_hints
 
 from ..errors import BundleError
 from ..host.files import FileRecord
@@ -135,7 +135,7 @@ class Manifest:
     @property
     def engines(self) -> tuple[EngineName, ...]:
         """Return the engines that have a graph in the bundle."""
-        return tuple(self.graph.files)
+        return tuple(name for name in get_args(EngineName) if name in self.graph.files)
 
     @property
     def heads(self) -> Heads:

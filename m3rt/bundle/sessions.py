@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..host.cpu import has_vnni
-from .fields import WITHOUT_VNNI, EngineName, Precision, Session, Target
+from .fields import WITHOUT_VNNI, GraphName, Precision, Session, Target
 from .manifest import Manifest
 
 # On a CPU the operators that these passes make are slower than their parts (benchmarks/LOG.md).
@@ -23,6 +23,8 @@ _TABLE: dict[tuple[Target, Precision], Session] = {
     ("onnxruntime", "int4"): Session("1.32", "basic", _SLOWER_FUSIONS, {}),
     # An optimized session would hold every weight a second time, as float32.
     ("onnxruntime", "fp16"): Session("1.30", "disabled", _SLOWER_FUSIONS, {"session.disable_prepacking": "1"}),
+    # The graph is fused as far as its operators go. Its version is that of the definitions it was checked with.
+    ("onnxruntime_cuda", "fp16"): Session("1.31", "basic", (), {}),
     ("openvino", "fp32"): Session("2026.4", "all", (), {"INFERENCE_PRECISION_HINT": "f32"}),
     ("openvino", "int8"): Session("2026.4", "all", (), {"INFERENCE_PRECISION_HINT": "f32"}),
 }
@@ -30,9 +32,9 @@ _TABLE: dict[tuple[Target, Precision], Session] = {
 _EXACT = Session("1.30", "extended", _SLOWER_FUSIONS, {"session.x64quantprecision": "1"})
 
 
-def sessions(engines: Iterable[EngineName], precision: Precision) -> dict[Target, Session]:
+def sessions(graphs: Iterable[GraphName], precision: Precision) -> dict[Target, Session]:
     """Return the sessions that a bundle's manifest names."""
-    names = tuple(engines)
+    names = tuple(graphs)
     return {target: s for (target, kind), s in _TABLE.items() if kind == precision and target.startswith(names)}
 
 

@@ -73,3 +73,15 @@ def standard_attention(
     context = g.op("MatMul", g.op("Softmax", scores, axis=-1), by_head(value, b.all, shape.value_width))
     merged = g.op("Transpose", context, perm=(0, 2, 1, 3))
     return g.op("Reshape", merged, g.constant([-1, heads * shape.value_width], np.int64))
+
+
+def packed_attention(
+    g: GraphBuilder, shape: AttentionShape, b: Batch, wanted: Picked, query: str, key: str, value: str
+) -> str:
+    """Attention over packed rows, in the operator of onnxruntime's CUDA provider: flash attention, without padding.
+
+    Its queries are those of all rows; a bias here would make it copy queries, keys and values first.
+    """
+    assert b.packing is not None
+    inputs = query, key, value, "", b.packing.places, b.packing.starts
+    return g.op("PackedMultiHeadAttention", *inputs, num_heads=shape.heads, scale=1.0)

@@ -10,17 +10,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from m3rt.bundle.fields import EngineName, Graph, Precision
+from m3rt.bundle.fields import ON_CUDA, EngineName, Graph, GraphName, Precision
 
 from ..checkpoint.config import Config
-from .attention import fused_attention, standard_attention
-from .batch import Batch, Picked, batch
+from .attention import fused_attention, packed_attention, standard_attention
+from .batch import Batch, Picked, batch, packed
 from .builder import GraphBuilder
 from .calibrate import calibrate
 from .classifier import ClassifierTensors, classifier_ports, write_logits
 from .heads import HeadTensors, ports, wanted_rows, write_heads
 from .int4_linear import Int4Linear
 from .int8_linear import Int8Linear, StandardInt8Linear
+from .joints import FusedJoints
 from .layers import UNCALIBRATED, Activations, EmbeddingTables, Fetch, LayerTensors, embedding_tables, embeddings, layer
 from .lookup import int4_lookup, int8_lookup, standard_int8_lookup
 from .operators import Operators, float_operators, leave_directly, leave_through_identity
@@ -28,13 +29,20 @@ from .weights import WeightsFile
 
 GRAPH = "model.onnx"
 WEIGHTS = "weights.bin"
-GRAPHS: dict[EngineName, str] = {"onnxruntime": GRAPH, "openvino": "model.openvino.onnx"}
-OPERATORS: Mapping[Precision, Mapping[EngineName, Operators]] = {
+GRAPHS: dict[GraphName, str] = {
+    "onnxruntime": GRAPH,
+    "onnxruntime_cuda": "model.cuda.onnx",
+    "openvino": "model.openvino.onnx",
+}
+OPERATORS: Mapping[Precision, Mapping[GraphName, Operators]] = {
     "fp32": {
         "onnxruntime": float_operators(np.float32, fused_attention),
         "openvino": float_operators(np.float32, standard_attention),
     },
-    "fp16": {"onnxruntime": float_operators(np.float16, fused_attention)},
+    "fp16": {
+        "onnxruntime": float_operators(np.float16, fused_attention),
+        "onnxruntime_cuda": float_operators(np.float16, packed_attention)._replace(joints=FusedJoints(), packed=True),
+    },
     "int8": {
         "onnxruntime": Operators(int8_lookup, Int8Linear(), fused_attention, leave_directly),
         "openvino": Operators(standard_int8_lookup, StandardInt8Linear(), standard_attention, leave_through_identity),
@@ -53,7 +61,7 @@ def build(
     progress: Callable[[str], object],
     kept: NDArray[np.int64] | None = None,
 ) -> Graph:
-    """Write a graph for each engine and WEIGHTS into `directory`, which holds tokenizer.json for calibration.
+    """Write each engine's graphs and WEIGHTS into `directory`, which holds tokenizer.json for calibration.
 
     kept: the rows of the word table to write, None for all. Calibration uses all.
 
@@ -67,7 +75,9 @@ def build(
         tables = embedding_tables(fetch, config)
         if kept is not None:
             tables = tables._replace(words=tables.words[kept])
-        writers = {e: _Writer(weights, OPERATORS[precision][e], config, heads, tables) for e in engines}
+        names: list[GraphName] = [*engines, *([ON_CUDA] if "onnxruntime" in engines else [])]
+        chosen = {name: OPERATORS[precision][name] for name in names if name in OPERATORS[precision]}
+        writers = {name: _Writer(weights, operators, config, heads, tables) for name, operators in chosen.items()}
         del tables
         count = config.architecture.layers
         for index in range(count):
@@ -78,13 +88,13 @@ def build(
         for writer in writers.values():
             writer.heads(heads)
     inputs, outputs = classifier_ports(config) if isinstance(heads, ClassifierTensors) else ports(config, heads)
-    for engine, writer in writers.items():
-        onnx.save(writer.graph.model(inputs, outputs), directory / GRAPHS[engine])
-    return Graph({engine: GRAPHS[engine] for engine in engines}, inputs, outputs)
+    for name, writer in writers.items():
+        onnx.save(writer.graph.model(inputs, outputs), directory / GRAPHS[name])
+    return Graph({name: GRAPHS[name] for name in writers}, inputs, outputs)
 
 
 class _Writer:
-    """Writes the graph of one engine, layer by layer."""
+    """Writes one graph, layer by layer."""
 
     def __init__(
         self,
@@ -99,6 +109,8 @@ class _Writer:
         self._config = config
         self._batch: Batch = batch(self.graph, config)
         self._x = embeddings(self.graph, operators, tables, config, self._batch)
+        if operators.packed:
+            self._batch, self._x = packed(self.graph, self._batch, self._x)
         embedded = None if isinstance(heads, ClassifierTensors) else heads
         self._wanted: Picked = wanted_rows(self.graph, config, self._batch, embedded)
 

@@ -16,7 +16,10 @@ from .weights import WeightsFile
 OPSET = 20  # the first version with Gelu
 IR_VERSION = 10
 # Operators that only onnxruntime has; all others are standard ONNX.
-_CONTRIB = {"GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention"}
+_CONTRIB = {
+    "BiasGelu", "GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits", "MultiHeadAttention",
+    "PackedMultiHeadAttention", "RemovePadding", "RestorePadding", "SkipLayerNormalization",
+}  # fmt: skip
 _DTYPES = {"int64": "INT64", "float32": "FLOAT", "bool": "BOOL"}
 _MAX_INLINE_BYTES = 1024  # larger tensors go to the external file
 
@@ -37,12 +40,17 @@ class GraphBuilder:
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Append a node with one output; an empty input name leaves out an optional input."""
+        return self.ops(kind, 1, *inputs, **attributes)[0]
+
+    def ops(self, kind: str, outputs: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Append a node with so many outputs."""
         from onnx import helper
 
-        output = self._name(kind)
+        name = self._name(kind)
+        names = [name, *(f"{name}_{i}" for i in range(1, outputs))]
         domain = "com.microsoft" if kind in _CONTRIB else ""
-        self._nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
-        return output
+        self._nodes.append(helper.make_node(kind, inputs, names, name=name, domain=domain, **attributes))
+        return names
 
     def cast(self, value: str, dtype: Any) -> str:
         """Convert a value to a numpy dtype."""

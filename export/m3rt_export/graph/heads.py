@@ -79,7 +79,7 @@ def write_heads(
     colbert_vecs: the ColBERT map of every token but <s>, normalised. A head that is switched off gets no rows, so that
     it costs nothing.
     """
-    states = g.op("Reshape", g.cast(hidden, np.float32), wanted.shape)  # (b, s or 1, hidden)
+    states = g.cast(wanted.by_sequence(g, hidden), np.float32)  # (b, s or 1, hidden)
     if heads is None:
         write_dense(g, config, states, leave)
         return

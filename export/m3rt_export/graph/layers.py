@@ -16,19 +16,13 @@ from ..checkpoint.config import Config
 from .attention import AttentionShape
 from .batch import Batch, Picked
 from .builder import GraphBuilder
-from .linear import UNKNOWN, Activation, Dense, Linear, Role, Rows
+from .joints import Norm, normalised
+from .linear import UNKNOWN, Activation, Dense, Role, Rows
 from .operators import Operators
 from .used_channels import keep_inputs, keep_outputs, used_channels
 
 Array = NDArray[np.float32]
 Fetch = Callable[[str, tuple[int, ...]], Array]  # a tensor of the checkpoint by name, checked against a shape
-
-
-class Norm(NamedTuple):
-    """A LayerNorm's gain and bias, (hidden,) each."""
-
-    gain: Array
-    bias: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +114,7 @@ def embeddings(g: GraphBuilder, operators: Operators, tables: EmbeddingTables, c
     with g.scope("embeddings"):
         words = operators.lookup(g, tables.words, b.ids)
         x = g.op("Add", words, operators.lookup(g, tables.positions, _position_ids(g, config, b)))
-        return _normalise(g, operators.linear, x, tables.norm, config)
+        return normalised(g, operators.linear, x, tables.norm, config.epsilon)
 
 
 def layer(
@@ -138,7 +132,7 @@ def layer(
         middle = _attention(g, operators, tensors, config, b, x, wanted, activations)
     with g.scope("ffn"):
         rows = Rows(middle, wanted.row_count)
-        return _ffn(g, operators.linear, tensors, config, rows, activations), middle
+        return _ffn(g, operators, tensors, config, rows, activations), middle
 
 
 def _attention(
@@ -151,31 +145,37 @@ def _attention(
     wanted: Picked,
     activations: Activations,
 ) -> str:
-    """Attention, the residual and its LayerNorm. Keys and values need all rows of x, queries the wanted ones."""
+    """Attention, the residual and its LayerNorm. Keys and values need all rows of x, queries the wanted ones.
+
+    Packed attention takes the queries of all rows too: the wanted ones are picked from its result.
+    """
     linear, every, read = operators.linear, Rows(x, b.row_count), activations.attention
-    if wanted.which is None:
+    if wanted.which is None or b.packing is not None:
         query, key, value = linear.project(g, every, (tensors.query, tensors.key, tensors.value), read)
     else:
         key, value = linear.project(g, every, (tensors.key, tensors.value), read)
         x = g.op("Gather", x, wanted.which)
         (query,) = linear.project(g, Rows(x, wanted.row_count), (tensors.query,), read)
     context = operators.attend(g, tensors.shape, b, wanted, query, key, value)
-    (out,) = linear.project(g, Rows(context, wanted.row_count), (tensors.attention_out,), activations.context)
-    return _normalise(g, linear, g.op("Add", x, out), tensors.attention_norm, config)
+    if wanted.which is not None and b.packing is not None:
+        x, context = g.op("Gather", x, wanted.which), g.op("Gather", context, wanted.which)
+    rows, out, norm = Rows(context, wanted.row_count), tensors.attention_out, tensors.attention_norm
+    return operators.joints.residual(g, linear, x, rows, out, activations.context, norm, config.epsilon)
 
 
 def _ffn(
     g: GraphBuilder,
-    linear: Linear,
+    operators: Operators,
     tensors: LayerTensors,
     config: Config,
     x: Rows,
     activations: Activations,
 ) -> str:
     """The feed-forward network, the residual and its LayerNorm."""
-    (inner,) = linear.project(g, x, (tensors.ffn_in,), activations.ffn)
-    (out,) = linear.project(g, Rows(g.op("Gelu", inner), x.row_count), (tensors.ffn_out,), activations.inner)
-    return _normalise(g, linear, g.op("Add", x.value, out), tensors.ffn_norm, config)
+    linear, joints = operators.linear, operators.joints
+    inner = Rows(joints.gelu(g, linear, x, tensors.ffn_in, activations.ffn), x.row_count)
+    norm = tensors.ffn_norm
+    return joints.residual(g, linear, x.value, inner, tensors.ffn_out, activations.inner, norm, config.epsilon)
 
 
 def _position_ids(g: GraphBuilder, config: Config, b: Batch) -> str:
@@ -190,11 +190,6 @@ def _position_ids(g: GraphBuilder, config: Config, b: Batch) -> str:
     pad = g.constant(config.pad_id, np.int64)
     kept = g.cast(g.op("Not", g.op("Equal", b.ids, pad)), np.int64)
     return g.op("Add", g.op("Mul", g.op("CumSum", kept, one), kept), pad)
-
-
-def _normalise(g: GraphBuilder, linear: Linear, x: str, norm: Norm, config: Config) -> str:
-    gain, bias = g.weight(norm.gain, linear.dtype), g.weight(norm.bias, linear.dtype)
-    return g.op("LayerNormalization", x, gain, bias, epsilon=config.epsilon, axis=-1)
 
 
 def _norm(fetch: Fetch, name: str, hidden: int) -> Norm:

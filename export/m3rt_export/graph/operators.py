@@ -1,4 +1,4 @@
-"""The four choices that a precision and an engine make in a graph."""
+"""The choices that a precision and an engine make in a graph."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .attention import Attend
 from .builder import GraphBuilder
+from .joints import Joints, SeparateJoints
 from .linear import FloatLinear, Linear
 from .lookup import Lookup, float_lookup
 
@@ -17,12 +18,17 @@ Leave = Callable[[GraphBuilder, str, int], str]  # takes x (rows, width) and its
 
 
 class Operators(NamedTuple):
-    """How look-ups, linear maps and attention are written, and how a value leaves the encoder."""
+    """How look-ups, linear maps and attention are written, and how a value leaves the encoder.
+
+    joints: what stands between the maps. packed: hidden states have no rows for padding.
+    """
 
     lookup: Lookup
     linear: Linear
     attend: Attend
     leave: Leave
+    joints: Joints = SeparateJoints()
+    packed: bool = False
 
 
 def leave_directly(g: GraphBuilder, x: str, width: int) -> str:
