@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -18,7 +19,12 @@ from ..values.shown import shown
 Devices = str | int | Iterable[str] | Iterable[int] | None
 
 MAX_NUMBER = 1 << 30  # of arguments without effect, and of lengths before the model's limit applies
-_DEVICES = {"cpu": "cpu", "cuda": "cuda", "cuda:0": "cuda"}
+_DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
+
+
+def device_shown(device: str) -> str:
+    """FlagEmbedding's name of the device of an engine."""
+    return "cuda:0" if device == "cuda" else device
 
 
 def check_head(model: M3Encoder, pooling_method: object, colbert_dim: object) -> None:
@@ -45,13 +51,13 @@ def device_of(devices: object, device: object = None) -> str:
         return "auto"
     single = isinstance(argument, str | int | np.integer)
     names = [argument] if single else listed("devices", argument, "'cpu', 'cuda' or 0")
-    known = {_DEVICES.get(name if isinstance(name, str) else _of_number(name)) for name in names}
-    if len(known) != 1 or (name := known.pop()) is None:
+    known = {str(name) if isinstance(name, str) else _of_number(name) for name in names}
+    if len(known) != 1 or not _DEVICE.fullmatch(name := known.pop()):
         raise InputError(
-            f"devices is {shown(argument)}, expected one of 'cpu' or 'cuda', which is 'cuda:0' or 0; run a process for "
-            "each GPU, which CUDA_VISIBLE_DEVICES chooses"
+            f"devices is {shown(argument)}, expected one of 'cpu', 'cuda' or the number of a card; run a process for "
+            "each card"
         )
-    return name
+    return name.removesuffix(":0")
 
 
 def _of_number(place: object) -> str:

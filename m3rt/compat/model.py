@@ -16,7 +16,7 @@ from ..scoring import colbert_score, lexical_matching_score
 from ..values.arguments import flag, whole_number
 from ..values.listing import listed
 from ..values.shown import shown
-from .arguments import MAX_NUMBER, Devices, check_head, check_keywords, device_of
+from .arguments import MAX_NUMBER, Devices, check_head, check_keywords, device_of, device_shown
 from .instructions import instructed, instructed_texts
 from .outputs import outputs
 from .tokenizer import CompatTokenizer
@@ -34,7 +34,7 @@ _WORKER_NAMES = ("_encode_multi_process_worker", "_compute_score_multi_process_w
 class BGEM3FlagModel:
     """A drop-in for FlagEmbedding 1.4.2's class of this name, with its signatures and outputs.
 
-    model_name_or_path: directory of a bundle. devices: None, "cpu", "cuda", "cuda:0", 0 or one of them in a list.
+    model_name_or_path: directory of a bundle. devices: None, "cpu", "cuda", "cuda:1", 1 or one of them in a list.
     query_max_length and passage_max_length default to 512 as in FlagEmbedding. kwargs: device, as devices;
     passage_instruction_for_retrieval and passage_instruction_format; M3Encoder's threads. Since the bundle fixes the
     precision and m3rt batches by tokens in one process, these have no effect: use_fp16, use_bf16, batch_size,
@@ -77,7 +77,7 @@ class BGEM3FlagModel:
         self.query_instruction_format = query_instruction_format
         self.passage_instruction_for_retrieval = kwargs.get("passage_instruction_for_retrieval")
         self.passage_instruction_format = kwargs.get("passage_instruction_format", "{}{}")
-        self.target_devices = ["cuda:0" if self.model.device == "cuda" else "cpu"]
+        self.target_devices = [device_shown(self.model.device)]
         self.pooling_method = pooling_method
         self.batch_size = batch_size
         self.query_max_length, self.passage_max_length = query_max_length, passage_max_length

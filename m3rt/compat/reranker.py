@@ -15,7 +15,7 @@ from ..reranker import M3Reranker, Pairs
 from ..values.arguments import flag, whole_number
 from ..values.shown import shown
 from ..values.texts import pairs_of
-from .arguments import MAX_NUMBER, Devices, check_keywords, device_of
+from .arguments import MAX_NUMBER, Devices, check_keywords, device_of, device_shown
 from .instructions import instructed
 from .tokenizer import CompatTokenizer
 
@@ -29,7 +29,7 @@ class FlagReranker:
 
     model_name_or_path: directory of a reranker's bundle. Without effect, since the bundle fixes the precision and m3rt
     batches by tokens in one process: use_fp16, batch_size, trust_remote_code, cache_dir. devices: None, "cpu", "cuda",
-    "cuda:0", 0 or one of them in a list. kwargs: device, as devices; and M3Reranker's threads.
+    "cuda:1", 1 or one of them in a list. kwargs: device, as devices; and M3Reranker's threads.
     Raises what M3Reranker raises, and InputError for unknown keywords.
     """
 
@@ -58,7 +58,7 @@ class FlagReranker:
         self.query_instruction_format = query_instruction_format
         self.passage_instruction_for_rerank = passage_instruction_for_rerank
         self.passage_instruction_format = passage_instruction_format
-        self.target_devices = ["cuda:0" if self.model.device == "cuda" else "cpu"]
+        self.target_devices = [device_shown(self.model.device)]
         self.batch_size, self.query_max_length = batch_size, query_max_length
         self.max_length, self.normalize = max_length, normalize
         self.kwargs = kwargs

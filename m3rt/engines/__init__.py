@@ -6,6 +6,7 @@ fits base.Engine, its extra in _EXTRAS below, a module in saved/, and its operat
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import partial
 from importlib import import_module
@@ -16,17 +17,18 @@ from typing import Any, get_args
 from ..bundle import Bundle
 from ..bundle.fields import EngineName
 from ..bundle.heads import Heads
-from ..errors import EngineMissing
+from ..errors import EngineMissing, InputError
 from ..host.extras import install
 from ..host.threads import available_cpus
 from ..values.arguments import choice_of, whole_number
+from ..values.shown import shown
 from .base import Engine, Outputs
 from .reopening import Reopening
 
 __all__ = ["Engine", "Heads", "Outputs", "checked", "load_engine", "reference_engine", "usable"]
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-DEVICES = ("auto", "cpu", "cuda")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 
 def load_engine(
@@ -54,7 +56,8 @@ def load_engine(
 def checked(engine: str, device: str, threads: int | None) -> tuple[str, str, int | None]:
     """Check the arguments of an engine, and limit its threads to the CPUs granted. Raises InputError."""
     engine = choice_of("engine", engine, ("auto", *ENGINES))
-    device = choice_of("device", device, DEVICES)
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise InputError(f"device is {shown(device)}, expected one of auto, cpu, cuda, or cuda:1 for the second card")
     return engine, device, None if threads is None else _granted(whole_number("threads", threads, 1, 1024))
 
 
@@ -68,7 +71,7 @@ def _granted(threads: int) -> int:
 
 def reference_engine(bundle: Bundle) -> Engine:
     """Open an engine on the CPU even where that is slow (fp16): for golden vectors and tests, not for service."""
-    engine: Engine = _module(_preferred(bundle)).open_session(bundle, "cpu")
+    engine: Engine = _module(_preferred(bundle)).open_session(bundle)
     return engine
 
 

@@ -81,6 +81,11 @@ class Ports:
         return Outputs(*(arrays[name] if wanted else None for name, wanted in requested.items()))
 
 
+def line(error: Exception) -> str:
+    """What an engine's package says, short and on one line."""
+    return " ".join(str(error).split())[:400]
+
+
 class Engine(Protocol):
     """Runs the graph of one bundle; `run` may be called from many threads."""
 
@@ -89,6 +94,7 @@ class Engine(Protocol):
     threads: int  # of a forward pass on the CPU
     batch_tokens: int  # padded tokens of a forward pass at which it runs fastest
     pass_tokens: int  # the fixed cost of a forward pass, in tokens
+    passes: int  # at a time with which it is busy
 
     def run(
         self,

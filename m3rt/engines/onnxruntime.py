@@ -1,4 +1,4 @@
-"""The onnxruntime engine: opens, saves and runs sessions on CPU and CUDA."""
+"""The onnxruntime engine: opens, saves and runs sessions on the CPU, and leaves a card to cuda.py."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
+from ..bundle.fields import Precision
 from ..bundle.heads import Heads
 from ..bundle.manifest import Manifest
 from ..bundle.sessions import onnxruntime_session
@@ -20,14 +21,14 @@ from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
-from .base import Outputs, Ports
+from . import cuda
+from .base import Engine, Outputs, Ports, line
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# batch_tokens and pass_tokens. On a CPU small passes keep activations in its cache, and int8 weights are cheap to read
-# again (benchmarks/LOG.md); a GPU needs large passes to be busy (not measured).
-_BATCH_AND_PASS_TOKENS = {("cpu", "int8"): (384, 20), ("cpu", "fp32"): (1024, 20), ("cpu", "int4"): (384, 20)}
-_OTHER_BATCH_AND_PASS_TOKENS = (16384, 512)
-_FOR_CPUS = ("int8", "int4")
+_PROVIDERS = ["CPUExecutionProvider"]
+# Padded tokens of a pass: small passes keep activations in the CPU's cache, and int8 weights are cheap to read again
+# (benchmarks/LOG.md).
+_BATCH_TOKENS: dict[Precision, int] = {"int8": 384, "fp32": 1024, "fp16": 1024, "int4": 384}
+_PASS_TOKENS = 20
 _LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
@@ -41,13 +42,12 @@ _SHRINK_TOKENS = 8192  # a pass over as many tokens returns its scratch memory t
 class OnnxRuntimeEngine:
     """Runs one session of a bundle's graph; the weights are mapped from the file, not copied."""
 
-    name = "onnxruntime"
+    name, device = "onnxruntime", "cpu"
+    pass_tokens, passes = _PASS_TOKENS, 1
 
-    def __init__(self, session: Any, device: str, threads: int, bundle: Bundle) -> None:
-        self.device, self.threads = device, threads
-        self.batch_tokens, self.pass_tokens = _BATCH_AND_PASS_TOKENS.get(
-            (device, bundle.manifest.precision), _OTHER_BATCH_AND_PASS_TOKENS
-        )
+    def __init__(self, session: Any, threads: int, bundle: Bundle) -> None:
+        self.threads = threads
+        self.batch_tokens = _BATCH_TOKENS[bundle.manifest.precision]
         self._session = session
         self._ports = Ports(bundle)
 
@@ -62,66 +62,56 @@ class OnnxRuntimeEngine:
             feeds = self._ports.feeds(input_ids, attention_mask, heads, token_type_ids)
             arrays = self._session.run(self._ports.outputs, feeds, self._options(input_ids.size))
         except Exception as error:  # onnxruntime's classes share no other base
-            raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {_line(error)}") from None
+            raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {line(error)}") from None
         return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), input_ids.shape, heads)
 
     def _options(self, tokens: int) -> Any:
         options = _onnxruntime().RunOptions()
-        if self.device == "cpu" and tokens >= _SHRINK_TOKENS:
+        if tokens >= _SHRINK_TOKENS:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
 
 
-def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Path | None = None) -> OnnxRuntimeEngine:
+def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Path | None = None) -> Engine:
     """Open a session on the best device.
 
     saved_session: the folder of a session that saved.save() made here, used on the CPU if it loads. Raises
     EngineMissing without the package, DeviceMissing where it cannot run.
     """
-    device = _choose(device, bundle, _onnxruntime().get_available_providers())
-    if saved_session is not None and device == "cpu":
+    ort = _onnxruntime()
+    if (card := _card(ort, device, bundle)) is not None:
+        return cuda.open_session(ort, bundle, card, _session_options(ort, threads))
+    if saved_session is not None:
         try:
-            return open_session(bundle, device, threads, saved_session)
+            return open_session(bundle, threads, saved_session)
         except BundleError as error:
             warnings.warn(f"{error}; loading without it; run: m3rt tune {bundle.path}", stacklevel=3)
-    return open_session(bundle, device, threads)
+    return open_session(bundle, threads)
 
 
-def open_session(
-    bundle: Bundle, device: str, threads: int | None = None, saved_session: Path | None = None
-) -> OnnxRuntimeEngine:
-    """Open a session on exactly `device`, however slow. Raises BundleError or DeviceMissing."""
+def open_session(bundle: Bundle, threads: int | None = None, saved_session: Path | None = None) -> OnnxRuntimeEngine:
+    """Open a session on the CPU, however slow. Raises BundleError."""
     ort = _onnxruntime()
-    options = _session_options(ort, threads, device, bundle.manifest)
+    options = _cpu_options(ort, threads, bundle.manifest)
     graph = bundle.graph("onnxruntime")
     if saved_session is not None:
         graph = saved_session / SESSION_FILES[0]
         options.graph_optimization_level = (
             ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         )  # the saved graph is already optimized
+    disabled = list(onnxruntime_session(bundle.manifest).disabled_optimizers)
     try:
-        session = ort.InferenceSession(
-            str(graph),
-            options,
-            providers=[_PROVIDERS[device]],
-            disabled_optimizers=_disabled(device, bundle.manifest),
-        )
+        session = ort.InferenceSession(str(graph), options, providers=_PROVIDERS, disabled_optimizers=disabled)
     except Exception as error:
-        raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
-    # onnxruntime falls back to the CPU without a word when CUDA's libraries do not load.
-    if _PROVIDERS[device] not in session.get_providers():
-        raise DeviceMissing(
-            f"{device} was asked for, but onnxruntime could not start it (driver or CUDA libraries missing); "
-            "install them or use device='cpu'"
-        )
-    return OnnxRuntimeEngine(session, device, options.intra_op_num_threads, bundle)
+        raise BundleError(f"{graph} cannot be loaded: {line(error)}") from None
+    return OnnxRuntimeEngine(session, options.intra_op_num_threads, bundle)
 
 
 def save_session(bundle: Bundle, directory: Path) -> None:
     """Save a CPU session, its graph optimized and its weights packed, in `directory`. Raises BundleError."""
     ort = _onnxruntime()
     model, weights = SESSION_FILES
-    options = _session_options(ort, 1, "cpu", bundle.manifest)
+    options = _cpu_options(ort, 1, bundle.manifest)
     options.optimized_model_filepath = str(directory / model)
     for name, value in (
         ("optimized_model_external_initializers_file_name", weights),
@@ -132,10 +122,10 @@ def save_session(bundle: Bundle, directory: Path) -> None:
     graph = str(bundle.graph("onnxruntime"))
     try:
         # This session is dropped: the test of a saved session is to load it from its files.
-        disabled = _disabled("cpu", bundle.manifest)
-        ort.InferenceSession(graph, options, providers=[_PROVIDERS["cpu"]], disabled_optimizers=disabled)
+        disabled = list(onnxruntime_session(bundle.manifest).disabled_optimizers)
+        ort.InferenceSession(graph, options, providers=_PROVIDERS, disabled_optimizers=disabled)
     except Exception as error:
-        raise BundleError(f"{graph} cannot be saved: {_line(error)}") from None
+        raise BundleError(f"{graph} cannot be saved: {line(error)}") from None
 
 
 def evaluate(model: bytes, batches: Sequence[dict[str, NDArray[Any]]], outputs: list[str]) -> list[list[NDArray[Any]]]:
@@ -144,7 +134,7 @@ def evaluate(model: bytes, batches: Sequence[dict[str, NDArray[Any]]], outputs: 
     options = ort.SessionOptions()
     options.intra_op_num_threads = available_cpus()
     options.log_severity_level = 4
-    session = ort.InferenceSession(model, options, providers=[_PROVIDERS["cpu"]])
+    session = ort.InferenceSession(model, options, providers=_PROVIDERS)
     return [session.run(outputs, batch) for batch in batches]
 
 
@@ -158,7 +148,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _session_options(ort: Any, threads: int | None, device: str, manifest: Manifest) -> Any:
+def _session_options(ort: Any, threads: int | None) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
@@ -166,45 +156,40 @@ def _session_options(ort: Any, threads: int | None, device: str, manifest: Manif
     options.enable_mem_pattern = False  # shapes differ from call to call
     # Threads spin between the operators of a pass, for speed, and sleep after it, to leave the CPUs to others.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if device == "cpu":
-        session = onnxruntime_session(manifest)
-        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[session.optimization])
-        for name, value in session.config.items():
-            options.add_session_config_entry(name, value)
-        options.enable_cpu_mem_arena = manifest.precision != "fp16"
     return options
 
 
-def _disabled(device: str, manifest: Manifest) -> list[str]:
-    return list(onnxruntime_session(manifest).disabled_optimizers) if device == "cpu" else []
+def _cpu_options(ort: Any, threads: int | None, manifest: Manifest) -> Any:
+    options, session = _session_options(ort, threads), onnxruntime_session(manifest)
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[session.optimization])
+    for name, value in session.config.items():
+        options.add_session_config_entry(name, value)
+    options.enable_cpu_mem_arena = manifest.precision != "fp16"
+    return options
 
 
-def _choose(device: str, bundle: Bundle, available: list[str]) -> str:
-    precision = bundle.manifest.precision
-    has_cuda = _PROVIDERS["cuda"] in available
-    if device == "auto":
-        device = "cuda" if has_cuda and precision not in _FOR_CPUS else "cpu"
-    if device == "cuda" and not has_cuda:
+def _card(ort: Any, device: str, bundle: Bundle) -> int | None:
+    """The card to run on, None for the CPU. Raises DeviceMissing."""
+    precision, suits = bundle.manifest.precision, cuda.suits(bundle)
+    asked, card = device.startswith("cuda"), cuda.card_number(device)
+    fault = cuda.fault(ort, card) if asked or (device == "auto" and suits) else None
+    if asked and fault:
+        raise DeviceMissing(f"{device} was asked for, but {fault}")
+    if asked and not suits:
         raise DeviceMissing(
-            "cuda was asked for, but this onnxruntime has no CUDA; run: pip uninstall onnxruntime && " + install("gpu")
+            f"{bundle.path} is {precision}, whose kernels are for CPUs; export with --precision fp16 for {device}"
         )
-    if device == "cuda" and precision in _FOR_CPUS:
-        raise DeviceMissing(
-            f"{bundle.path} is {precision}, whose kernels are for CPUs; export with --precision fp16 for cuda"
-        )
-    if device == "cpu" and precision == "fp16":
+    if asked or (device == "auto" and suits and not fault):
+        return card
+    if precision == "fp16":
         raise DeviceMissing(
             f"{bundle.path} is fp16, which a CPU runs 6-9 times slower than fp32; export with --precision int8 "
-            "or fp32, or use device='cuda'"
+            "or fp32, or use device='cuda'" + (f": {fault}" if fault else "")
         )
-    return device
+    return None
 
 
 def _missing(error: ImportError) -> str:
     if importlib.util.find_spec("onnxruntime") is None:
         return f'onnxruntime is not installed; run: {install("cpu")} (or "m3rt[gpu]" for CUDA)'
-    return f"onnxruntime is installed but does not import: {_line(error)}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]
+    return f"onnxruntime is installed but does not import: {line(error)}"

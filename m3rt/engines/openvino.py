@@ -22,7 +22,7 @@ from ..host.cpu import has_bf16
 from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
-from .base import Outputs, Ports
+from .base import Outputs, Ports, line
 
 _BATCH_AND_PASS_TOKENS = {"int8": (384, 20), "fp32": (1024, 20)}  # benchmarks/LOG.md
 # A pass over more tokens than this gives its scratch memory back: 40 ms after a pass of seconds.
@@ -40,6 +40,7 @@ class OpenVinoEngine:
     def __init__(self, compiled: Any, threads: int, bundle: Bundle) -> None:
         self.threads = threads
         self.batch_tokens, self.pass_tokens = _BATCH_AND_PASS_TOKENS[bundle.manifest.precision]
+        self.passes = 1
         self._compiled = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
         self._ports = Ports(bundle)
@@ -59,7 +60,7 @@ class OpenVinoEngine:
             out = request.infer(self._ports.feeds(input_ids, attention_mask, heads, token_type_ids))
             arrays = {name: out[name] for name in self._ports.outputs}  # copies: they outlive the request
         except Exception as error:
-            raise EngineError(f"openvino failed on a {input_ids.shape} batch: {_line(error)}") from None
+            raise EngineError(f"openvino failed on a {input_ids.shape} batch: {line(error)}") from None
         self._idle.put(request)
         if input_ids.size > _RELEASE_TOKENS:
             with suppress(RuntimeError):  # another thread is inside a pass: the memory stays for now
@@ -73,19 +74,17 @@ def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Pat
     saved_session: the folder of a session that saved.save() made here, used if it was made for this graph and as many
     threads. Raises EngineMissing without the package, DeviceMissing where it cannot run.
     """
-    if device == "cuda":
+    if device.startswith("cuda"):
         raise DeviceMissing("openvino runs on CPUs only; use engine='onnxruntime' for cuda")
     if saturates(bundle.manifest):
         raise DeviceMissing(
             f"this CPU has no VNNI, where openvino saturates on int8 weights of older exports; export {bundle.path} "
             "again, or use engine='onnxruntime'"
         )
-    return open_session(bundle, "cpu", threads, saved_session)
+    return open_session(bundle, threads, saved_session)
 
 
-def open_session(
-    bundle: Bundle, device: str, threads: int | None = None, saved_session: Path | None = None
-) -> OpenVinoEngine:
+def open_session(bundle: Bundle, threads: int | None = None, saved_session: Path | None = None) -> OpenVinoEngine:
     """Compile the bundle's graph, however slowly it runs here. Raises BundleError, or EngineError in a forked child."""
     ov = _openvino()
     _check_process()
@@ -105,7 +104,7 @@ def open_session(
     try:
         compiled = ov.Core().compile_model(str(graph), "CPU", options)
     except Exception as error:
-        raise BundleError(f"{graph} cannot be loaded: {_line(error)}") from None
+        raise BundleError(f"{graph} cannot be loaded: {line(error)}") from None
     return OpenVinoEngine(compiled, threads, bundle)
 
 
@@ -145,9 +144,5 @@ def _openvino() -> Any:
     except ImportError as error:
         if importlib.util.find_spec("openvino") is None:
             raise EngineMissing(f"openvino is not installed; run: {install('openvino')}") from None
-        raise EngineMissing(f"openvino is installed but does not import: {_line(error)}") from None
+        raise EngineMissing(f"openvino is installed but does not import: {line(error)}") from None
     return openvino
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

@@ -18,8 +18,10 @@ from ..errors import BundleError
 from ..host import cache
 from ..host.files import FileRecord, read_bytes
 from ..host.machine import conditions, versions
+from ..host.nvidia import driver
 from ..host.threads import available_cpus
 from ..values.schema import build, conforms, parsed
+from .cuda import suits
 
 FORMAT = 3
 _PROFILE = "profile.json"
@@ -174,7 +176,7 @@ def _read(bundle: Bundle) -> Profile | str | None:
 def _on_cpu(bundle: Bundle, device: str) -> bool:
     """Whether `bundle` will run on the CPU, as profiles assume; no engine is imported to find out."""
     return device == "cpu" or (
-        device == "auto" and (bundle.manifest.precision == "int8" or "onnxruntime-gpu" not in versions())
+        device == "auto" and (not suits(bundle) or "onnxruntime-gpu" not in versions() or bool(driver().fault))
     )
 
 

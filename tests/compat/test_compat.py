@@ -154,7 +154,7 @@ def test_what_can_have_no_effect_is_accepted(bundle_fp32: Path, model: BGEM3Flag
         ({"colbert_dim": 16}, "colbert_dim is 16, but the bundle's is 32"),
         ({"query_instruction": "x"}, "takes no keyword 'query_instruction'; did you mean query_instruction_format"),
         ({"useless": "x"}, "takes no keyword 'useless'"),
-        ({"device": "cuda:1"}, "devices is 'cuda:1', expected one of 'cpu' or 'cuda'"),
+        ({"device": "cuda:x"}, "devices is 'cuda:x', expected one of 'cpu', 'cuda'"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(bundle_fp32: Path, options: Any, message: str) -> None:
@@ -259,13 +259,13 @@ def test_the_cpu_is_named_in_any_way(bundle_fp32: Path, devices: Any) -> None:
     assert BGEM3FlagModel(bundle_fp32, devices=devices, threads=1).target_devices == ["cpu"]
 
 
-@pytest.mark.parametrize("devices", ["tpu", "cuda:1", 1, ["cpu", "cuda:0"], [0, 1], []])
+@pytest.mark.parametrize("devices", ["tpu", "cuda:", ["cpu", "cuda:0"], [0, 1], []])
 def test_devices_it_cannot_serve_are_refused(bundle_fp32: Path, devices: Any) -> None:
-    with pytest.raises(InputError, match=r"devices is .*, expected one of 'cpu' or 'cuda'"):
+    with pytest.raises(InputError, match=r"devices is .*, expected one of 'cpu', 'cuda'"):
         BGEM3FlagModel(bundle_fp32, devices=devices)
 
 
-@pytest.mark.parametrize("devices", ["cuda", ["cuda:0"], 0, [0], np.int64(0)])
+@pytest.mark.parametrize("devices", ["cuda", ["cuda:0"], "cuda:1", 0, 1, [0], np.int64(0)])
 def test_cuda_is_asked_of_the_engine(bundle_int8: Path, devices: Any) -> None:
     with pytest.raises(DeviceMissing):
         BGEM3FlagModel(bundle_int8, devices=devices)

@@ -18,6 +18,7 @@ from m3rt_export import export
 
 from m3rt import BundleError, DeviceMissing, EngineError, InputError, M3Encoder, M3rtError
 from m3rt.bundle import open_bundle
+from m3rt.bundle.sessions import onnxruntime_session
 from m3rt.engines import Heads, load_engine, reference_engine
 from m3rt.host.cpu import flags, has_vnni
 from m3rt.host.threads import available_cpus
@@ -245,7 +246,8 @@ def test_the_reference_engine_runs_fp16_on_a_cpu(bundle_fp16: Path) -> None:
     ({"engine": "torch"}, "engine is 'torch', expected one of auto, onnxruntime, openvino"),
     ({"engine": ""}, "engine is '', expected one of auto"),
     ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
-    ({"device": "cuda:0"}, "device is 'cuda:0', expected one of"),
+    ({"device": "cuda:"}, "device is 'cuda:', expected one of auto, cpu, cuda, or cuda:1 for the second card"),
+    ({"device": 0}, "device is 0, expected one of"),
     ({"threads": 0}, "threads is 0, expected 1"),
     ({"threads": -2}, "threads is -2, expected 1"),
     ({"batch_tokens": 0}, "batch_tokens is 0, expected 1"),
@@ -280,6 +282,7 @@ COUNT_THREADS = """
 import sys
 import psutil, onnxruntime
 from m3rt.bundle import open_bundle
+from m3rt.bundle.sessions import onnxruntime_session
 from m3rt.engines import load_engine
 from m3rt.host.threads import available_cpus
 bundle, process = open_bundle(sys.argv[1]), psutil.Process()
@@ -335,11 +338,10 @@ def test_without_vnni_the_weights_become_unsigned_so_that_no_product_saturates(
     exact = M3Encoder(bundle_int8, threads=1).encode(text).dense_vecs
     monkeypatch.setattr("m3rt.bundle.sessions.has_vnni", lambda: False)
     manifest = open_bundle(older(bundle_int8, tmp_path)).manifest
-    options = engine._session_options(ort, 1, "cpu", manifest)
+    options = engine._cpu_options(ort, 1, manifest)
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    ort.InferenceSession(
-        str(bundle_int8 / "model.onnx"), options, disabled_optimizers=engine._disabled("cpu", manifest)
-    )
+    disabled = list(onnxruntime_session(manifest).disabled_optimizers)
+    ort.InferenceSession(str(bundle_int8 / "model.onnx"), options, disabled_optimizers=disabled)
     graph = onnx.load(tmp_path / "optimized.onnx", load_external_data=False).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     products = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]

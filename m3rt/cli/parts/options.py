@@ -17,7 +17,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 MODEL = "M3RT_MODEL"
 
 _RUNTIME = (
-    click.option("--device", default="auto", envvar="M3RT_DEVICE", show_envvar=True, help="auto, cpu or cuda."),
+    click.option(
+        "--device",
+        default="auto",
+        envvar="M3RT_DEVICE",
+        show_envvar=True,
+        help="auto, cpu, cuda, or cuda:1 for the second card.",
+    ),
     click.option(
         "--engine", default="auto", envvar="M3RT_ENGINE", show_envvar=True, help="auto, onnxruntime or openvino."
     ),

@@ -48,9 +48,7 @@ def save(bundle: Bundle, engine: str, directory: Path, threads: int) -> dict[str
             aside.chmod(0o700)
             if not module.write(bundle, aside, threads):
                 raise _Unusable
-            plain, saved = (
-                _probe(module.open_session(bundle, "cpu", threads, folder), bundle) for folder in (None, aside)
-            )
+            plain, saved = (_probe(module.open_session(bundle, threads, folder), bundle) for folder in (None, aside))
             if not _equal(plain, saved):
                 raise OutputError(f"the session saved in {directory} differs from the plain one; use --no-save-session")
             for path in aside.iterdir():

@@ -21,5 +21,5 @@ def supported(bundle: Bundle) -> bool:
 def write(bundle: Bundle, directory: Path, threads: int) -> bool:
     """Compile the model once with its cache in `directory`."""
     (directory / SESSION_KEY).write_text(json.dumps(session_key(bundle, threads)), encoding="utf-8")
-    open_session(bundle, "cpu", threads, directory)
+    open_session(bundle, threads, directory)
     return any(directory.glob("*.blob"))

@@ -1,0 +1,166 @@
+"""onnxruntime's CUDA provider: what keeps it from a card, its session, and passes that fit the card's memory."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..bundle.fields import ON_CUDA
+from ..bundle.heads import Heads
+from ..errors import BundleError, DeviceMissing, EngineError
+from ..host.extras import install
+from ..host.nvidia import Driver, driver
+from .base import Outputs, Ports, line
+
+PROVIDER = "CUDAExecutionProvider"
+# Guesses until a card was measured: a card needs large passes to be busy, and takes two at a time, so that one computes
+# while the other's results are copied.
+_BATCH_TOKENS, _PASS_TOKENS, _PASSES = 16384, 512, 2
+_SHRINK_TOKENS = 65536  # a pass over as many tokens returns its scratch memory to the card
+_OUT_OF_MEMORY = re.compile(r"out of memory|failed to allocate memory|ALLOC_FAILED", re.IGNORECASE)
+
+
+def suits(bundle: Bundle) -> bool:
+    """Whether a card can run the bundle: the kernels of its other precisions are for CPUs."""
+    return bundle.manifest.precision in ("fp32", "fp16")
+
+
+def card_number(device: str) -> int:
+    """The number of the card in "cuda:1"; "cuda" alone is the first."""
+    return int(device.partition(":")[2] or 0)
+
+
+def fault(ort: Any, card: int, found: Driver | None = None) -> str | None:
+    """Say in one line what keeps onnxruntime from `card`, None where nothing does. found: by default driver()."""
+    if PROVIDER not in ort.get_available_providers():
+        return "this onnxruntime has no CUDA; run: pip uninstall onnxruntime && " + install("gpu")
+    found = found or driver()
+    if found.fault:
+        return found.fault
+    built_for = int(getattr(ort, "cuda_version", "").partition(".")[0] or 0)
+    if found.cuda[0] < built_for:
+        return (
+            f"the driver runs CUDA {found.cuda[0]}.{found.cuda[1]}, and this onnxruntime needs CUDA {built_for}; "
+            f"update the driver, or install an onnxruntime-gpu for CUDA {found.cuda[0]}"
+        )
+    if card >= found.cards:
+        return f"card {card} was asked for, but the cards here are 0..{found.cards - 1}"
+    if library := _missing_library(ort):
+        return f"the library {library} is missing; run: {install('gpu')}"
+    return None
+
+
+def _missing_library(ort: Any) -> str | None:
+    """Load the CUDA libraries that came as packages; the name of the first one that is nowhere."""
+    said = io.StringIO()
+    with redirect_stdout(said):  # it prints what it cannot load
+        ort.preload_dlls(msvc=False)
+    missing = re.search(r"^Failed to load (\S+):", said.getvalue(), re.MULTILINE)
+    return missing and missing[1]
+
+
+def open_session(ort: Any, bundle: Bundle, card: int, options: Any) -> CudaEngine:
+    """Open a session on a card that has no fault(). Raises BundleError or DeviceMissing."""
+    packed = ON_CUDA in bundle.manifest.graph.files
+    graph = bundle.graph(ON_CUDA if packed else "onnxruntime")
+    if packed:  # the graph is fused already
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    provider = {
+        "device_id": str(card),
+        "arena_extend_strategy": "kSameAsRequested",  # the default doubles what it takes
+        "enable_skip_layer_norm_strict_mode": "1",  # sums and norms in float32
+    }
+    try:
+        session = ort.InferenceSession(str(graph), options, providers=[(PROVIDER, provider)])
+    except Exception as error:
+        raise BundleError(f"{graph} cannot be loaded on card {card}: {line(error)}") from None
+    # onnxruntime falls back to the CPU without an error when the provider does not start.
+    if PROVIDER not in session.get_providers():
+        raise DeviceMissing(
+            f"card {card} was asked for, but onnxruntime's CUDA provider did not start: its libraries are not those of "
+            f"CUDA {getattr(ort, 'cuda_version', '?')}; run: {install('gpu')}"
+        )
+    return CudaEngine(ort, session, card, options.intra_op_num_threads, bundle)
+
+
+class CudaEngine:
+    """Runs one session on a card. A pass that does not fit into its memory runs in halves."""
+
+    name = "onnxruntime"
+    batch_tokens, pass_tokens, passes = _BATCH_TOKENS, _PASS_TOKENS, _PASSES
+
+    def __init__(self, ort: Any, session: Any, card: int, threads: int, bundle: Bundle) -> None:
+        self.device, self.threads = f"cuda:{card}" if card else "cuda", threads
+        self._ort, self._session, self._card = ort, session, card
+        self._ports = Ports(bundle)
+        self._fitting: int | None = None  # padded tokens of a pass, once a larger one did not fit
+        self._telling = threading.Lock()
+
+    def run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        heads: Heads,
+        token_type_ids: NDArray[np.int64] | None = None,
+    ) -> Outputs:
+        rows = len(input_ids)
+        if rows == 1 or self._fitting is None or input_ids.size <= self._fitting:
+            try:
+                return self._pass(input_ids, attention_mask, heads, token_type_ids)
+            except EngineError as error:
+                if not _OUT_OF_MEMORY.search(str(error)):
+                    raise
+                if rows == 1:
+                    raise EngineError(
+                        f"a text of {input_ids.size} tokens does not fit into the memory of {self.device}; encode it "
+                        "with a smaller max_length"
+                    ) from None
+            self._shrink(input_ids.size // 2)
+        half = rows // 2
+        types = [None, None] if token_type_ids is None else [token_type_ids[:half], token_type_ids[half:]]
+        return _joined(
+            self.run(input_ids[:half], attention_mask[:half], heads, types[0]),
+            self.run(input_ids[half:], attention_mask[half:], heads, types[1]),
+        )
+
+    def _shrink(self, tokens: int) -> None:
+        """Remember what may fit, and tell it once."""
+        with self._telling:
+            first, self._fitting = self._fitting is None, min(self._fitting or tokens, tokens)
+        if first:
+            warnings.warn(
+                f"a pass of {2 * tokens} tokens does not fit into the memory of {self.device}; passes are smaller from "
+                f"now on; batch_tokens={tokens} would spare the attempt",
+                stacklevel=4,
+            )
+
+    def _pass(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        heads: Heads,
+        token_type_ids: NDArray[np.int64] | None,
+    ) -> Outputs:
+        options = self._ort.RunOptions()
+        if input_ids.size >= _SHRINK_TOKENS:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"gpu:{self._card}")
+        try:
+            feeds = self._ports.feeds(input_ids, attention_mask, heads, token_type_ids)
+            arrays = self._session.run(self._ports.outputs, feeds, options)
+        except Exception as error:  # onnxruntime's classes share no other base
+            raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {line(error)}") from None
+        return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), input_ids.shape, heads)
+
+
+def _joined(first: Outputs, second: Outputs) -> Outputs:
+    parts = ((getattr(first, field.name), getattr(second, field.name)) for field in fields(Outputs))
+    return Outputs(*(None if a is None else np.concatenate([a, b]) for a, b in parts))

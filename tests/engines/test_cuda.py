@@ -1,0 +1,196 @@
+"""Cards: whatever keeps them from use is one line, and a pass that does not fit runs in smaller ones.
+
+No test here needs a card. The driver and onnxruntime's CUDA build have stand-ins; passes run on a CPU session that has
+little memory.
+"""
+
+import ctypes
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from m3rt import DeviceMissing, EngineError, M3Encoder
+from m3rt.bundle import Bundle, open_bundle
+from m3rt.engines import Heads, cuda
+from m3rt.engines import onnxruntime as engine
+from m3rt.engines.cuda import CudaEngine, card_number, fault
+from m3rt.host.nvidia import Driver, driver
+
+TWO_CARDS = Driver((13, 1), 2)
+
+
+class Library:
+    """libcuda.so.1 as its functions' documentation says: a status is returned, a value written to a pointer."""
+
+    def __init__(self, version: int = 13010, init: int = 0, cards: int = 2) -> None:
+        self.version, self.init, self.cards = version, init, cards
+
+    def cuDriverGetVersion(self, pointer: Any) -> int:
+        return self._write(pointer, self.version)
+
+    def cuInit(self, flags: int) -> int:
+        return self.init
+
+    def cuDeviceGetCount(self, pointer: Any) -> int:
+        return self._write(pointer, self.cards)
+
+    def _write(self, pointer: Any, value: int) -> int:
+        ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] = value
+        return 0
+
+
+def build(said: str = "", version: str = "13.0") -> Any:
+    """An onnxruntime with CUDA, whose preload_dlls() prints what it misses."""
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return SimpleNamespace(
+        get_available_providers=lambda: providers, cuda_version=version, preload_dlls=lambda msvc: print(said, end="")
+    )
+
+
+# ---- the driver
+
+
+@pytest.mark.parametrize(("library", "expected"), [
+    (Library(), Driver((13, 1), 2)),
+    (Library(version=12080, cards=1), Driver((12, 8), 1)),
+    (Library(init=100), "finds no card"),
+    (Library(cards=0), "finds no card"),
+    (Library(init=3), "start processes with 'spawn'"),
+    (Library(init=803), "different versions; reboot"),
+    (Library(init=999), "the driver cannot start (CUDA error 999)"),
+])  # fmt: skip
+def test_the_driver_is_read(library: Library, expected: Driver | str) -> None:
+    found = driver(lambda name: library)
+    if isinstance(expected, Driver):
+        assert found == expected
+    else:
+        assert expected in found.fault
+        assert found.cards == 0
+
+
+def test_a_machine_without_a_driver_says_so() -> None:
+    def load(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    assert "this machine has no NVIDIA driver" in driver(load).fault
+
+
+# ---- what keeps onnxruntime from a card
+
+
+@pytest.mark.parametrize(("ort", "card", "found", "words"), [
+    (build(), 0, Driver((0, 0), 0, "this machine has no NVIDIA driver (libcuda.so.1)"), "no NVIDIA driver"),
+    (build(), 0, Driver((12, 4), 1), "the driver runs CUDA 12.4, and this onnxruntime needs CUDA 13; update"),
+    (build(), 2, TWO_CARDS, "card 2 was asked for, but the cards here are 0..1"),
+    (build("Failed to load libcublasLt.so.13: libcublasLt.so.13: cannot open\nmore\n"), 0, TWO_CARDS,
+     'the library libcublasLt.so.13 is missing; run: pip install "m3rt[gpu]"'),
+])  # fmt: skip
+def test_each_fault_is_one_line_with_a_way_out(
+    ort: Any, card: int, found: Driver, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fault(ort, card, found)
+    assert line is not None
+    assert words in line
+    assert "\n" not in line
+    assert capsys.readouterr().out == ""  # stdout is for results
+
+
+def test_nothing_keeps_it_from_a_card_that_is_there() -> None:
+    assert fault(build("Failed to remember\n"), 1, TWO_CARDS) is None
+    assert fault(build(version=""), 0, TWO_CARDS) is None
+
+
+@pytest.mark.parametrize(("device", "card"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:12", 12)])
+def test_a_card_is_named_by_its_number(device: str, card: int) -> None:
+    assert card_number(device) == card
+
+
+@pytest.mark.parametrize("name", ["bundle_fp32", "bundle_int8"])
+def test_without_a_card_auto_is_the_cpu_and_cuda_a_refusal(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = request.getfixturevalue(name)
+    monkeypatch.setattr(cuda, "driver", lambda: Driver((0, 0), 0, "this machine has no NVIDIA driver (libcuda.so.1)"))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", build().get_available_providers)
+    assert M3Encoder(bundle, engine="onnxruntime", threads=1).device == "cpu"
+    with pytest.raises(DeviceMissing, match="cuda:1 was asked for, but this machine has no NVIDIA driver"):
+        M3Encoder(bundle, device="cuda:1")
+
+
+def test_a_bundle_for_cpus_is_refused_on_a_card_by_name(bundle_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "fault", lambda ort, card: None)
+    with pytest.raises(DeviceMissing, match="is int8, whose kernels are for CPUs; export with --precision fp16"):
+        M3Encoder(bundle_int8, device="cuda")
+
+
+def test_a_provider_that_does_not_start_is_no_silent_fallback(
+    bundle_fp32: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This onnxruntime has no CUDA: it makes a session on the CPU and warns, as it does where libraries are missing."""
+    monkeypatch.setattr(cuda, "fault", lambda ort, card: None)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(DeviceMissing, match="did not start"):
+        M3Encoder(bundle_fp32, device="cuda")
+
+
+# ---- passes and memory
+
+
+class Card:
+    """A session of a graph with memory for so many tokens, on the CPU."""
+
+    def __init__(self, bundle: Bundle, tokens: int) -> None:
+        self._session = onnxruntime.InferenceSession(bundle.graph("onnxruntime"), providers=["CPUExecutionProvider"])
+        self.tokens, self.passes = tokens, list[tuple[int, ...]]()
+
+    def run(self, names: list[str], feeds: dict[str, NDArray[Any]], options: Any) -> list[NDArray[Any]]:
+        self.passes.append(feeds["input_ids"].shape)
+        if feeds["input_ids"].size > self.tokens:
+            raise RuntimeError(
+                "BFCArena::AllocateRawInternal: Failed to allocate memory for requested buffer of size 9"
+            )
+        outputs: list[NDArray[Any]] = self._session.run(names, feeds, options)
+        return outputs
+
+
+def on_card(bundle: Path, tokens: int) -> tuple[CudaEngine, Card]:
+    opened = open_bundle(bundle)
+    card = Card(opened, tokens)
+    return CudaEngine(onnxruntime, card, 0, 1, opened), card
+
+
+def test_a_pass_that_does_not_fit_runs_in_smaller_ones_and_is_told_once(bundle_fp32: Path, fp32: M3Encoder) -> None:
+    card, session = on_card(bundle_fp32, 40)
+    ids = np.array([[0, 5 + i, 6, 7, 8, 9, 10, 2] for i in range(16)])
+    mask, heads = np.ones_like(ids), Heads(True, True, True)
+    with pytest.warns(UserWarning, match="a pass of 128 tokens does not fit into the memory of cuda") as told:
+        out = card.run(ids, mask, heads)
+    assert len(told) == 1
+    expected = fp32.engine.run(ids, mask, heads)
+    for ours, theirs in ((out.dense, expected.dense), (out.token_weights, expected.token_weights),
+                         (out.colbert, expected.colbert)):  # fmt: skip
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    session.passes.clear()
+    card.run(ids, mask, heads)  # it has learnt, and says nothing
+    assert max(b * s for b, s in session.passes) <= 40
+
+
+def test_a_text_that_does_not_fit_alone_is_an_error(bundle_fp32: Path) -> None:
+    card, _ = on_card(bundle_fp32, 4)
+    with pytest.raises(EngineError, match="a text of 8 tokens does not fit into the memory of cuda; encode it with a"):
+        card.run(np.array([[0, 5, 6, 7, 8, 9, 10, 2]]), np.ones((1, 8), np.int64), Heads())
+
+
+def test_other_failures_of_a_pass_stay_errors(bundle_fp32: Path) -> None:
+    card, session = on_card(bundle_fp32, 1000)
+    with pytest.raises(EngineError, match=r"onnxruntime failed on a \(2, 3\) batch"):
+        card.run(np.full((2, 3), 10**9), np.ones((2, 3), np.int64), Heads())
+    assert len(session.passes) == 1
+
+
+def test_a_profile_is_for_the_cpu_where_no_card_can_be_used(bundle_fp32: Path) -> None:
+    assert engine.load(open_bundle(bundle_fp32), device="auto", threads=1).device == "cpu"
