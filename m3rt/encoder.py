@@ -8,12 +8,14 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from .batching.ahead import ahead
 from .batching.collect import Collector
 from .batching.plan import plan
 from .batching.work import VectorFormat, Work
 from .bundle.heads import Heads
 from .bundle.prompts import prompted
 from .embeddings import Embeddings
+from .engines import Outputs
 from .errors import EngineError, InputError
 from .model import Model, progress
 from .model import Progress as Progress
@@ -90,12 +92,20 @@ class M3Encoder(Model):
             dense_ranges=dense_ranges,
             colbert_precision=colbert_precision,
         )
+        return self._run(work, show_progress)
+
+    def _run(self, work: Work, show_progress: bool | Progress) -> Embeddings:
         tokens, heads = work.tokens, work.heads
         result = Collector(self.manifest, tokens, heads)
+
+        def run(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Outputs]:
+            ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
+            return rows, mask, self.engine.run(ids, mask, heads)
+
+        batches = plan(tokens.lengths, self.batch_tokens, self.engine.pass_tokens)
         with progress(len(tokens.ids), show_progress, "encode") as advance:
-            for rows in plan(tokens.lengths, self.batch_tokens, self.engine.pass_tokens):
-                ids, mask = tokens.padded(rows, self.manifest.special_tokens.pad)
-                result.add(rows, mask, self.engine.run(ids, mask, heads))
+            for rows, mask, out in ahead(run, batches, self.engine.parallel_passes):
+                result.add(rows, mask, out)
                 advance(len(rows), int(mask.sum()))
         return result.embeddings(work.format)
 
@@ -164,12 +174,18 @@ class M3Encoder(Model):
         """
         chunk_size = whole_number("chunk_size", chunk_size, 1, 1 << 30)
         source, done = items("texts", texts, "an iterable of str"), 0
-        while chunk := list(islice(source, chunk_size)):
+        show_progress = options.pop("show_progress", False)
+        chunks = iter(lambda: list(islice(source, chunk_size)), [])
+        # Where passes leave the CPUs idle, the next texts become tokens meanwhile.
+        prepared = ahead(lambda chunk: self.prepare(chunk, **options), chunks, self.engine.parallel_passes)
+        while True:
             try:
-                yield self.encode(chunk, **options)
+                if (work := next(prepared, None)) is None:
+                    return
+                yield self._run(work, show_progress)
             except (InputError, EngineError) as error:
                 raise type(error)(f"after {counted(done, 'text')}: {error}") from None
-            done += len(chunk)
+            done += len(work.tokens.truncated)
 
     def compute_score(
         self,

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .batching.ahead import ahead
 from .batching.logits import LogitCollector
 from .batching.plan import plan
 from .bundle import Bundle
-from .engines import Engine
+from .engines import Engine, Outputs
 from .errors import InputError
 from .model import Model, Progress, progress
 from .relevance import Ranked, Scores
@@ -144,11 +145,17 @@ class M3Reranker(Model):
         m = self.manifest
         ids = self._pairs.encode(pairs, *self._limits(max_length, query_max_length))
         result = LogitCollector(len(pairs), m.labels)
+
+        def run(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], int, Outputs]:
+            tokens, mask, types = ids.padded(rows, m.special_tokens.pad)
+            out = self.engine.run(tokens, mask, m.heads, types if m.takes_token_types else None)
+            return rows, int(mask.sum()), out
+
+        batches = plan(ids.tokens.lengths, self.batch_tokens, self.engine.pass_tokens)
         with progress(len(ids.tokens.ids), show_progress, "rerank") as advance:
-            for rows in plan(ids.tokens.lengths, self.batch_tokens, self.engine.pass_tokens):
-                tokens, mask, types = ids.padded(rows, m.special_tokens.pad)
-                result.add(rows, self.engine.run(tokens, mask, m.heads, types if m.takes_token_types else None))
-                advance(len(rows), int(mask.sum()))
+            for rows, count, out in ahead(run, batches, self.engine.parallel_passes):
+                result.add(rows, out)
+                advance(len(rows), count)
         return result.logits, ids
 
     def _limits(self, max_length: int | None, query_max_length: int | None) -> tuple[int, int]:

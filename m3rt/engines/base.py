@@ -94,7 +94,7 @@ class Engine(Protocol):
     threads: int  # of a forward pass on the CPU
     batch_tokens: int  # padded tokens of a forward pass at which it runs fastest
     pass_tokens: int  # the fixed cost of a forward pass, in tokens
-    passes: int  # at a time with which it is busy
+    parallel_passes: int  # so many at a time keep it busy
 
     def run(
         self,

@@ -24,7 +24,7 @@ from .base import Outputs, Ports, line
 PROVIDER = "CUDAExecutionProvider"
 # Guesses until a card was measured: a card needs large passes to be busy, and takes two at a time, so that one computes
 # while the other's results are copied.
-_BATCH_TOKENS, _PASS_TOKENS, _PASSES = 16384, 512, 2
+_BATCH_TOKENS, _PASS_TOKENS, _PARALLEL_PASSES = 16384, 512, 2
 _SHRINK_TOKENS = 65536  # a pass over as many tokens returns its scratch memory to the card
 _OUT_OF_MEMORY = re.compile(r"out of memory|failed to allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
@@ -96,7 +96,7 @@ class CudaEngine:
     """Runs one session on a card. A pass that does not fit into its memory runs in halves."""
 
     name = "onnxruntime"
-    batch_tokens, pass_tokens, passes = _BATCH_TOKENS, _PASS_TOKENS, _PASSES
+    batch_tokens, pass_tokens, parallel_passes = _BATCH_TOKENS, _PASS_TOKENS, _PARALLEL_PASSES
 
     def __init__(self, ort: Any, session: Any, card: int, threads: int, bundle: Bundle) -> None:
         self.device, self.threads = f"cuda:{card}" if card else "cuda", threads

@@ -43,7 +43,7 @@ class OnnxRuntimeEngine:
     """Runs one session of a bundle's graph; the weights are mapped from the file, not copied."""
 
     name, device = "onnxruntime", "cpu"
-    pass_tokens, passes = _PASS_TOKENS, 1
+    pass_tokens, parallel_passes = _PASS_TOKENS, 1
 
     def __init__(self, session: Any, threads: int, bundle: Bundle) -> None:
         self.threads = threads

@@ -40,7 +40,7 @@ class OpenVinoEngine:
     def __init__(self, compiled: Any, threads: int, bundle: Bundle) -> None:
         self.threads = threads
         self.batch_tokens, self.pass_tokens = _BATCH_AND_PASS_TOKENS[bundle.manifest.precision]
-        self.passes = 1
+        self.parallel_passes = 1
         self._compiled = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
         self._ports = Ports(bundle)

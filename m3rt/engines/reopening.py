@@ -22,7 +22,8 @@ class Reopening:
         self._loading = threading.Lock()
         self._engine: Engine | None = None
         engine = self._opened()
-        self.name, self.device, self.threads, self.passes = engine.name, engine.device, engine.threads, engine.passes
+        self.name, self.device, self.threads = engine.name, engine.device, engine.threads
+        self.parallel_passes = engine.parallel_passes
         self.batch_tokens, self.pass_tokens = batch_tokens or engine.batch_tokens, engine.pass_tokens
         forks.tell(self)
 

@@ -434,7 +434,7 @@ class Spoiled:
     `where` is the place in a pass, its text first; a pass without that text is left alone.
     """
 
-    name, device, batch_tokens, pass_tokens = "spoiled", "cpu", 512, 20
+    name, device, batch_tokens, pass_tokens, parallel_passes = "spoiled", "cpu", 512, 20, 1
 
     def __init__(self, bundle: Path, output: str, value: float, where: tuple[int, ...]) -> None:
         self._engine = load_engine(open_bundle(bundle), threads=1)
@@ -561,3 +561,24 @@ def add_to_json(path: Path, **values: Any) -> None:
     import json
 
     write_json(path, json.loads(path.read_text("utf-8")) | values)
+
+
+class Parallel:
+    """The bundle's engine, which asks for three passes at a time."""
+
+    name, device, threads, batch_tokens, pass_tokens, parallel_passes = "parallel", "cpu", 1, 16, 0, 3
+
+    def __init__(self, bundle: Path) -> None:
+        self.run = load_engine(open_bundle(bundle), threads=1).run
+
+
+def test_passes_side_by_side_give_the_same_in_the_same_order(bundle_fp32: Path, fp32: M3Encoder) -> None:
+    model = M3Encoder.with_engine(open_bundle(bundle_fp32), Parallel(bundle_fp32))
+    texts = GOLDEN_TEXTS * 3
+    assert_same_rows(model.encode(texts, **ALL), fp32.encode(texts, **ALL))
+    parts = list(model.stream(texts, chunk_size=5))
+    assert [len(part.truncated) for part in parts] == [min(5, len(texts) - i) for i in range(0, len(texts), 5)]
+    whole = np.concatenate([part.dense_vecs for part in parts])
+    np.testing.assert_allclose(whole, fp32.encode(texts).dense_vecs, atol=1e-5)
+    with pytest.raises(InputError, match=r"^after 5 texts: text 1 is an int"):
+        list(model.stream([*texts[:6], 7, *texts], chunk_size=5))

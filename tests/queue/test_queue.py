@@ -28,6 +28,7 @@ class Gate:
     def __init__(self, engine: Engine) -> None:
         self.name, self.device, self.threads = engine.name, engine.device, engine.threads
         self.batch_tokens, self.pass_tokens = engine.batch_tokens, engine.pass_tokens
+        self.parallel_passes = engine.parallel_passes
         self._engine = engine
         self._passes = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)

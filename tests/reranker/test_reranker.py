@@ -155,7 +155,7 @@ def test_many_threads_get_what_one_gets(reranker: M3Reranker) -> None:
 class Broken:
     """An engine whose third pair has no number for a score."""
 
-    name, device, threads, batch_tokens, pass_tokens = "broken", "cpu", 1, 10_000, 10_000
+    name, device, threads, batch_tokens, pass_tokens, parallel_passes = "broken", "cpu", 1, 10_000, 10_000, 1
 
     def run(
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64], heads: Heads,

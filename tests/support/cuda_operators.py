@@ -92,7 +92,7 @@ OPERATORS = [RemovePadding, RestorePadding, PackedMultiHeadAttention, SkipLayerN
 class CudaGraph:
     """An engine that computes a bundle's graph for CUDA in numpy."""
 
-    name, device, threads, batch_tokens, pass_tokens = "numpy", "cpu", 1, 256, 64
+    name, device, threads, batch_tokens, pass_tokens, parallel_passes = "numpy", "cpu", 1, 256, 64, 2
 
     def __init__(self, bundle: Bundle) -> None:
         self._ports = Ports(bundle)

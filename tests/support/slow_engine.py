@@ -15,6 +15,7 @@ class Slow:
     def __init__(self, engine: Engine) -> None:
         self.name, self.device, self.threads = engine.name, engine.device, engine.threads
         self.batch_tokens, self.pass_tokens = engine.batch_tokens, engine.pass_tokens
+        self.parallel_passes = engine.parallel_passes
         self._engine = engine
         self.open = threading.Event()
         self.open.set()
