@@ -14,14 +14,17 @@ from .parts.options import model_argument
 
 @click.command("tune")
 @model_argument
+@click.option("--device", default="auto", envvar="M3RT_DEVICE", show_envvar=True,
+              help="auto, cpu, cuda, or cuda:1 for the second card.")  # fmt: skip
 @click.option("--seconds", type=click.IntRange(1, 600), default=60, help="How long to measure, about.")
 @click.option("--save-session/--no-save-session", default=True, help="Save the session of the fastest engine.")
-def command(model: str, seconds: int, save_session: bool) -> None:
+def command(model: str, device: str, seconds: int, save_session: bool) -> None:
     """Find the fastest engine, threads and batches for this machine, and keep them.
 
-    The result is a profile in M3RT_CACHE, by default ~/.cache/m3rt, that every later load of this bundle on the CPU
-    uses for what is not given explicitly. Another machine, m3rt, engine or bundle makes it stale: it is then ignored
-    with a warning until tune runs again. M3RT_TUNE=0 ignores it. The profile's path is printed on stdout.
+    The result is a profile in M3RT_CACHE, by default ~/.cache/m3rt, that every later load of this bundle on the CPU,
+    or on this kind of card, uses for what is not given explicitly. Another machine, m3rt, engine or bundle makes it
+    stale: it is then ignored with a warning until tune runs again. M3RT_TUNE=0 ignores it. The profile's path is
+    printed on stdout.
 
     With --save-session the session of the fastest engine is saved too (onnxruntime: 1.5 times the size of the bundle,
     mapped and shared by processes; openvino: once), so that later processes start faster.
@@ -31,29 +34,35 @@ def command(model: str, seconds: int, save_session: bool) -> None:
     from dataclasses import replace
 
     from ..bundle import open_bundle
+    from ..engines import checked, saved
     from ..engines import profile as tuning
-    from ..engines import saved
     from ..tuning.tuner import tune
 
     bundle = open_bundle(model)
+    checked("auto", device, None)
+    card = tuning.card_of(bundle, device)
+    on = "cuda" if card and device == "auto" else device if device.startswith("cuda") else "cpu"
     tuning.make_folder(bundle)  # fail on an unusable cache before a minute of work
-    tuning.forget_stale(bundle)
+    tuning.forget_stale(bundle, card)
     with bar(total=100, bar_format="{desc:<36.36} {percentage:3.0f}% |{bar}| {elapsed}") as progress:
 
         def show(part: float, what: str) -> None:
             progress.n = round(100 * part)
             progress.set_description_str(what)
 
-        profile = tune(bundle, seconds, progress=show, left_out=lambda engine, why: say(f"{engine} is left out: {why}"))
+        def left_out(engine: str, why: str) -> None:
+            say(f"{engine} is left out: {why}")
+
+        profile = tune(bundle, seconds, device=on, progress=show, left_out=left_out)
     best = profile.settings[profile.engine]
     directory = tuning.session_folder(bundle, profile.engine)
-    if save_session and saved.supported(bundle, profile.engine):
+    if save_session and not card and saved.supported(bundle, profile.engine):
         files = saved.save(bundle, profile.engine, directory, best.threads)
         profile = replace(profile, settings={**profile.settings, profile.engine: replace(best, saved_session=files)})
         total = size(sum(file.size for file in files.values()))
         message = f"{total} of {profile.engine}'s session saved; --no-save-session does without"
         say(message if files else "this bundle's session cannot be saved (alignment); loading is as before")
-    path = tuning.save(bundle, profile)
+    path = tuning.save(bundle, profile, card)
     saved.remove_others(directory)
     emit_text(*_table(profile.measured))
     batch = f"batches of {best.batch_tokens} tokens" if best.batch_tokens else "the engine's own batches"

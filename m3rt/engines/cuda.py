@@ -52,8 +52,8 @@ def fault(ort: Any, card: int, found: Driver | None = None) -> str | None:
             f"the driver runs CUDA {found.cuda[0]}.{found.cuda[1]}, and this onnxruntime needs CUDA {built_for}; "
             f"update the driver, or install an onnxruntime-gpu for CUDA {found.cuda[0]}"
         )
-    if card >= found.cards:
-        return f"card {card} was asked for, but the cards here are 0..{found.cards - 1}"
+    if card >= len(found.cards):
+        return f"the cards here are 0..{len(found.cards) - 1}"
     if library := _missing_library(ort):
         return f"the library {library} is missing; run: {install('gpu')}"
     return None

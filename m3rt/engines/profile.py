@@ -21,10 +21,10 @@ from ..host.machine import conditions, versions
 from ..host.nvidia import driver
 from ..host.threads import available_cpus
 from ..values.schema import build, conforms, parsed
-from .cuda import suits
+from .cuda import card_number, suits
 
 FORMAT = 3
-_PROFILE = "profile.json"
+_PROFILE, _CARDS_PROFILE = "profile.json", "profile.cuda.json"
 _MAX_BYTES = 1 << 20  # of a profile
 
 
@@ -89,41 +89,50 @@ class Choice:
 
 def choose(bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Choice:
     """Complete the caller's arguments from the bundle's profile; explicit arguments always win."""
-    explicit = Choice(engine, device, threads)
-    if not _on_cpu(bundle, device) or (profile := load(bundle)) is None:
+    explicit, card = Choice(engine, device, threads), card_of(bundle, device)
+    if (device.startswith("cuda") and not card) or (profile := load(bundle, card)) is None:
         return explicit
     name = profile.engine if engine == "auto" else engine
     setting = profile.settings.get(name)
     if setting is None:
         return explicit
-    saved_session = _saved_session(bundle, name, setting)
+    saved_session = None if card else _saved_session(bundle, name, setting)
     return Choice(name, device, threads or setting.threads, setting.batch_tokens, saved_session)
 
 
-def load(bundle: Bundle) -> Profile | None:
+def card_of(bundle: Bundle, device: str) -> str:
+    """The name of the card that `bundle` will run on; "" for the CPU. No engine is imported to find out."""
+    if device == "cpu" or not suits(bundle) or "onnxruntime-gpu" not in versions():
+        return ""
+    cards, number = driver().cards, card_number(device)
+    return cards[number] if number < len(cards) else ""
+
+
+def load(bundle: Bundle, card: str = "") -> Profile | None:
     """Return the profile of `bundle` if it was measured on this machine with these versions; else None.
 
-    A profile that does not hold here gives one warning. M3RT_TUNE=0 ignores profiles.
+    card: the profile for a card of this name, by default the CPU's. A profile that does not hold here gives one
+    warning. M3RT_TUNE=0 ignores profiles.
     """
     if os.environ.get("M3RT_TUNE") == "0":
         return None
-    profile = _read(bundle)
+    profile = _read(bundle, card)
     if isinstance(profile, str):
-        _warn(f"the tuning profile {folder(bundle) / _PROFILE} {profile}; ignored; {_advice(bundle)}")
+        _warn(f"the tuning profile {folder(bundle) / _file(card)} {profile}; ignored; {_advice(bundle)}")
         return None
     return profile
 
 
-def save(bundle: Bundle, profile: Profile) -> Path:
+def save(bundle: Bundle, profile: Profile, card: str = "") -> Path:
     """Write the profile in one step and return its path. Raises OutputError."""
-    raw = {"format": FORMAT, "conditions": _conditions(bundle), **asdict(profile)}
-    return cache.write(make_folder(bundle) / _PROFILE, json.dumps(raw, indent=2) + "\n")
+    raw = {"format": FORMAT, "conditions": _conditions(bundle, card), **asdict(profile)}
+    return cache.write(make_folder(bundle) / _file(card), json.dumps(raw, indent=2) + "\n")
 
 
-def forget_stale(bundle: Bundle) -> None:
+def forget_stale(bundle: Bundle, card: str = "") -> None:
     """Remove a profile that does not hold here, so that `m3rt tune` does not warn about it. Raises OutputError."""
-    if isinstance(_read(bundle), str):
-        cache.remove(folder(bundle) / _PROFILE)
+    if isinstance(_read(bundle, card), str):
+        cache.remove(folder(bundle) / _file(card))
 
 
 def folder(bundle: Bundle) -> Path:
@@ -138,12 +147,16 @@ def make_folder(bundle: Bundle) -> Path:
 
 def session_folder(bundle: Bundle, engine: str) -> Path:
     """Return the folder of the saved session of `engine` for this machine and these versions."""
-    key = hashlib.sha256(json.dumps(_conditions(bundle), sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps(_conditions(bundle, ""), sort_keys=True).encode()).hexdigest()
     return folder(bundle) / f"{engine}-{key[:8]}"
 
 
-def _conditions(bundle: Bundle) -> dict[str, Any]:
-    return {**conditions(), "bundle": _digest(bundle)}
+def _file(card: str) -> str:
+    return _CARDS_PROFILE if card else _PROFILE
+
+
+def _conditions(bundle: Bundle, card: str) -> dict[str, Any]:
+    return {**conditions(), **({"card": card} if card else {}), "bundle": _digest(bundle)}
 
 
 def _digest(bundle: Bundle) -> str:
@@ -151,9 +164,9 @@ def _digest(bundle: Bundle) -> str:
     return hashlib.sha256(replace(bundle.manifest, fidelity=None).to_json().encode()).hexdigest()
 
 
-def _read(bundle: Bundle) -> Profile | str | None:
+def _read(bundle: Bundle, card: str) -> Profile | str | None:
     """Return the profile, a str that says why it is ignored, or None where there is no profile."""
-    path = folder(bundle) / _PROFILE
+    path = folder(bundle) / _file(card)
     try:
         if why := cache.distrust(path):
             return f"is not used: {why}"
@@ -166,18 +179,11 @@ def _read(bundle: Bundle) -> Profile | str | None:
         raw = parsed(text)
         if raw["format"] != FORMAT:
             return f"has format {raw['format']!r:.20}, this m3rt reads {FORMAT}"
-        if differences := _differences(raw["conditions"], _conditions(bundle)):
+        if differences := _differences(raw["conditions"], _conditions(bundle, card)):
             return f"is of another machine or version: {'; '.join(differences)}"
         return build(Profile, {name: raw[name] for name in ("engine", "settings", "measured")})
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         return f"is damaged ({type(error).__name__}: {error!s:.80})"
-
-
-def _on_cpu(bundle: Bundle, device: str) -> bool:
-    """Whether `bundle` will run on the CPU, as profiles assume; no engine is imported to find out."""
-    return device == "cpu" or (
-        device == "auto" and (not suits(bundle) or "onnxruntime-gpu" not in versions() or bool(driver().fault))
-    )
 
 
 def _saved_session(bundle: Bundle, engine: str, setting: Setting) -> Path | None:

@@ -1,4 +1,4 @@
-"""NVIDIA's driver, asked without any CUDA library: the version of CUDA that it runs, and the number of its cards."""
+"""NVIDIA's driver, asked without any CUDA library: the version of CUDA that it runs, and the names of its cards."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FAULTS = {
 
 
 class Driver(NamedTuple):
-    """The newest CUDA that the driver runs, (13, 0) for 13.0, and how many cards it shows to this process.
+    """The newest CUDA that the driver runs, (13, 0) for 13.0, and the names of the cards that it shows this process.
 
-    fault: in a few words why there is none, then cards is 0; "" otherwise.
+    fault: in a few words why there are none; "" otherwise.
     """
 
     cuda: tuple[int, int]
-    cards: int
+    cards: tuple[str, ...]
     fault: str = ""
 
 
@@ -32,11 +32,17 @@ def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
     try:
         library = load(_LIBRARY)
     except OSError:
-        return Driver((0, 0), 0, f"this machine has no NVIDIA driver ({_LIBRARY})")
-    version, cards = ctypes.c_int(), ctypes.c_int()
+        return Driver((0, 0), (), f"this machine has no NVIDIA driver ({_LIBRARY})")
+    version, count = ctypes.c_int(), ctypes.c_int()
     library.cuDriverGetVersion(ctypes.byref(version))
     cuda = (version.value // 1000, version.value % 1000 // 10)
-    status = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(cards))
-    if status or not cards.value:
-        return Driver(cuda, 0, _FAULTS.get(status or 100, f"the driver cannot start (CUDA error {status})"))
-    return Driver(cuda, cards.value)
+    status = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count))
+    if status or not count.value:
+        return Driver(cuda, (), _FAULTS.get(status or 100, f"the driver cannot start (CUDA error {status})"))
+    return Driver(cuda, tuple(_name(library, i) for i in range(count.value)))
+
+
+def _name(library: Any, card: int) -> str:
+    text = ctypes.create_string_buffer(256)
+    library.cuDeviceGetName(text, len(text), card)
+    return text.value.decode("utf-8", "replace")

@@ -23,6 +23,7 @@ TrialProgress = Callable[[float, str], object]  # takes the fraction of the time
 LeftOut = Callable[[str, str], object]  # takes the name of an engine that fails, and why it does
 
 BUDGETS = (128, 256, 384, 768, 1536)  # padded tokens of a pass
+CARD_BUDGETS = (4096, 8192, 32768, 65536)
 _QUERY_TOKENS, _QUERIES_A_VISIT = 16, 5
 _TEXT_TOKENS, _TEXTS_A_VISIT = 256, 16  # the texts have at most so many tokens
 _ENGINES_SHARE = 0.5  # of the time, for engines x threads
@@ -38,6 +39,7 @@ class Trial:
     batch_tokens: int | None = None
     query: list[float] = field(default_factory=list)
     speed: list[float] = field(default_factory=list)
+    device: str = "cpu"
 
     def row(self) -> dict[str, Any]:
         """Return the candidate and its medians, for a table and for JSON; None for a value that was not measured."""
@@ -60,19 +62,26 @@ def tune(
     bundle: Bundle,
     seconds: float,
     *,
+    device: str = "cpu",
     names: Sequence[str] = (),
     progress: TrialProgress = lambda part, running: None,
     left_out: LeftOut = lambda engine, why: None,
 ) -> Profile:
     """Measure for about `seconds` and return the profile, without saving it. names: engines, default all usable ones.
 
+    device: "cpu", or a card as "cuda:1", where only batch budgets are tried.
+
     Each round visits every candidate, so that a busy moment of the machine hits all alike. A visit opens an engine and
     closes it: two are never in memory at once. A failing engine is left out and told to `left_out`. Raises EngineError
     when no engine runs.
     """
     clock = _Clock(seconds, progress)
-    names = list(names or engines.usable(bundle))
-    trials = [Trial(name, threads) for name in names for threads in thread_counts(available_cpus())]
+    if device == "cpu":
+        names = list(names or engines.usable(bundle))
+        trials = [Trial(name, threads) for name in names for threads in thread_counts(available_cpus())]
+    else:
+        names = ["onnxruntime"]
+        trials = [Trial(names[0], available_cpus(), device=device)]
     errors = _rounds(bundle, trials, clock, _ENGINES_SHARE)
     trials = [trial for trial in trials if trial.speed]
     if not trials:
@@ -158,7 +167,8 @@ def _visit(encoder: M3Encoder, trial: Trial) -> None:
 
 def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
     """Try batch budgets in turn in one engine, the engine's default first, until the time is up."""
-    trials = [Trial(winner.engine, winner.threads, budget) for budget in (None, *BUDGETS)]
+    budgets = BUDGETS if winner.device == "cpu" else CARD_BUDGETS
+    trials = [Trial(winner.engine, winner.threads, budget, device=winner.device) for budget in (None, *budgets)]
     engine = _engine(bundle, winner)
     trials = [t for t in trials if t.batch_tokens != engine.batch_tokens]
     encoders = [M3Encoder.with_engine(bundle, engine, batch_tokens=t.batch_tokens) for t in trials]
@@ -183,7 +193,7 @@ def _encoder(bundle: Bundle, trial: Trial) -> Iterator[M3Encoder]:
 
 
 def _engine(bundle: Bundle, trial: Trial) -> engines.Engine:
-    return engines.load_engine(bundle, engine=trial.engine, device="cpu", threads=trial.threads)
+    return engines.load_engine(bundle, engine=trial.engine, device=trial.device, threads=trial.threads)
 
 
 def _longest(encoder: M3Encoder) -> int:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from m3rt import DeviceMissing, EngineError, M3Encoder
 from m3rt.bundle import Bundle, open_bundle
-from m3rt.engines import Heads, cuda
-from m3rt.engines import onnxruntime as engine
+from m3rt.engines import Heads, cuda, profile
 from m3rt.engines.cuda import CudaEngine, card_number, fault
+from m3rt.engines.profile import Profile, Setting
 from m3rt.host.nvidia import Driver, driver
 
-TWO_CARDS = Driver((13, 1), 2)
+NAMES = ("NVIDIA A", "NVIDIA B")
+TWO_CARDS = Driver((13, 1), NAMES)
 
 
 class Library:
@@ -38,6 +39,10 @@ class Library:
 
     def cuDeviceGetCount(self, pointer: Any) -> int:
         return self._write(pointer, self.cards)
+
+    def cuDeviceGetName(self, text: Any, size: int, card: int) -> int:
+        text.value = NAMES[card].encode()
+        return 0
 
     def _write(self, pointer: Any, value: int) -> int:
         ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] = value
@@ -56,8 +61,8 @@ def build(said: str = "", version: str = "13.0") -> Any:
 
 
 @pytest.mark.parametrize(("library", "expected"), [
-    (Library(), Driver((13, 1), 2)),
-    (Library(version=12080, cards=1), Driver((12, 8), 1)),
+    (Library(), TWO_CARDS),
+    (Library(version=12080, cards=1), Driver((12, 8), NAMES[:1])),
     (Library(init=100), "finds no card"),
     (Library(cards=0), "finds no card"),
     (Library(init=3), "start processes with 'spawn'"),
@@ -70,7 +75,7 @@ def test_the_driver_is_read(library: Library, expected: Driver | str) -> None:
         assert found == expected
     else:
         assert expected in found.fault
-        assert found.cards == 0
+        assert found.cards == ()
 
 
 def test_a_machine_without_a_driver_says_so() -> None:
@@ -84,9 +89,9 @@ def test_a_machine_without_a_driver_says_so() -> None:
 
 
 @pytest.mark.parametrize(("ort", "card", "found", "words"), [
-    (build(), 0, Driver((0, 0), 0, "this machine has no NVIDIA driver (libcuda.so.1)"), "no NVIDIA driver"),
-    (build(), 0, Driver((12, 4), 1), "the driver runs CUDA 12.4, and this onnxruntime needs CUDA 13; update"),
-    (build(), 2, TWO_CARDS, "card 2 was asked for, but the cards here are 0..1"),
+    (build(), 0, Driver((0, 0), (), "this machine has no NVIDIA driver (libcuda.so.1)"), "no NVIDIA driver"),
+    (build(), 0, Driver((12, 4), NAMES[:1]), "the driver runs CUDA 12.4, and this onnxruntime needs CUDA 13; update"),
+    (build(), 2, TWO_CARDS, "the cards here are 0..1"),
     (build("Failed to load libcublasLt.so.13: libcublasLt.so.13: cannot open\nmore\n"), 0, TWO_CARDS,
      'the library libcublasLt.so.13 is missing; run: pip install "m3rt[gpu]"'),
 ])  # fmt: skip
@@ -115,7 +120,7 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_a_refusal(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = request.getfixturevalue(name)
-    monkeypatch.setattr(cuda, "driver", lambda: Driver((0, 0), 0, "this machine has no NVIDIA driver (libcuda.so.1)"))
+    monkeypatch.setattr(cuda, "driver", lambda: Driver((0, 0), (), "this machine has no NVIDIA driver (libcuda.so.1)"))
     monkeypatch.setattr(onnxruntime, "get_available_providers", build().get_available_providers)
     assert M3Encoder(bundle, engine="onnxruntime", threads=1).device == "cpu"
     with pytest.raises(DeviceMissing, match="cuda:1 was asked for, but this machine has no NVIDIA driver"):
@@ -192,5 +197,28 @@ def test_other_failures_of_a_pass_stay_errors(bundle_fp32: Path) -> None:
     assert len(session.passes) == 1
 
 
-def test_a_profile_is_for_the_cpu_where_no_card_can_be_used(bundle_fp32: Path) -> None:
-    assert engine.load(open_bundle(bundle_fp32), device="auto", threads=1).device == "cpu"
+# ---- profiles
+
+
+def test_a_card_has_a_profile_of_its_own(bundle_fp32: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("M3RT_CACHE", str(tmp_path))
+    monkeypatch.setattr(profile, "driver", lambda: TWO_CARDS)
+    monkeypatch.setattr(profile, "versions", lambda: {"onnxruntime-gpu": "1.31.1"})
+    bundle = open_bundle(bundle_fp32)
+    assert [profile.card_of(bundle, name) for name in ("cpu", "auto", "cuda", "cuda:1", "cuda:2")] == [
+        "", "NVIDIA A", "NVIDIA A", "NVIDIA B", "",
+    ]  # fmt: skip
+    cpus, cards = (Profile("onnxruntime", {"onnxruntime": Setting(1, budget)}, ()) for budget in (7, 4096))
+    profile.save(bundle, cpus)
+    profile.save(bundle, cards, "NVIDIA A")
+    assert profile.choose(bundle, device="cpu").batch_tokens == 7
+    assert profile.choose(bundle, device="cuda").batch_tokens == 4096
+    assert profile.choose(bundle, device="cuda").saved_session is None
+    with pytest.warns(UserWarning, match="card was NVIDIA A, is NVIDIA B"):
+        assert profile.choose(bundle, device="cuda:1").batch_tokens is None
+
+
+def test_an_int8_bundle_is_tuned_for_the_cpu_beside_a_card(bundle_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "driver", lambda: TWO_CARDS)
+    monkeypatch.setattr(profile, "versions", lambda: {"onnxruntime-gpu": "1.31.1"})
+    assert profile.card_of(open_bundle(bundle_int8), "auto") == ""
