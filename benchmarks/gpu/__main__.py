@@ -1,4 +1,4 @@
-"""Everything that a card must show, in one command, each step with its time; a step that fails does not stop the others.
+"""Everything that a card must show, in one command, each step with its time; one that fails does not stop the others.
 
     python -m benchmarks.gpu WORK [--tiny] [--seconds 540]
 

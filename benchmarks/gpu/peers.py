@@ -81,7 +81,9 @@ def _task(args: argparse.Namespace) -> dict[str, Any]:
     return {"models": peer_models.__name__, **inputs, "threads": args.threads}
 
 
-def _speed(args: argparse.Namespace, log: Any, missing: dict[str, str], scratch: Path) -> Iterator[list[dict[str, Any]]]:
+def _speed(
+    args: argparse.Namespace, log: Any, missing: dict[str, str], scratch: Path
+) -> Iterator[list[dict[str, Any]]]:
     """The rows so far, after every round."""
     end = time.monotonic() + args.seconds
     workers, unable = start(_task(args), args.m3rt, args.peers, log)
@@ -208,7 +210,9 @@ def _markdown(result: dict[str, Any]) -> str:
     lines = ["# Peers on a card", "", ", ".join(f"{k} {v}" for k, v in result["conditions"].items()), ""]
     for step in STEPS:
         rows = [
-            {k: v for k, v in row.items() if k not in ("seconds", "step")} for row in result["rows"] if row["step"] == step
+            {k: v for k, v in row.items() if k not in ("seconds", "step")}
+            for row in result["rows"]
+            if row["step"] == step
         ]
         if rows:
             lines += [f"## {step}", "", table(rows), ""]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,12 +21,14 @@ from .parts.collection import Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
 from .parts.made_by import KEY, check_made_by, record
+from .parts.names import check_name
 from .parts.place import refuse_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 to_lance = documents_table
+_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_.-]{1,200}")
 _COLUMNS = {"dense": "dense_vecs", "sparse": "sparse_indices", "colbert": "colbert_vecs"}
 _SHOWN = ("id", "text", "metadata")
 
@@ -45,6 +48,7 @@ class LanceCollection(Collection):
         need("lance", "lancedb", "pyarrow", purpose="LanceCollection")
         if layout.widths().keys() == {"sparse"}:
             raise InputError("the layout has sparse vectors alone, which LanceDB cannot search; add dense or ColBERT")
+        check_name(name, _NAME, "letters, digits, _, - and ., no two dots together")
         self.name, self.layout = name, layout
         if name in database.list_tables().tables:
             self.table = database.open_table(name)

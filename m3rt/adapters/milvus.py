@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
 from typing import Any, Self
@@ -20,10 +21,12 @@ from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
 from .parts.made_by import KEY, check_made_by, record
+from .parts.names import check_name
 from .parts.place import owning, refuse_key, url_of
 
 NO_TOKEN = (1 << 32) - 2  # the largest index that a sparse field holds: no vocabulary has a token of this id
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _METRICS = {"dense": "COSINE", "sparse": "IP"}
 _INDEXES = {"dense": "AUTOINDEX", "sparse": "SPARSE_INVERTED_INDEX"}
 _SUFFIX = ".db"  # by which pymilvus tells a file of Milvus Lite
@@ -62,6 +65,7 @@ class MilvusCollection(Collection):
         need("milvus", "pymilvus", purpose="MilvusCollection")
         if layout.colbert is not None:
             raise InputError("the layout has ColBERT vectors, which Milvus Lite cannot hold; leave them out")
+        check_name(name, _NAME, "letters, digits and _, at most 255, no digit first")
         self.client, self.name, self.layout = client, name, layout
         if client.has_collection(name):
             self._check()

@@ -1,38 +1,28 @@
-"""PostgreSQL with pgvector: rows as text literals, and a table that takes binary ones and searches them."""
+"""PostgreSQL with pgvector: a table that takes rows and searches them."""
 
 # mypy: disable-error-code="import-not-found"
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..embeddings import Embeddings
 from ..errors import InputError
 from ..host.extras import need
 from ..index.search.result import Hit
 from ..values.arguments import whole_number
-from ..values.counts import counted
-from ..values.shown import shown
 from .parts import pgbinary
 from .parts.collection import RRF_K, Collection, Mode, hit
-from .parts.documents import Documents, heaviest
+from .parts.documents import Documents
 from .parts.layout import Layout
 from .parts.made_by import check_made_by, record
+from .parts.names import check_name
+from .parts.pgrows import MAX_NNZ, checked, metadata_json, text_rows
 from .parts.place import owning, refuse_key
 
-MAX_NNZ = 1000  # weights of a row that an HNSW index takes
-
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
-_NUL_IN_JSON = re.compile(r"(?<!\\)(\\\\)*\\u0000")
-_MAX_ID_BYTES = 2_600  # a key of an index has at most 2,704 bytes
 _MAX_EF_SEARCH = 1000  # hits that pgvector's HNSW search gives at most
 _EF_PER_HIT = 4  # with as few candidates as hits, the graph over sparse vectors misses 1 document of 100
 _MAX_DENSE = 2000  # components that an HNSW index takes
@@ -67,7 +57,7 @@ def to_pgvector(
     found = Documents.of(embeddings, ids, texts, metadata)
     if found.embeddings.sparse is not None:
         Layout(sparse=vocabulary).fitted(found.embeddings, len(found))
-    return _rows(found, vocabulary, max_nnz)
+    return text_rows(found, vocabulary, max_nnz)
 
 
 class PostgresCollection(Collection):
@@ -82,8 +72,7 @@ class PostgresCollection(Collection):
 
     def __init__(self, connection: Any, name: str, layout: Layout) -> None:
         need("pgvector", "psycopg", purpose="PostgresCollection")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise InputError(f"name is {shown(name)}, expected lower-case letters, digits and _")
+        check_name(name, _NAME, "lower-case letters, digits and _, at most 41, no digit first")
         if (layout.dense or 0) > _MAX_DENSE:
             raise InputError(
                 f"dense is {layout.dense} wide, expected at most {_MAX_DENSE}: an HNSW index takes no more"
@@ -123,14 +112,14 @@ class PostgresCollection(Collection):
         statement = (
             f"insert into {self.name} ({', '.join(columns)}) values ({places}) on conflict (id) do update set {update}"
         )
-        rows = self._binary(_checked(found, MAX_NNZ))
+        rows = self._binary(checked(found, MAX_NNZ))
         with self.connection.transaction(), self.connection.cursor() as cursor:
             cursor.executemany(statement, rows)
 
     def _binary(self, found: Documents) -> list[list[Any]]:
         """The columns of each document, in the table's order."""
         n, out = len(found), found.embeddings
-        columns: list[Sequence[Any]] = [found.ids, found.texts or [None] * n, _metadata(found) or [None] * n]
+        columns: list[Sequence[Any]] = [found.ids, found.texts or [None] * n, metadata_json(found) or [None] * n]
         if out.dense_vecs is not None:
             columns.append(pgbinary.vectors(out.dense_vecs))
         if out.sparse is not None:
@@ -143,7 +132,7 @@ class PostgresCollection(Collection):
     def _search(self, query: Documents, k: int, mode: Mode, candidates: int) -> list[Hit]:
         if mode != "colbert":  # which no index searches
             whole_number("k", k, 1, _MAX_EF_SEARCH)
-        row = next(_rows(query, self.layout.sparse or 0, MAX_NNZ))
+        row = next(text_rows(query, self.layout.sparse or 0, MAX_NNZ))
         scores = {
             "dense": "-(dense <#> %(dense)s::vector)",
             "sparse": "-(sparse <#> %(sparse)s::sparsevec)",
@@ -224,60 +213,5 @@ class PostgresCollection(Collection):
         check_made_by(f"the table {self.name!r}", comment.fetchone()[0], self.layout.model)
 
 
-def _rows(found: Documents, vocabulary: int, max_nnz: int) -> Iterator[dict[str, Any]]:
-    found = _checked(found, max_nnz)
-    metadata = _metadata(found)
-    return (_row(found, i, vocabulary, metadata) for i in range(len(found)))
-
-
-def _checked(found: Documents, max_nnz: int) -> Documents:
-    """The documents with at most max_nnz weights each. Raises InputError for what PostgreSQL cannot hold."""
-    for values in (found.ids, found.texts or []):
-        for name, value in zip(found.ids, values, strict=False):
-            if "\0" in value:
-                raise InputError(f"id or text of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
-    for name in found.ids:
-        if len(name.encode()) > _MAX_ID_BYTES:
-            raise InputError(f"id {shown(name)} has {len(name.encode())} bytes, expected at most {_MAX_ID_BYTES:,}")
-    if found.embeddings.sparse is not None:
-        sparse, cut = heaviest(found.embeddings.sparse, whole_number("max_nnz", max_nnz, 1, 16_000))
-        if cut.any():
-            warnings.warn(
-                f"over {max_nnz} lexical weights in {counted(int(np.count_nonzero(cut)), 'text')}; "
-                f"the {cut.sum()} smallest were cut",
-                stacklevel=3,
-            )
-        found = replace(found, embeddings=replace(found.embeddings, sparse=sparse))
-    return found
-
-
-def _metadata(found: Documents) -> list[str] | None:
-    """The metadata as JSON. Raises InputError for a NUL in it."""
-    if found.metadata is None:
-        return None
-    rows = [json.dumps(dict(row or {}), ensure_ascii=False) for row in found.metadata]
-    for name, row in zip(found.ids, rows, strict=True):
-        if _NUL_IN_JSON.search(row):
-            raise InputError(f"the metadata of {shown(name)} holds a NUL, which PostgreSQL cannot hold; remove it")
-    return rows
-
-
 def _ef_search(k: int, candidates: int) -> int:
     return min(_EF_PER_HIT * max(k, candidates), _MAX_EF_SEARCH)
-
-
-def _row(found: Documents, i: int, vocabulary: int, metadata: Sequence[str] | None) -> dict[str, Any]:
-    row, out = found.payload(i), found.embeddings
-    if metadata is not None:
-        row["metadata"] = metadata[i]
-    if out.dense_vecs is not None:
-        row["dense"] = _vector(out.dense_vecs[i])
-    if (sparse := found.sparse(i)) is not None:
-        row["sparse"] = f"{{{','.join(f'{token + 1}:{weight:.9g}' for token, weight in sparse.items())}}}/{vocabulary}"
-    if out.multi is not None:
-        row["colbert"] = "{" + ",".join(f'"{_vector(vector)}"' for vector in out.multi.row(i)) + "}"
-    return row
-
-
-def _vector(values: NDArray[np.float32]) -> str:
-    return "[" + ",".join(f"{value:.9g}" for value in values.tolist()) + "]"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -15,9 +16,11 @@ from .parts.collection import RRF_K, Collection, Mode, hit
 from .parts.documents import Documents
 from .parts.layout import Layout
 from .parts.made_by import KEY, check_made_by, record
+from .parts.names import check_name
 from .parts.place import owning, refuse_key, url_of
 from .parts.uuids import uuid_of
 
+_NAME = re.compile(r'[^<>:"/\\|?*\x00-\x1f\x7f]{1,255}')
 _SECONDS = 60  # that a server may take to answer
 _POINTS = 64  # in a request: with ColBERT vectors a point has megabytes
 
@@ -48,6 +51,7 @@ class QdrantCollection(Collection):
 
     def __init__(self, client: Any, name: str, layout: Layout) -> None:
         need("qdrant", "qdrant_client", purpose="QdrantCollection")
+        check_name(name, _NAME, '1 to 255 characters, none of them a control or one of <>:"/\\|?*')
         self.client, self.name, self.layout = client, name, layout
         if client.collection_exists(name):
             self._check(client.get_collection(name).config)

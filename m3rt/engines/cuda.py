@@ -1,12 +1,10 @@
-"""onnxruntime's CUDA provider: what keeps it from a card, its session, and passes that fit the card's memory."""
+"""onnxruntime's CUDA engine: a session on a card, and passes that fit into its memory."""
 
 from __future__ import annotations
 
-import io
 import re
 import threading
 import warnings
-from contextlib import redirect_stdout
 from dataclasses import fields
 from typing import Any
 
@@ -14,58 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle
-from ..bundle.fields import ON_CUDA
+from ..bundle.fields import ON_CUDA, Precision
 from ..bundle.heads import Heads
 from ..errors import BundleError, DeviceMissing, EngineError
 from ..host.extras import install
-from ..host.nvidia import Driver, driver
 from .base import Outputs, Ports, line
+from .cards import PROVIDER
 
-PROVIDER = "CUDAExecutionProvider"
-# Guesses until a card was measured: a card needs large passes to be busy, and takes two at a time, so that one computes
-# while the other's results are copied.
-_BATCH_TOKENS, _PASS_TOKENS, _PARALLEL_PASSES = 16384, 512, 2
+# Guesses until a card was measured. A card needs large passes to be busy, and takes two at a time, so that one computes
+# while the other's results are copied. Starting the kernels of a pass may take 2 ms, in which a card computes so many
+# tokens in fp32 and fp16; where padding is taken out it costs less than that.
+_BATCH_TOKENS, _PARALLEL_PASSES = 16384, 2
+_PASS_TOKENS: dict[Precision, int] = {"fp32": 512, "fp16": 2048}
 _SHRINK_TOKENS = 65536  # a pass over as many tokens returns its scratch memory to the card
 _OUT_OF_MEMORY = re.compile(r"out of memory|failed to allocate memory|ALLOC_FAILED", re.IGNORECASE)
-
-
-def suits(bundle: Bundle) -> bool:
-    """Whether a card can run the bundle: the kernels of its other precisions are for CPUs."""
-    return bundle.manifest.precision in ("fp32", "fp16")
-
-
-def card_number(device: str) -> int:
-    """The number of the card in "cuda:1"; "cuda" alone is the first."""
-    return int(device.partition(":")[2] or 0)
-
-
-def fault(ort: Any, card: int, found: Driver | None = None) -> str | None:
-    """Say in one line what keeps onnxruntime from `card`, None where nothing does. found: by default driver()."""
-    if PROVIDER not in ort.get_available_providers():
-        return "this onnxruntime has no CUDA; run: pip uninstall onnxruntime && " + install("gpu")
-    found = found or driver()
-    if found.fault:
-        return found.fault
-    built_for = int(getattr(ort, "cuda_version", "").partition(".")[0] or 0)
-    if found.cuda[0] < built_for:
-        return (
-            f"the driver runs CUDA {found.cuda[0]}.{found.cuda[1]}, and this onnxruntime needs CUDA {built_for}; "
-            f"update the driver, or install an onnxruntime-gpu for CUDA {found.cuda[0]}"
-        )
-    if card >= len(found.cards):
-        return f"the cards here are 0..{len(found.cards) - 1}"
-    if library := _missing_library(ort):
-        return f"the library {library} is missing; run: {install('gpu')}"
-    return None
-
-
-def _missing_library(ort: Any) -> str | None:
-    """Load the CUDA libraries that came as packages; the name of the first one that is nowhere."""
-    said = io.StringIO()
-    with redirect_stdout(said):  # it prints what it cannot load
-        ort.preload_dlls(msvc=False)
-    missing = re.search(r"^Failed to load (\S+):", said.getvalue(), re.MULTILINE)
-    return missing and missing[1]
 
 
 def open_session(ort: Any, bundle: Bundle, card: int, options: Any) -> CudaEngine:
@@ -96,11 +56,12 @@ class CudaEngine:
     """Runs one session on a card. A pass that does not fit into its memory runs in halves."""
 
     name = "onnxruntime"
-    batch_tokens, pass_tokens, parallel_passes = _BATCH_TOKENS, _PASS_TOKENS, _PARALLEL_PASSES
+    batch_tokens, parallel_passes = _BATCH_TOKENS, _PARALLEL_PASSES
 
     def __init__(self, ort: Any, session: Any, card: int, threads: int, bundle: Bundle) -> None:
         self.device, self.threads = f"cuda:{card}" if card else "cuda", threads
         self._ort, self._session, self._card = ort, session, card
+        self.pass_tokens = _PASS_TOKENS[bundle.manifest.precision]
         self._ports = Ports(bundle)
         self._fitting: int | None = None  # padded tokens of a pass, once a larger one did not fit
         self._telling = threading.Lock()

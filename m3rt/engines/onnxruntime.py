@@ -21,7 +21,7 @@ from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
-from . import cuda
+from . import cards, cuda
 from .base import Engine, Outputs, Ports, line
 
 _PROVIDERS = ["CPUExecutionProvider"]
@@ -170,9 +170,9 @@ def _cpu_options(ort: Any, threads: int | None, manifest: Manifest) -> Any:
 
 def _card(ort: Any, device: str, bundle: Bundle) -> int | None:
     """The card to run on, None for the CPU. Raises DeviceMissing."""
-    precision, suits = bundle.manifest.precision, cuda.suits(bundle)
-    asked, card = device.startswith("cuda"), cuda.card_number(device)
-    fault = cuda.fault(ort, card) if asked or (device == "auto" and suits) else None
+    precision, suits = bundle.manifest.precision, cards.suits(bundle)
+    asked, card = device.startswith("cuda"), cards.card_number(device)
+    fault = cards.fault(ort, card) if asked or (device == "auto" and suits) else None
     if asked and fault:
         raise DeviceMissing(f"{device} was asked for, but {fault}")
     if asked and not suits:

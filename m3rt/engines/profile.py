@@ -21,7 +21,7 @@ from ..host.machine import conditions, versions
 from ..host.nvidia import driver
 from ..host.threads import available_cpus
 from ..values.schema import build, conforms, parsed
-from .cuda import card_number, suits
+from .cards import card_number, suits
 
 FORMAT = 3
 _PROFILE, _CARDS_PROFILE = "profile.json", "profile.cuda.json"

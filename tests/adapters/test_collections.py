@@ -203,3 +203,19 @@ def test_a_text_without_an_id_is_refused(open_collection: Any, views: tuple[str,
     collection = open_collection(Layout.of(tiny))
     with pytest.raises(InputError, match="text 1 has no id"):
         load(collection, tiny, [Record("a", "a"), Record("b")])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb", "x" * 300, 'say "x"', "a*b", 7, None])
+def test_a_name_that_the_database_cannot_hold_is_refused_with_its_rule(
+    database: Any, views: tuple[str, ...], engine: str, name: Any
+) -> None:
+    if engine == "qdrant" and name == "..":
+        pytest.skip("Qdrant takes dots")
+    with pytest.raises(InputError, match=r"name is .*, expected (1 to 255|letters|lower-case)") as caught:
+        database(layout(views), name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["docs", "docs_2026"])
+def test_a_plain_name_is_one_for_every_database(database: Any, views: tuple[str, ...], name: str) -> None:
+    assert database(layout(views), name).name == name

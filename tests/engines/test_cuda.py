@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from m3rt import DeviceMissing, EngineError, M3Encoder
 from m3rt.bundle import Bundle, open_bundle
-from m3rt.engines import Heads, cuda, profile
-from m3rt.engines.cuda import CudaEngine, card_number, fault
+from m3rt.engines import Heads, cards, profile
+from m3rt.engines.cards import card_number, fault
+from m3rt.engines.cuda import CudaEngine
 from m3rt.engines.profile import Profile, Setting
 from m3rt.host.nvidia import Driver, driver
 
@@ -120,7 +121,7 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_a_refusal(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = request.getfixturevalue(name)
-    monkeypatch.setattr(cuda, "driver", lambda: Driver((0, 0), (), "this machine has no NVIDIA driver (libcuda.so.1)"))
+    monkeypatch.setattr(cards, "driver", lambda: Driver((0, 0), (), "this machine has no NVIDIA driver (libcuda.so.1)"))
     monkeypatch.setattr(onnxruntime, "get_available_providers", build().get_available_providers)
     assert M3Encoder(bundle, engine="onnxruntime", threads=1).device == "cpu"
     with pytest.raises(DeviceMissing, match="cuda:1 was asked for, but this machine has no NVIDIA driver"):
@@ -128,7 +129,7 @@ def test_without_a_card_auto_is_the_cpu_and_cuda_a_refusal(
 
 
 def test_a_bundle_for_cpus_is_refused_on_a_card_by_name(bundle_int8: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "fault", lambda ort, card: None)
+    monkeypatch.setattr(cards, "fault", lambda ort, card: None)
     with pytest.raises(DeviceMissing, match="is int8, whose kernels are for CPUs; export with --precision fp16"):
         M3Encoder(bundle_int8, device="cuda")
 
@@ -137,7 +138,7 @@ def test_a_provider_that_does_not_start_is_no_silent_fallback(
     bundle_fp32: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This onnxruntime has no CUDA: it makes a session on the CPU and warns, as it does where libraries are missing."""
-    monkeypatch.setattr(cuda, "fault", lambda ort, card: None)
+    monkeypatch.setattr(cards, "fault", lambda ort, card: None)
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"), pytest.raises(DeviceMissing, match="did not start"):
         M3Encoder(bundle_fp32, device="cuda")
 
@@ -208,9 +209,9 @@ def test_a_card_has_a_profile_of_its_own(bundle_fp32: Path, monkeypatch: pytest.
     assert [profile.card_of(bundle, name) for name in ("cpu", "auto", "cuda", "cuda:1", "cuda:2")] == [
         "", "NVIDIA A", "NVIDIA A", "NVIDIA B", "",
     ]  # fmt: skip
-    cpus, cards = (Profile("onnxruntime", {"onnxruntime": Setting(1, budget)}, ()) for budget in (7, 4096))
+    cpus, of_card = (Profile("onnxruntime", {"onnxruntime": Setting(1, budget)}, ()) for budget in (7, 4096))
     profile.save(bundle, cpus)
-    profile.save(bundle, cards, "NVIDIA A")
+    profile.save(bundle, of_card, "NVIDIA A")
     assert profile.choose(bundle, device="cpu").batch_tokens == 7
     assert profile.choose(bundle, device="cuda").batch_tokens == 4096
     assert profile.choose(bundle, device="cuda").saved_session is None

@@ -12,10 +12,11 @@ from .linear import Activation, Dense, Linear, Rows
 
 
 class Norm(NamedTuple):
-    """A LayerNorm's gain and bias, (hidden,) each."""
+    """A LayerNorm's gain and bias, (hidden,) each, and the number that its variance is kept above."""
 
     gain: NDArray[np.float32]
     bias: NDArray[np.float32]
+    epsilon: float
 
 
 class Joints(Protocol):
@@ -26,15 +27,7 @@ class Joints(Protocol):
         ...
 
     def residual(
-        self,
-        g: GraphBuilder,
-        linear: Linear,
-        kept: str,
-        x: Rows,
-        dense: Dense,
-        activation: Activation,
-        norm: Norm,
-        epsilon: float,
+        self, g: GraphBuilder, linear: Linear, kept: str, x: Rows, dense: Dense, activation: Activation, norm: Norm
     ) -> str:
         """LayerNorm of the sum of `kept` (rows, hidden) and the map of x."""
         ...
@@ -48,18 +41,10 @@ class SeparateJoints:
         return g.op("Gelu", inner)
 
     def residual(
-        self,
-        g: GraphBuilder,
-        linear: Linear,
-        kept: str,
-        x: Rows,
-        dense: Dense,
-        activation: Activation,
-        norm: Norm,
-        epsilon: float,
+        self, g: GraphBuilder, linear: Linear, kept: str, x: Rows, dense: Dense, activation: Activation, norm: Norm
     ) -> str:
         (out,) = linear.project(g, x, (dense,), activation)
-        return normalised(g, linear, g.op("Add", kept, out), norm, epsilon)
+        return normalised(g, linear, g.op("Add", kept, out), norm)
 
 
 class FusedJoints:
@@ -74,23 +59,15 @@ class FusedJoints:
         return g.op("BiasGelu", inner, g.weight(dense.bias, linear.dtype))
 
     def residual(
-        self,
-        g: GraphBuilder,
-        linear: Linear,
-        kept: str,
-        x: Rows,
-        dense: Dense,
-        activation: Activation,
-        norm: Norm,
-        epsilon: float,
+        self, g: GraphBuilder, linear: Linear, kept: str, x: Rows, dense: Dense, activation: Activation, norm: Norm
     ) -> str:
         assert dense.bias is not None
         (out,) = linear.project(g, x, (dense._replace(bias=None),), activation)
         gain, bias, map_bias = (g.weight(array, linear.dtype) for array in (norm.gain, norm.bias, dense.bias))
-        return g.op("SkipLayerNormalization", out, kept, gain, bias, map_bias, epsilon=epsilon)
+        return g.op("SkipLayerNormalization", out, kept, gain, bias, map_bias, epsilon=norm.epsilon)
 
 
-def normalised(g: GraphBuilder, linear: Linear, x: str, norm: Norm, epsilon: float) -> str:
+def normalised(g: GraphBuilder, linear: Linear, x: str, norm: Norm) -> str:
     """LayerNorm of x (rows, hidden)."""
     gain, bias = g.weight(norm.gain, linear.dtype), g.weight(norm.bias, linear.dtype)
-    return g.op("LayerNormalization", x, gain, bias, epsilon=epsilon, axis=-1)
+    return g.op("LayerNormalization", x, gain, bias, epsilon=norm.epsilon, axis=-1)

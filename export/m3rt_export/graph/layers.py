@@ -68,10 +68,10 @@ class LayerTensors:
             key=keep_outputs(key._replace(bias=None), used.keys),
             value=keep_outputs(value._replace(bias=None), used.values),
             attention_out=keep_inputs(out._replace(bias=out.bias + out.weight @ value.bias), used.values),
-            attention_norm=_norm(fetch, f"{prefix}attention.output.LayerNorm", h),
+            attention_norm=_norm(fetch, f"{prefix}attention.output.LayerNorm", config),
             ffn_in=keep_outputs(dense("intermediate.dense", f, h), used.inner),
             ffn_out=keep_inputs(ffn_out, used.inner),
-            ffn_norm=_norm(fetch, f"{prefix}output.LayerNorm", h),
+            ffn_norm=_norm(fetch, f"{prefix}output.LayerNorm", config),
         )
 
 
@@ -105,7 +105,7 @@ def embedding_tables(fetch: Fetch, config: Config) -> EmbeddingTables:
     positions = fetch("embeddings.position_embeddings.weight", (config.positions, a.hidden_size))
     words = fetch("embeddings.word_embeddings.weight", (a.vocab_size, a.hidden_size))
     used = types[:2] if config.segments else types[:1]
-    norm = _norm(fetch, "embeddings.LayerNorm", a.hidden_size)
+    norm = _norm(fetch, "embeddings.LayerNorm", config)
     return EmbeddingTables(words, np.concatenate([positions + kind for kind in used]), norm)
 
 
@@ -114,7 +114,7 @@ def embeddings(g: GraphBuilder, operators: Operators, tables: EmbeddingTables, c
     with g.scope("embeddings"):
         words = operators.lookup(g, tables.words, b.ids)
         x = g.op("Add", words, operators.lookup(g, tables.positions, _position_ids(g, config, b)))
-        return normalised(g, operators.linear, x, tables.norm, config.epsilon)
+        return normalised(g, operators.linear, x, tables.norm)
 
 
 def layer(
@@ -160,7 +160,7 @@ def _attention(
     if wanted.which is not None and b.packing is not None:
         x, context = g.op("Gather", x, wanted.which), g.op("Gather", context, wanted.which)
     rows, out, norm = Rows(context, wanted.row_count), tensors.attention_out, tensors.attention_norm
-    return operators.joints.residual(g, linear, x, rows, out, activations.context, norm, config.epsilon)
+    return operators.joints.residual(g, linear, x, rows, out, activations.context, norm)
 
 
 def _ffn(
@@ -175,7 +175,7 @@ def _ffn(
     linear, joints = operators.linear, operators.joints
     inner = Rows(joints.gelu(g, linear, x, tensors.ffn_in, activations.ffn), x.row_count)
     norm = tensors.ffn_norm
-    return joints.residual(g, linear, x.value, inner, tensors.ffn_out, activations.inner, norm, config.epsilon)
+    return joints.residual(g, linear, x.value, inner, tensors.ffn_out, activations.inner, norm)
 
 
 def _position_ids(g: GraphBuilder, config: Config, b: Batch) -> str:
@@ -192,5 +192,6 @@ def _position_ids(g: GraphBuilder, config: Config, b: Batch) -> str:
     return g.op("Add", g.op("Mul", g.op("CumSum", kept, one), kept), pad)
 
 
-def _norm(fetch: Fetch, name: str, hidden: int) -> Norm:
-    return Norm(fetch(f"{name}.weight", (hidden,)), fetch(f"{name}.bias", (hidden,)))
+def _norm(fetch: Fetch, name: str, config: Config) -> Norm:
+    width = (config.architecture.hidden_size,)
+    return Norm(fetch(f"{name}.weight", width), fetch(f"{name}.bias", width), config.epsilon)

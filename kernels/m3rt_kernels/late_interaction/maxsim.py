@@ -18,6 +18,7 @@ from ..parallel import run_ranges, thread_count
 from ..quantize import quantize_int8, unpack_bits
 from . import twin
 from .ragged import chosen, query_segments
+from .shapes import check_tokens, is_on_card
 
 _MAX_PANEL_BYTES = 1 << 19  # packed query tokens at a time, which stay in the second-level cache
 _NUMPY_NS_PER_DOCUMENT = 20_000
@@ -41,6 +42,7 @@ def maxsim(
     rows offsets[i]:offsets[i + 1]. documents: the indices of the documents to score, in any order; None scores all n.
     Returns a fresh (documents,) float32. A document or query without tokens scores 0. Products that are NaN are left
     out: a document that has no others scores -inf.
+    Where `vectors` lie on a card, as arrays of PyTorch, CuPy and numba may, the card computes, through numba.
     With query_offsets (queries + 1,) `query` holds the tokens of several queries, and the result is (queries,
     documents).
     Raises ValueError when shapes, dtypes, offsets or indices do not fit, and for a query that is not finite.
@@ -48,7 +50,11 @@ def maxsim(
     >>> maxsim(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), np.array([0, 1, 2])).tolist()
     [0.5, 0.5]
     """
-    _check(query, vectors, "vectors", (np.float32, np.float16))
+    if is_on_card(vectors):
+        from . import card
+
+        return card.maxsim(query, vectors, offsets, documents, query_offsets)
+    check_tokens(query, vectors, "vectors", (np.float32, np.float16))
     if vectors.dtype == np.float16:
         _check_eight(vectors.shape[1])
     tokens = _Tokens(query, np.ones(len(query)), np.dtype(np.float32))
@@ -70,7 +76,7 @@ def maxsim_int8(
 
     The query's tokens are quantized in the same way, so the products are of integers and exact. dim is a multiple of 8.
     """
-    _check(query, codes, "codes", (np.int8,))
+    check_tokens(query, codes, "codes", (np.int8,))
     _check_eight(codes.shape[1])
     check_ndarray("scales", scales)
     if scales.shape != codes.shape[:1] or scales.dtype != np.float32:
@@ -100,7 +106,7 @@ def maxsim_binary(
     (RaBitQ, arXiv:2405.12497). To rank well, take a few times as many documents by this estimate as are needed, and
     score them with maxsim_int8(..., documents=best).
     """
-    _check(query, bits, "bits", (np.uint8,))
+    check_tokens(query, bits, "bits", (np.uint8,))
     tokens = _quantized(query, math.sqrt(math.pi / (2 * query.shape[1])))
     return _score(tokens, _Rows("bits", bits, None, lambda part: unpack_bits(bits[part])), offsets, documents,
                   query_offsets, threads)  # fmt: skip
@@ -128,22 +134,6 @@ class _Rows:
 def _quantized(query: NDArray[np.float32], factor: float = 1.0) -> _Tokens:
     codes, scales = quantize_int8(query)
     return _Tokens(codes.astype(np.float32), scales.astype(np.float64) * factor, codes.dtype)
-
-
-def _check(query: Any, rows: Any, name: str, dtypes: tuple[Any, ...]) -> None:
-    check_ndarray("query", query)
-    check_ndarray(name, rows)
-    dim = tuple(n * (8 if name == "bits" else 1) for n in rows.shape[1:])
-    if query.ndim != 2 or rows.ndim != 2 or query.shape[1:] != dim or not query.shape[1]:
-        raise ValueError(
-            f"query is {query.shape} and {name} {rows.shape}, expected (nq, dim), (total, dim"
-            f"{' // 8' if name == 'bits' else ''})"
-        )
-    if query.dtype != np.float32 or rows.dtype not in dtypes:
-        wanted = " or ".join(np.dtype(d).name for d in dtypes)
-        raise ValueError(f"query is {query.dtype} and {name} {rows.dtype}, expected float32 and {wanted}")
-    if not np.isfinite(query).all():
-        raise ValueError("query holds NaN or infinity, expected finite numbers")
 
 
 def _check_eight(dim: int) -> None:
