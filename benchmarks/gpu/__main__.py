@@ -17,6 +17,7 @@ from pathlib import Path
 from ..common import options
 from .peer_models import DEVICE, HALF
 
+_SMALL = ["--shapes", "1x16", "8x64", "--queries", "100", "--repeats", "2", "--mixed", "16x64", "--longest", "2x128"]
 _TINY = ["--layers", "2", "--hidden", "128", "--ffn", "256"]
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         if not bundle.exists():
             _run("m3rt", "export", source, bundle, "--precision", precision)
     _run("benchmarks.gpu.fidelity", checkpoint, bundles[0])
-    small = ["--shapes", "1x16", "8x64", "--queries", "100", "--repeats", "2"] if args.tiny else []
+    small = _SMALL if args.tiny else []
     _run("benchmarks.gpu.peers", "--checkpoint", checkpoint, "--reranker", reranker, "--work", work,
          "--m3rt", bundles[0], "--m3rt", bundles[1], "--out", args.out, *small,
          "--seconds", max(60.0, args.seconds - (time.monotonic() - began)))  # fmt: skip

@@ -31,8 +31,7 @@ from .peer_models import DEVICE, GEMM, ORACLE, PEERS
 
 STEPS = ("latency", "speed", "mixed", "memory")
 _LATENCY = (1, 16)
-_MIXED = (256, 512)  # texts, tokens of the longest
-_MEMORY = (8, 8192)
+_LONGEST = (8, 8192)
 
 
 def main() -> None:
@@ -61,8 +60,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument(
-        "--shapes", nargs="+", type=_shape, default=[(1, 16), (8, 128), (64, 256), (256, 512), (64, 512), _MEMORY]
+        "--shapes", nargs="+", type=_shape, default=[(1, 16), (8, 128), (64, 256), (256, 512), (64, 512), _LONGEST]
     )
+    parser.add_argument("--mixed", type=_shape, default=(256, 512), help="texts, and tokens of the longest")
+    parser.add_argument("--longest", type=_shape, default=_LONGEST, help="texts and tokens of the memory step")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--queries", type=int, default=300, help="of the latency step")
     parser.add_argument("--seconds", type=float, default=540.0)
@@ -90,7 +91,7 @@ def _speed(
     missing |= unable
     shapes = [("latency", _LATENCY, args.queries)] * ("latency" in args.steps)
     shapes += [("speed", shape, args.repeats) for shape in args.shapes if "speed" in args.steps]
-    shapes += [("mixed", _MIXED, args.repeats)] * ("mixed" in args.steps)
+    shapes += [("mixed", args.mixed, args.repeats)] * ("mixed" in args.steps)
     done: list[dict[str, Any]] = []
     for step, shape, repeats in shapes:
         measured, request = Measured(shape), _request(shape, step == "mixed")
@@ -163,7 +164,7 @@ def _cosine(vectors: Any, oracle: Any) -> float:
 
 def _memory(args: argparse.Namespace, log: Any, missing: dict[str, str]) -> Iterator[dict[str, Any]]:
     """The card's memory that each peer alone holds after it loaded, and after its largest batch."""
-    task, request = _task(args), _request(_MEMORY, mixed=False)
+    task, request = _task(args), _request(args.longest, mixed=False)
     wanted = [(spec, {"peer": "m3rt", "m3rt": spec}) for spec in args.m3rt]
     wanted += [(name, {"peer": name, "m3rt": ""}) for name in args.peers if name != "gemm"]
     for name, choice in wanted:
@@ -175,7 +176,7 @@ def _memory(args: argparse.Namespace, log: Any, missing: dict[str, str]) -> Iter
             for call in worker.calls:
                 worker.ask({**request, "call": call, "save": ""})
                 yield {
-                    "step": "memory", "shape": "x".join(map(str, _MEMORY)), "peer": call,
+                    "step": "memory", "shape": "x".join(map(str, args.longest)), "peer": call,
                     "GB loaded": _gigabytes(loaded, before), "GB above": _gigabytes(_used(), loaded),
                 }  # fmt: skip
             worker.close()
