@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 # Texts are in classes by their length: the first reaches to so many tokens, each further one to so many times as many.
 SHORT_TOKENS, _CLASS_RATIO = 256, 4
-_AHEAD_PASSES = 3  # a text joins a pass if no more passes' worth of tokens have their turns before its own
+_AHEAD_PASSES = 4  # a text joins a pass if no more passes' worth of tokens have their turns before its own
 # Texts of different requests share a pass within these parts of the waste that it may have and of their length.
 _NEAR_WASTE_PART, _NEAR_PART = 10, 16
 

@@ -157,7 +157,7 @@ def test_the_oldest_text_is_in_the_next_pass_and_few_are_overtaken(lengths: list
         taken = sorted(map(int, run.step()))
         overtaken = [lengths[j] for j in waiting if j < taken[-1]]
         assert taken[0] == waiting[0]
-        assert sum(overtaken) <= 3 * BUDGET
+        assert sum(overtaken) <= 4 * BUDGET
         waiting = [j for j in waiting if j not in taken]
 
 
