@@ -242,17 +242,12 @@ def _is_long(taken: dict[Request, list[int]]) -> bool:
 
 def _joined(taken: dict[Request, list[int]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The ids and mask (b, s) of rows of several requests, each request's together."""
-    parts = [request.work.tokens.padded(np.array(rows), pad) for request, rows in taken.items()]
-    if len(parts) == 1:
-        return parts[0]
-    width = max(ids.shape[1] for ids, _ in parts)
-    ids = np.full((sum(len(ids) for ids, _ in parts), width), pad, np.int64)
-    mask = np.zeros(ids.shape, np.int64)
-    start = 0
-    for some, kept in parts:
-        ids[start : start + len(some), : some.shape[1]] = some
-        mask[start : start + len(some), : some.shape[1]] = kept
-        start += len(some)
+    texts = [request.ids(row) for request, rows in taken.items() for row in rows]
+    ids = np.full((len(texts), max(map(len, texts))), pad, np.int64)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+        mask[row, : len(text)] = 1
     return ids, mask
 
 

@@ -29,6 +29,11 @@ class Request:
         self._collector: Collector | None = None
         self._lock = threading.Lock()
 
+    def ids(self, row: int) -> NDArray[np.int32]:
+        """The token ids of one of its texts: a view."""
+        tokens = self.work.tokens
+        return tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]]
+
     def add(self, manifest: Manifest, rows: NDArray[np.int64], mask: NDArray[np.int64], out: Outputs) -> None:
         """Take the outputs of some rows, their own alone; the last ones complete the future."""
         with self._lock:

@@ -40,7 +40,7 @@ class TokenIds:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Count the tokens of each text (n,), special tokens included."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]  # np.diff() takes several times as long for one text
 
     def padded(self, rows: NDArray[np.int64], pad: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return fresh (len(rows), longest) int64 arrays: the ids padded on the right, and the attention mask."""

@@ -1,6 +1,8 @@
 """Which texts run next: each once, lone requests as encode() runs them, short and long ones in turns. Ticks are padded
 tokens, so nothing here depends on a clock."""
 
+import gc
+import weakref
 from itertools import count
 
 import numpy as np
@@ -29,8 +31,8 @@ class Simulation:
         self.tokens[name] = list(tokens)
         self.waiting.add(name, tokens)
 
-    def step(self) -> dict[str, list[int]]:
-        taken = self.waiting.take()
+    def step(self, short: bool = False) -> dict[str, list[int]]:
+        taken = self.waiting.take(short)
         lengths = [self.tokens[name][row] for name, rows in taken.items() for row in rows]
         self.tick += max(lengths, default=0) * len(lengths)
         for name in taken:
@@ -124,7 +126,7 @@ def test_short_texts_of_many_lengths_are_as_quick_beside_long_ones_but_for_a_pas
     assert slowest(16) <= 3 * (slowest(0) + 500)
 
 
-def test_texts_of_up_to_128_tokens_wait_alike_whatever_their_length() -> None:
+def test_every_short_text_waits_about_as_long_as_the_others_whatever_its_length() -> None:
     run, draw, numbers, came = Simulation(), np.random.default_rng(0), count(), {}
     waited: list[int] = []
 
@@ -139,21 +141,53 @@ def test_texts_of_up_to_128_tokens_wait_alike_whatever_their_length() -> None:
         for name in run.step():  # whoever has an answer sends the next text
             waited.append(run.tick - came[name])
             add()
-    assert np.quantile(waited, 0.99) <= 2 * np.mean(waited)
+    # First come, first served without padding has 1.23: the lengths of 32 texts vary.
+    assert np.quantile(waited, 0.99) <= 1.35 * np.mean(waited)
 
 
-@given(LENGTHS, LENGTHS, st.integers(0, 3))
+@given(st.lists(st.integers(2, SHORT_TOKENS), min_size=2, max_size=80), st.data())
 @fuzz
-def test_a_pass_of_short_texts_has_no_long_one_if_a_short_one_waits(one: list[int], two: list[int], steps: int) -> None:
+def test_the_oldest_text_is_in_the_next_pass_and_few_are_overtaken(lengths: list[int], data: st.DataObject) -> None:
+    run, waiting = Simulation(), list[int]()
+    for i, tokens in enumerate(lengths):
+        run.add(str(i), tokens)
+        waiting.append(i)
+        if data.draw(st.integers(0, 3)):
+            continue
+        taken = sorted(map(int, run.step()))
+        overtaken = [lengths[j] for j in waiting if j < taken[-1]]
+        assert taken[0] == waiting[0]
+        assert sum(overtaken) <= 4 * BUDGET
+        waiting = [j for j in waiting if j not in taken]
+
+
+@given(st.lists(LENGTHS, min_size=2, max_size=6), st.integers(0, 6))
+@fuzz
+def test_a_pass_for_short_texts_has_none_that_is_longer_while_one_waits(requests: list[list[int]], steps: int) -> None:
+    run, waiting = Simulation(), dict[tuple[str, int], int]()
+    for i, tokens in enumerate(requests):
+        run.add(str(i), *tokens)
+        waiting |= {(str(i), row): length for row, length in enumerate(tokens)}
+    for _ in range(steps + 1):
+        shortest, several = min(waiting.values(), default=0), len({name for name, _ in waiting}) > 1
+        ran = [waiting.pop((name, row)) for name, rows in run.step(short=True).items() for row in rows]
+        if several and shortest <= SHORT_TOKENS:
+            assert max(ran) <= SHORT_TOKENS
+
+
+@given(st.integers(2, 12), st.integers(SHORT_TOKENS + 1, 600), st.integers(0, 3))
+@fuzz
+def test_longer_texts_pass_those_of_several_times_their_length(longest: int, tokens: int, steps: int) -> None:
     run = Simulation()
-    for name, tokens in (("one", one), ("two", two), ("short", [8])):
-        run.add(name, *tokens)
-    for _ in range(steps):
-        run.waiting.take(short=True)
-    waiting = sorted(text.tokens for text in run.waiting._texts)
-    taken = [run.tokens[name][row] for name, rows in run.waiting.take(short=True).items() for row in rows]
-    if len(run.waiting._numbers) > 1 and waiting[0] <= SHORT_TOKENS:
-        assert max(taken) <= max(SHORT_TOKENS, 4 * waiting[0]) + WASTE
+    for i in range(longest):
+        run.add(f"longest {i}", 4096)
+    for _ in range(min(steps, longest - 1)):
+        run.step()
+    came = run.tick
+    run.add("longer", tokens)
+    while "longer" not in run.done:
+        run.step()
+    assert run.done["longer"] - came <= 4096 + tokens
 
 
 @given(st.integers(400, 2048), st.integers(2, 32))
@@ -185,23 +219,23 @@ def test_every_text_of_a_request_gets_its_turn_in_a_flood(tokens: int, flood: in
         assert run.tick < 200 * (BUDGET + tokens)
 
 
-def test_a_dropped_request_of_thousands_is_forgotten_while_a_text_waits() -> None:
-    waiting: Waiting[str] = Waiting(BUDGET, 16)
-    waiting.add("kept", [5])
-    waiting.add("gone", [5] * 5000)
-    waiting.drop("gone")
-    assert len(waiting._turns) <= 128
+class Owner:
+    """A request that may be collected."""
 
 
-def test_what_has_run_is_forgotten() -> None:
-    waiting: Waiting[int] = Waiting(BUDGET, 16)
-    for request in range(2000):
-        waiting.add(request, [5] * 20)
-        while waiting.take():
-            pass
-    assert len(waiting._turns) <= 128
-    assert not waiting._owners
-    assert not waiting._numbers
+def test_requests_that_have_run_or_were_dropped_are_forgotten() -> None:
+    waiting: Waiting[Owner] = Waiting(BUDGET, WASTE)
+    owners = [Owner() for _ in range(20)]
+    for owner in owners:
+        waiting.add(owner, [5, 600, 3000] * 10)
+    for owner in owners[:10]:
+        waiting.drop(owner)
+    while waiting.take():
+        pass
+    forgotten = [weakref.ref(owner) for owner in owners]
+    del owner, owners
+    gc.collect()
+    assert [ref() for ref in forgotten] == [None] * 20
 
 
 def test_long_texts_and_a_flood_of_short_ones_share_the_engine_evenly() -> None:
