@@ -14,7 +14,7 @@ from m3rt.index.store.precisions import COLBERT, DENSE
 from m3rt.output import Part, format_of
 from m3rt.plan import MODELS, Checkpoint, Choice, Measured, Questions, best_choice, pareto, recommend
 from m3rt.plan.bundles import bundle_bytes, pruned_pieces
-from m3rt.plan.costs import Speed, cost
+from m3rt.plan.costs import Speed, cost, speed
 from m3rt.plan.report import commands, decisions, shown
 from m3rt.plan.sizes import Corpus, encoded_bytes, index_bytes
 from m3rt.plan.texts import distinct_pieces, text_bytes
@@ -104,6 +104,14 @@ def test_the_size_of_a_bundle_is_that_of_one_that_was_exported(
     name, precision, pieces = key
     model = next(model for model in MODELS if model.name == name)
     assert bundle_bytes(model, precision, pieces) == pytest.approx(1e6 * megabytes, rel=0.02)
+
+
+def test_int4_takes_as_much_longer_as_was_measured() -> None:
+    """benchmarks/LOG.md: CPU s of 8 texts of 128 tokens, .624 beside .403 of int8; of one of 19, .0132 beside .0087."""
+    model = next(model for model in MODELS if model.name == "intfloat/multilingual-e5-small")
+    int8, int4 = speed(model, "int8"), speed(model, "int4")
+    assert int8.tokens_per_s / int4.tokens_per_s == pytest.approx(0.624 / 0.403, rel=0.03)
+    assert int4.query_ms / int8.query_ms == pytest.approx(0.0132 / 0.0087, rel=0.03)
 
 
 @pytest.mark.parametrize(
