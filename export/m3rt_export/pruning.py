@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from string import capwords
 from typing import Any
 
 import numpy as np
@@ -50,16 +51,20 @@ class Wish:
         return not self.languages and self.texts is None
 
 
-def kept_ids(tokenizer: dict[str, Any], special: SpecialTokens, wish: Wish, whole: Tokenizer) -> Ids:
+def kept_ids(
+    tokenizer: dict[str, Any], special: SpecialTokens, prompts: Iterable[str], wish: Wish, whole: Tokenizer
+) -> Ids:
     """The ids to keep, ascending; those up to the last special token stay where they are.
 
-    tokenizer: the contents of tokenizer.json. whole: opened from the same.
+    tokenizer: the contents of tokenizer.json. prompts: come before texts, so their pieces stay. whole: opened from the
+    same contents.
     """
     vocab = tokenizer["model"]["vocab"]
     added = [int(token["id"]) for token in tokenizer["added_tokens"]]
     pieces = [str(piece) for piece, _ in vocab]
     kept = np.zeros(len(pieces), np.bool_)
     kept[: max(special.unused) + 1] = True
+    kept[sorted(_pieces([*prompts], whole))] = True
     kept[[*added, min(range(len(vocab)), key=lambda i: float(vocab[i][1]))]] = True
     if wish.texts is not None:
         kept[_used(wish.texts, special, whole)] = True
@@ -97,10 +102,17 @@ def described(vocab: Sequence[Sequence[Any]], kept: Ids, wish: Wish) -> Pruned:
     )
 
 
+def _pieces(texts: Sequence[str], whole: Tokenizer) -> set[int]:
+    return {*np.unique(whole.encode(texts, _MAX_TOKENS).ids).tolist()}
+
+
 def _used(texts: Iterable[str], special: SpecialTokens, whole: Tokenizer) -> Ids:
     source, used = iter(texts), set[int]()
     while chunk := list(islice(source, _TEXTS_AT_A_TIME)):
-        used.update(np.unique(whole.encode(chunk, _MAX_TOKENS).ids).tolist())
+        used |= _pieces(chunk, whole)
+        # Queries have the words of documents, but other spellings of them.
+        for spelling in (str.lower, capwords):
+            used |= _pieces([spelling(text) for text in chunk], whole)
     if not used - {*special.unused}:
         raise InputError("the texts to keep the pieces of are empty, expected some words")
     return np.array(sorted(used), np.int64)

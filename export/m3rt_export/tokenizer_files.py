@@ -51,7 +51,8 @@ def chosen_pieces(directory: Path, config: Config, wish: Wish) -> Ids:
     if tokenizer["model"].get("type") != "Unigram" or not _is_plain(tokenizer):
         path = config.tokenizer.path / layout.TOKENIZER
         raise CheckpointError(f"{path} cannot be pruned, expected a Unigram vocabulary such as XLM-R's; keep it whole")
-    return kept_ids(tokenizer, config.special_tokens, wish, Tokenizer(directory / TOKENIZER, config.special_tokens))
+    special = config.special_tokens
+    return kept_ids(tokenizer, special, config.prompts.values(), wish, Tokenizer(directory / TOKENIZER, special))
 
 
 def prune_tokenizer(directory: Path, config: Config, kept: Ids, wish: Wish) -> Pruned:

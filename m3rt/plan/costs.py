@@ -14,8 +14,8 @@ QUERY_TOKENS = 16
 _MEASURED_TOKENS_PER_S = {"BAAI/bge-m3": 1913.0, "m3-tiny": 80_000.0}
 _MEASURED_QUERY_MS = {"BAAI/bge-m3": 21.0, "m3-tiny": 0.7}
 _REFERENCE = ("BAAI/bge-m3", 303.0)  # whose figures are scaled by the parameters of layers
-# fp16 is for GPUs; a CPU computes it as fp32. int4: 1.8 times int8's CPU time on AVX2, multilingual-e5-small (LOG.md).
-_PRECISION_SPEED = {"int8": 1.0, "int4": 1 / 1.8, "fp32": 506 / 1913, "fp16": 506 / 1913}
+# fp16 is for GPUs; a CPU computes it as fp32. int4 in the layers: 1.55 times int8's CPU time on AVX2 (LOG.md).
+_PRECISION_SPEED = {"int8": 1.0, "int4": 1 / 1.55, "fp32": 506 / 1913, "fp16": 506 / 1913}
 # CPU time of one thread of an EPYC (Zen 3), benchmarks/LOG.md, "search among a million documents": 200,000 int8 rows of
 # 1,028 bytes in 20 ms; the signs of a million, 132 bytes each, in 25 ms; 1.3 ms for int8 of the rows that signs choose.
 _CODE_BYTES_PER_S, _SIGN_BYTES_PER_S, _RESCORING_MS = 1.03e10, 5.3e9, 1.3
@@ -46,7 +46,7 @@ class Cost:
 
 def speed(model: Checkpoint, precision: str, tokens_per_s: float | None = None) -> Speed:
     """The given tokens a second, or those measured for a model on two vCPUs, or those of BGE-M3 scaled by its size."""
-    factor = _PRECISION_SPEED[precision]
+    factor = _PRECISION_SPEED["int8" if precision == "int4" and model.narrow else precision]
     name, size = _REFERENCE
     scale = size / model.layer_parameters
     rate = _MEASURED_TOKENS_PER_S.get(model.name, _MEASURED_TOKENS_PER_S[name] * scale) * factor

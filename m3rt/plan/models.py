@@ -59,6 +59,11 @@ class Checkpoint:
     ships: bool = False
 
     @property
+    def narrow(self) -> bool:
+        """Whether an int4 bundle keeps 8 bits in the layers and has 4 in the table alone."""
+        return self.dim < 768
+
+    @property
     def prunes(self) -> bool:
         """Whether m3rt export can prune the vocabulary: XLM-R's, of a Unigram model."""
         return not self.ships and self.vocabulary == _XLMR_PIECES

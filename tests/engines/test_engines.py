@@ -15,6 +15,7 @@ import pytest
 import rounding
 from checkpoints import sentences
 from m3rt_export import export
+from own_lines import own_lines
 
 from m3rt import BundleError, DeviceMissing, EngineError, InputError, M3Encoder, M3rtError
 from m3rt.bundle import open_bundle
@@ -74,7 +75,7 @@ BROKEN = BLOCKED.replace(
 
 def run(script: str, *arguments: Path) -> str:
     done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, own_lines(done.stderr)) == (0, "")
     return done.stdout
 
 

@@ -4,11 +4,13 @@ import json
 import random
 import warnings
 from pathlib import Path
+from string import capwords
+from typing import Any
 
 import numpy as np
 import pytest
 from checkpoints import sentences, write_checkpoint
-from exports import ALL, encoder, refusal
+from exports import ALL, edit_json, encoder, refusal
 from m3rt_export import export
 
 from m3rt import M3Encoder
@@ -67,6 +69,24 @@ def test_a_text_whose_pieces_were_all_kept_has_the_ids_of_the_whole_vocabulary(
             assert ours.tokenize(text) == expected
             same += 1
     assert same >= len(ENGLISH)
+
+
+def test_small_letters_and_capitals_keep_their_pieces_too(whole: Bundle, english: Bundle) -> None:
+    ours, theirs = encoder(english), encoder(whole)
+    for text in ENGLISH:
+        assert ours.tokenize(text.lower()) == theirs.tokenize(text.lower())
+        assert ours.tokenize(capwords(text)) == theirs.tokenize(capwords(text))
+
+
+@pytest.mark.parametrize("wish", [{"vocab_from": ENGLISH}, {"languages": ["ru"]}])
+def test_a_prompt_keeps_its_pieces(wish: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "m3")
+    prompts = {"query": "Passenger, where to? ", "passage": "Подводный мир: "}
+    edit_json(checkpoint / "config_sentence_transformers.json", prompts=prompts)
+    pruned, whole = (encoder(export(checkpoint, tmp_path / str(len(w)), dense_only=True, **w)) for w in (wish, {}))
+    assert pruned.manifest.prompts == prompts
+    for prompt in prompts.values():
+        assert pruned.tokenize(prompt) == whole.tokenize(prompt)
 
 
 @pytest.mark.parametrize("name", ["english", "latin"])

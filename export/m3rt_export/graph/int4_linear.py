@@ -13,6 +13,7 @@ from .quantize_blocks import Blocks, packed_pairs, quantize_blocks
 
 # Weights with one scale; the role that is not here has 8 bits (benchmarks/LOG.md).
 _BLOCKS = {Role.SCORES: 128, Role.FFN_OUT: 64, Role.OTHER: 32}
+LEAST_WIDTH = 768  # of a model whose maps have 4 bits: a narrower one has most of its bytes in the rows of its table
 _ALPHA = 0.25  # of AWQ's factors: the power of a channel's root mean square
 _INT8_ACTIVATIONS = 4  # the operator's name for them: it rounds each block of a row by that block alone
 
@@ -20,8 +21,9 @@ _INT8_ACTIVATIONS = 4  # the operator's name for them: it rounds each block of a
 class Int4Linear:
     """4-bit weights with a scale and a zero for each block; hidden states stay float32 between the maps.
 
-    Attention's values and its output map, a sixth of the weights and over a third of the error, keep 8 bits. The
-    channels of the others are scaled so that large inputs meet finer weights (AWQ, arXiv:2306.00978).
+    Attention's values and its output map, a sixth of the weights and over a third of the error, keep 8 bits, and so do
+    all maps of narrow models, which lose more by 4 bits and save little. The channels of the others are scaled so that
+    large inputs meet finer weights (AWQ, arXiv:2306.00978).
     A text's result does not depend on its batch, since activations are rounded by row, or by blocks of one row.
     """
 
@@ -30,9 +32,10 @@ class Int4Linear:
 
     def project(self, g: GraphBuilder, x: Rows, maps: Sequence[Dense], activation: Activation = UNKNOWN) -> list[str]:
         results = dict.fromkeys(range(len(maps)), "")
-        for role in {dense.role: None for dense in maps}:
-            places = [i for i, dense in enumerate(maps) if dense.role is role]
-            write = self._blocks if role in _BLOCKS else self._eight_bits.project
+        roles = [_role_in_blocks(dense) for dense in maps]
+        for role in dict.fromkeys(roles):
+            places = [i for i, r in enumerate(roles) if r is role]
+            write = self._blocks if role else self._eight_bits.project
             results |= zip(places, write(g, x, [maps[i] for i in places], activation), strict=True)
         return [*results.values()]
 
@@ -63,6 +66,11 @@ class Int4Linear:
             accuracy_level=_INT8_ACTIVATIONS,
         )
         return product if dense.bias is None else g.op("Add", product, g.weight(dense.bias))
+
+
+def _role_in_blocks(dense: Dense) -> Role | None:
+    """The role of a map that gets 4 bits; None for one that keeps 8."""
+    return dense.role if dense.role in _BLOCKS and min(dense.weight.shape) >= LEAST_WIDTH else None
 
 
 def _factors(moments: Array) -> Array:

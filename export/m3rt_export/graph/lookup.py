@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from ..compact.digits import packed
 from .builder import GraphBuilder
 from .compact_table import compact_lookup
+from .int4_linear import LEAST_WIDTH
 from .quantize import quantize_rows
 from .quantize_blocks import packed_pairs, quantize_blocks
 
 Array = NDArray[np.float32]
 # Components of a row with one scale in 4 bits: the operator's least, and what benchmarks/LOG.md chose.
-_MIN_BLOCK, _MAX_BLOCK = 16, 128
+_MIN_BLOCK, _MAX_BLOCK, _MAX_BLOCK_OF_NARROW = 16, 128, 32
 _ROWS_AT_A_TIME = 8192  # are rounded, so that their float copies stay small
 # Writes the look-up of ids of any shape in a table (vocab, hidden): a value (number of ids, hidden).
 Lookup = Callable[[GraphBuilder, Array, str], str]
@@ -43,7 +44,7 @@ def int4_lookup(g: GraphBuilder, table: Array, ids: str) -> str:
 
     A table that packs loses nothing; one whose rows are no whole number of blocks of 16 is kept in int8.
     """
-    block = gcd(table.shape[1], _MAX_BLOCK)
+    block = gcd(table.shape[1], _MAX_BLOCK if table.shape[1] >= LEAST_WIDTH else _MAX_BLOCK_OF_NARROW)
     if block < _MIN_BLOCK or packed(table):
         return int8_lookup(g, table, ids)
     parts = [quantize_blocks(table[i : i + _ROWS_AT_A_TIME], block) for i in range(0, len(table), _ROWS_AT_A_TIME)]
