@@ -127,7 +127,7 @@ def _rows(measured: Measured, subject: str) -> list[dict[str, Any]]:
         {
             "shape": _name(measured.shape),
             "peer": name,
-            "pairs/s": round(speed, 2),
+            "pairs/s": float(f"{speed:.3g}"),
             "pairs": pairs[name],
             "rounds": len(measured.seconds[name]),
             "ms median (range)": spread(measured.seconds[name]),
