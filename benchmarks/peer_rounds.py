@@ -28,11 +28,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """What every peer is asked, how often, and how often the slow ones among them."""
+    """The request to every peer, how often it is asked, and how often and on how many texts the slow ones are."""
 
     request: Mapping[str, Any]
     repeats: int
     fewer: Mapping[str, int] = field(default_factory=dict)  # by peer
+    cut: Mapping[str, int] = field(default_factory=dict)  # by peer, to so many of the request's texts
     warm_up: bool = True  # a round that does not count comes first
 
     def run(
@@ -50,9 +51,12 @@ class Rounds:
                 if worker.dead or turn >= self.fewer.get(worker.peer, self.repeats):
                     continue
                 file = scratch / "output.npy"
+                request = {**self.request, "call": name, "save": str(file) if turn == first else ""}
+                if worker.peer in self.cut:
+                    request["texts"] = request["texts"][: self.cut[worker.peer]]
                 pause()
                 try:
-                    reply = worker.ask({**self.request, "call": name, "save": str(file) if turn == first else ""})
+                    reply = worker.ask(request)
                 except PeerError as error:
                     missing[f"{name} at {batch}x{length}"] = str(error)
                     measured.seconds.pop(name, None)

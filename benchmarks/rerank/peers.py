@@ -2,10 +2,15 @@
 
     python -m benchmarks.rerank.peers --checkpoint DIR --m3rt BUNDLE[:ENGINE] ... [--peers flag ...] [--out PREFIX]
 
-One call of every peer is one round; a round is repeated, after one of the first shape that does not count. The files
-of --out, a page, JSON and charts, are written after every round. The others are compared with the first --m3rt. A peer
-that cannot be loaded is named with its reason. The CPU's seconds, of all threads, stand beside the time: they tell more
-than it on a machine that others use.
+One call of every peer is one round; a round is repeated, after short pairs that do not count. The files of --out, a
+page, JSON and charts, are written after every round; the next run keeps the shapes that they have in as many rounds, so
+that a long run can be made in pieces. The others are compared with the first --m3rt, by pairs a second. A peer that
+cannot be loaded is named with its reason. The CPU's seconds, of all threads, stand beside the time: they tell more than
+it on a machine that others use.
+
+100 pairs of 512 tokens take fp32 minutes. --most-tokens bounds the call of a peer that is not in --whole: it runs one
+round, of the first pairs. Its pairs a second hardly depend on how many there are, from a thousand tokens on; the
+table says on how many each row was measured.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from .peer_models import PEERS
 ORACLE = "FlagReranker fp32"
 QUERY_WORDS = 8
 SHAPES = ["32x64", "32x256", "32x512", "100x64", "100x256", "100x512"]
+WARM_UP = (2, 64)
 _PANEL_INCHES_WIDE = 6.2
 
 
@@ -41,11 +47,14 @@ def main() -> None:
         if args.m3rt[0] in missing:
             raise SystemExit(f"{args.m3rt[0]} cannot be loaded: {missing[args.m3rt[0]]}")
         subject = workers[0].calls[0]
-        measured = [Measured(shape) for shape in args.shapes]
-        for shape in measured:
-            asked = Rounds(_request(shape.shape), args.repeats, warm_up=shape is measured[0])
-            for _ in asked.run(shape, workers, {}, missing, Path(scratch)):
-                result = _result(args, subject, measured, missing)
+        result = _earlier(args, subject)
+        missing = result["missing"] = result["missing"] | missing
+        for _ in Rounds(_request(WARM_UP), 0).run(Measured(WARM_UP), workers, {}, missing, Path(scratch)):
+            pass
+        for measured in [Measured(shape) for shape in args.shapes if not _is_done(shape, result, args.repeats)]:
+            others = [rows for rows in result["rows"] if rows["shape"] != _name(measured.shape)]
+            for _ in _rounds(args, measured.shape).run(measured, workers, {}, missing, Path(scratch)):
+                result["rows"] = _sorted([*others, *_rows(measured, subject)])
                 if args.out:
                     write_results(args.out, _markdown(result), result)
     if args.out and is_installed("matplotlib"):
@@ -64,6 +73,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--shapes", nargs="+", type=_shape, default=[_shape(text) for text in SHAPES])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--most-tokens", type=int, metavar="N", help="of a call of a peer that is not in --whole")
+    parser.add_argument("--whole", nargs="+", choices=PEERS, default=[], help="run every pair in every round")
     add_threads(parser)
     parser.add_argument("--out", type=Path, help="writes OUT.md, OUT.json and charts")
     return parser.parse_args()
@@ -83,34 +94,65 @@ def _request(shape: tuple[int, int]) -> dict[str, Any]:
     return {"texts": [[query, passage] for passage in passages], "length": length, "inner": 1}
 
 
-def _result(
-    args: argparse.Namespace, subject: str, measured: list[Measured], missing: dict[str, str]
-) -> dict[str, Any]:
-    conditions = regime(threads=args.threads, repeats=args.repeats, checkpoint=args.checkpoint.name)
-    rows = [row for shape in measured if shape.seconds for row in _rows(shape, subject)]
-    return {"title": "Rerankers", "subject": subject, "conditions": conditions, "rows": rows, "missing": missing}
+def _rounds(args: argparse.Namespace, shape: tuple[int, int]) -> Rounds:
+    request = _request(shape)
+    if args.most_tokens is None:
+        return Rounds(request, args.repeats, warm_up=False)
+    brief = {*args.m3rt[1:], *args.peers} - {*args.whole}
+    pairs = max(1, args.most_tokens // shape[1])
+    return Rounds(request, args.repeats, dict.fromkeys(brief, 1), dict.fromkeys(brief, pairs), warm_up=False)
+
+
+def _earlier(args: argparse.Namespace, subject: str) -> dict[str, Any]:
+    """The results that --out has of runs before under the same conditions, or none."""
+    conditions = regime(threads=args.threads, checkpoint=args.checkpoint.name)
+    fresh = {"title": "Rerankers", "subject": subject, "conditions": conditions, "rows": [], "missing": {}}
+    if not args.out or not (file := Path(f"{args.out}.json")).exists():
+        return fresh
+    earlier: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if any(earlier[key] != fresh[key] for key in ("title", "subject", "conditions")):
+        raise SystemExit(f"{file} was measured under other conditions, expected these; remove it or name another --out")
+    return earlier
+
+
+def _is_done(shape: tuple[int, int], result: dict[str, Any], repeats: int) -> bool:
+    rounds = [row["rounds"] for row in result["rows"] if row["shape"] == _name(shape)]
+    return max(rounds, default=0) >= repeats
 
 
 def _rows(measured: Measured, subject: str) -> list[dict[str, Any]]:
-    pairs, length = measured.shape
-    medians = {name: statistics.median(seconds) for name, seconds in measured.seconds.items() if seconds}
+    pairs = {name: len(output) for name, output in measured.outputs.items()}
+    speeds = {name: pairs[name] / statistics.median(seconds) for name, seconds in measured.seconds.items() if seconds}
     return [
         {
-            "shape": f"{pairs}x{length}",
+            "shape": _name(measured.shape),
             "peer": name,
-            "pairs/s": round(pairs / seconds, 2),
+            "pairs/s": float(f"{speed:.3g}"),
+            "pairs": pairs[name],
+            "rounds": len(measured.seconds[name]),
             "ms median (range)": spread(measured.seconds[name]),
             "CPU s": round(statistics.median(measured.cpu_seconds[name]), 2),
-            f"{subject} is faster by": f"{seconds / medians[subject]:.2f}x" if subject in medians else "",
+            f"{subject} is faster by": f"{speeds[subject] / speed:.2f}x" if subject in speeds else "",
             f"logits, most from {ORACLE}": _distance(measured.outputs, name),
             "RSS GB": round(measured.memory[name]["Rss"] / 1e9, 2),
         }
-        for name, seconds in medians.items()
+        for name, speed in speeds.items()
     ]
 
 
 def _distance(outputs: dict[str, Any], name: str) -> str:
-    return f"{np.abs(outputs[name] - outputs[ORACLE]).max():.1e}" if ORACLE in outputs else ""
+    if ORACLE not in outputs:
+        return ""
+    pairs = min(len(outputs[name]), len(outputs[ORACLE]))
+    return f"{np.abs(outputs[name][:pairs] - outputs[ORACLE][:pairs]).max():.1e}"
+
+
+def _name(shape: tuple[int, int]) -> str:
+    return f"{shape[0]}x{shape[1]}"
+
+
+def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: _shape(row["shape"]))
 
 
 def _markdown(result: dict[str, Any]) -> str:
