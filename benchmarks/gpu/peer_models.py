@@ -173,5 +173,5 @@ PEERS: dict[str, Peer] = {
     "st-compiled": sentence_transformers("fp16 compiled", "sdpa", compiled=True),
     "optimum": Peer(optimum, trace),
     "flag-reranker": Peer(flag_reranker),
-    "gemm": Peer(gemm),
+    "products": Peer(gemm),
 }

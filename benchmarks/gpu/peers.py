@@ -166,7 +166,7 @@ def _memory(args: argparse.Namespace, log: Any, missing: dict[str, str]) -> Iter
     """The card's memory that each peer alone holds after it loaded, and after its largest batch."""
     task, request = _task(args), _request(args.longest, mixed=False)
     wanted = [(spec, {"peer": "m3rt", "m3rt": spec}) for spec in args.m3rt]
-    wanted += [(name, {"peer": name, "m3rt": ""}) for name in args.peers if name != "gemm"]
+    wanted += [(name, {"peer": name, "m3rt": ""}) for name in args.peers if name != "products"]
     for name, choice in wanted:
         try:
             Worker(name, {**task, **choice, "prepare": True}, log).close()
