@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus import DIM, documents, embeddings
+from m3rt_export.graph.int4_linear import LEAST_WIDTH
 
 from m3rt import HybridIndex, InputError, M3Encoder
 from m3rt.cli import main
@@ -300,3 +301,8 @@ def test_data_without_judgements_is_one_line(
     assert main(["plan", "--data", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "expected judgements" in line
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_plan_and_export_agree_on_which_models_keep_8_bits_in_their_layers(model: Checkpoint) -> None:
+    assert model.narrow == (model.dim < LEAST_WIDTH)
