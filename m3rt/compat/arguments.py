@@ -19,7 +19,7 @@ from ..values.shown import shown
 Devices = str | int | Iterable[str] | Iterable[int] | None
 
 MAX_NUMBER = 1 << 30  # of arguments without effect, and of lengths before the model's limit applies
-_DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 
 
 def device_shown(device: str) -> str:

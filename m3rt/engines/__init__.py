@@ -28,7 +28,7 @@ from .reopening import Reopening
 __all__ = ["Engine", "Heads", "Outputs", "checked", "load_engine", "reference_engine", "usable"]
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 
 
 def load_engine(

@@ -249,6 +249,7 @@ def test_the_reference_engine_runs_fp16_on_a_cpu(bundle_fp16: Path) -> None:
     ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
     ({"device": "cuda:"}, "device is 'cuda:', expected one of auto, cpu, cuda, or cuda:1 for the second card"),
     ({"device": 0}, "device is 0, expected one of"),
+    ({"device": "cuda:\N{FULLWIDTH DIGIT ONE}"}, "expected one of auto, cpu, cuda"),
     ({"threads": 0}, "threads is 0, expected 1"),
     ({"threads": -2}, "threads is -2, expected 1"),
     ({"batch_tokens": 0}, "batch_tokens is 0, expected 1"),
