@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -178,14 +179,15 @@ class M3Encoder(Model):
         chunks = iter(lambda: list(islice(source, chunk_size)), [])
         # Where passes leave the CPUs idle, the next texts become tokens meanwhile.
         prepared = ahead(lambda chunk: self.prepare(chunk, **options), chunks, self.engine.parallel_passes)
-        while True:
-            try:
-                if (work := next(prepared, None)) is None:
-                    return
-                yield self._run(work, show_progress)
-            except (InputError, EngineError) as error:
-                raise type(error)(f"after {counted(done, 'text')}: {error}") from None
-            done += len(work.tokens.truncated)
+        with closing(prepared):
+            while True:
+                try:
+                    if (work := next(prepared, None)) is None:
+                        return
+                    yield self._run(work, show_progress)
+                except (InputError, EngineError) as error:
+                    raise type(error)(f"after {counted(done, 'text')}: {error}") from None
+                done += len(work.tokens.truncated)
 
     def compute_score(
         self,

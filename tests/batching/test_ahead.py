@@ -48,6 +48,18 @@ def test_an_error_comes_in_its_items_place_and_ends_it(count: int) -> None:
     assert list(results) == []
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_error_of_the_items_comes_after_the_results_before_it(count: int) -> None:
+    def items() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise ValueError("torn off")
+
+    results = ahead(lambda x: x, items(), count)
+    assert [next(results), next(results), next(results)] == [1, 2, 3]
+    with pytest.raises(ValueError, match="torn off"):
+        next(results)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_no_more_items_are_taken_than_calls_may_run(count: int) -> None:
     taken: list[int] = []
