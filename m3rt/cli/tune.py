@@ -34,14 +34,20 @@ def command(model: str, device: str, seconds: int, save_session: bool) -> None:
     from dataclasses import replace
 
     from ..bundle import open_bundle
-    from ..engines import checked, saved
+    from ..engines import checked, load_engine, saved
     from ..engines import profile as tuning
+    from ..errors import DeviceMissing
     from ..tuning.tuner import tune
 
     bundle = open_bundle(model)
     checked("auto", device, None)
     card = tuning.card_of(bundle, device)
-    on = "cuda" if card and device == "auto" else device if device.startswith("cuda") else "cpu"
+    if device.startswith("cuda") and not card:
+        load_engine(bundle, device=device)  # says what keeps it from the card
+        raise DeviceMissing(
+            f"{device} works, but no package is called onnxruntime-gpu, by which profiles of cards hold"
+        )
+    on = "cpu" if not card else "cuda" if device == "auto" else device
     tuning.make_folder(bundle)  # fail on an unusable cache before a minute of work
     tuning.forget_stale(bundle, card)
     with bar(total=100, bar_format="{desc:<36.36} {percentage:3.0f}% |{bar}| {elapsed}") as progress:
@@ -63,7 +69,8 @@ def command(model: str, device: str, seconds: int, save_session: bool) -> None:
         message = f"{total} of {profile.engine}'s session saved; --no-save-session does without"
         say(message if files else "this bundle's session cannot be saved (alignment); loading is as before")
     path = tuning.save(bundle, profile, card)
-    saved.remove_others(directory)
+    if not card:
+        saved.remove_others(directory)
     emit_text(*_table(profile.measured))
     batch = f"batches of {best.batch_tokens} tokens" if best.batch_tokens else "the engine's own batches"
     say(f"{profile.engine}, {counted(best.threads, 'thread')}, {batch}: used from now on, unless told otherwise")

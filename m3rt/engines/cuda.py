@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
@@ -19,12 +21,11 @@ from ..host.extras import install
 from .base import Outputs, Ports, line
 from .cards import PROVIDER
 
-# Guesses until a card was measured. A card needs large passes to be busy, and takes two at a time, so that one computes
-# while the other's results are copied. Starting the kernels of a pass may take 2 ms, in which a card computes so many
-# tokens in fp32 and fp16; where padding is taken out it costs less than that.
+# These are guesses until a card is measured. A card needs large passes to be busy, and takes two at a time, so that one
+# computes while the other's results are copied. Starting the kernels of a pass may take 2 ms, in which a card computes
+# so many tokens in fp32 and fp16; where padding is taken out it costs less than that.
 _BATCH_TOKENS, _PARALLEL_PASSES = 16384, 2
 _PASS_TOKENS: dict[Precision, int] = {"fp32": 512, "fp16": 2048}
-_SHRINK_TOKENS = 65536  # a pass over as many tokens returns its scratch memory to the card
 _OUT_OF_MEMORY = re.compile(r"out of memory|failed to allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
 
@@ -38,6 +39,8 @@ def open_session(ort: Any, bundle: Bundle, card: int, options: Any) -> CudaEngin
         "device_id": str(card),
         "arena_extend_strategy": "kSameAsRequested",  # the default doubles what it takes
         "enable_skip_layer_norm_strict_mode": "1",  # sums and norms in float32
+        # TF32 keeps ten bits of a product's factors: enough for fp16's heads, too few for fp32.
+        "use_tf32": "0" if bundle.manifest.precision == "fp32" else "1",
     }
     try:
         session = ort.InferenceSession(str(graph), options, providers=[(PROVIDER, provider)])
@@ -52,8 +55,15 @@ def open_session(ort: Any, bundle: Bundle, card: int, options: Any) -> CudaEngin
     return CudaEngine(ort, session, card, options.intra_op_num_threads, bundle)
 
 
+class _OutOfMemory(EngineError):
+    """A pass did not fit into the card's memory."""
+
+
 class CudaEngine:
-    """Runs one session on a card. A pass that does not fit into its memory runs in halves."""
+    """Runs one session on a card, as many passes at a time as it takes.
+
+    A pass that does not fit into the memory runs again when no other does, and in halves if it does not fit then.
+    """
 
     name = "onnxruntime"
     batch_tokens, parallel_passes = _BATCH_TOKENS, _PARALLEL_PASSES
@@ -63,8 +73,10 @@ class CudaEngine:
         self._ort, self._session, self._card = ort, session, card
         self.pass_tokens = _PASS_TOKENS[bundle.manifest.precision]
         self._ports = Ports(bundle)
+        self._slots = threading.Semaphore(_PARALLEL_PASSES)
+        self._emptying = threading.Lock()  # one thread at a time waits for all slots
         self._fitting: int | None = None  # padded tokens of a pass, once a larger one did not fit
-        self._telling = threading.Lock()
+        self._learning = threading.Lock()
 
     def run(
         self,
@@ -75,17 +87,17 @@ class CudaEngine:
     ) -> Outputs:
         rows = len(input_ids)
         if rows == 1 or self._fitting is None or input_ids.size <= self._fitting:
-            try:
-                return self._pass(input_ids, attention_mask, heads, token_type_ids)
-            except EngineError as error:
-                if not _OUT_OF_MEMORY.search(str(error)):
-                    raise
-                if rows == 1:
-                    raise EngineError(
-                        f"a text of {input_ids.size} tokens does not fit into the memory of {self.device}; encode it "
-                        "with a smaller max_length"
-                    ) from None
-            self._shrink(input_ids.size // 2)
+            arguments = input_ids, attention_mask, heads, token_type_ids
+            with suppress(_OutOfMemory), self._slots:
+                return self._pass(*arguments)
+            with suppress(_OutOfMemory), self._alone():
+                return self._pass(*arguments, shrink=True)
+            if rows == 1:
+                raise EngineError(
+                    f"a text of {input_ids.size} tokens does not fit into the memory of {self.device}; encode it with "
+                    "a smaller max_length"
+                )
+            self._learn(input_ids.size // 2)
         half = rows // 2
         types = [None, None] if token_type_ids is None else [token_type_ids[:half], token_type_ids[half:]]
         return _joined(
@@ -93,9 +105,20 @@ class CudaEngine:
             self.run(input_ids[half:], attention_mask[half:], heads, types[1]),
         )
 
-    def _shrink(self, tokens: int) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold every slot, so that no other pass holds memory of the card."""
+        with self._emptying:
+            for _ in range(_PARALLEL_PASSES):
+                self._slots.acquire()
+        try:
+            yield
+        finally:
+            self._slots.release(_PARALLEL_PASSES)
+
+    def _learn(self, tokens: int) -> None:
         """Remember what may fit, and tell it once."""
-        with self._telling:
+        with self._learning:
             first, self._fitting = self._fitting is None, min(self._fitting or tokens, tokens)
         if first:
             warnings.warn(
@@ -110,15 +133,18 @@ class CudaEngine:
         attention_mask: NDArray[np.int64],
         heads: Heads,
         token_type_ids: NDArray[np.int64] | None,
+        shrink: bool = False,
     ) -> Outputs:
+        """Run one pass; shrink: give its scratch memory back afterwards. Raises _OutOfMemory or EngineError."""
         options = self._ort.RunOptions()
-        if input_ids.size >= _SHRINK_TOKENS:
+        if shrink:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"gpu:{self._card}")
         try:
             feeds = self._ports.feeds(input_ids, attention_mask, heads, token_type_ids)
             arrays = self._session.run(self._ports.outputs, feeds, options)
         except Exception as error:  # onnxruntime's classes share no other base
-            raise EngineError(f"onnxruntime failed on a {input_ids.shape} batch: {line(error)}") from None
+            kind = _OutOfMemory if _OUT_OF_MEMORY.search(str(error)) else EngineError  # the words may come late in it
+            raise kind(f"onnxruntime failed on a {input_ids.shape} batch: {line(error)}") from None
         return self._ports.result(dict(zip(self._ports.outputs, arrays, strict=True)), input_ids.shape, heads)
 
 

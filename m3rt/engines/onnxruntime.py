@@ -168,6 +168,11 @@ def _cpu_options(ort: Any, threads: int | None, manifest: Manifest) -> Any:
     return options
 
 
+def card_fault(card: int) -> str | None:
+    """Say in one line what keeps onnxruntime from a card, None where nothing does. Raises EngineMissing."""
+    return cards.fault(_onnxruntime(), card)
+
+
 def _card(ort: Any, device: str, bundle: Bundle) -> int | None:
     """The card to run on, None for the CPU. Raises DeviceMissing."""
     precision, suits = bundle.manifest.precision, cards.suits(bundle)

@@ -89,7 +89,8 @@ class Choice:
 
 def choose(bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Choice:
     """Complete the caller's arguments from the bundle's profile; explicit arguments always win."""
-    explicit, card = Choice(engine, device, threads), card_of(bundle, device)
+    explicit = Choice(engine, device, threads)
+    card = card_of(bundle, device) if engine in ("auto", "onnxruntime") else ""
     if (device.startswith("cuda") and not card) or (profile := load(bundle, card)) is None:
         return explicit
     name = profile.engine if engine == "auto" else engine
@@ -101,11 +102,17 @@ def choose(bundle: Bundle, engine: str = "auto", device: str = "auto", threads: 
 
 
 def card_of(bundle: Bundle, device: str) -> str:
-    """The name of the card that `bundle` will run on; "" for the CPU. No engine is imported to find out."""
+    """The name of the card that `bundle` will run on; "" for the CPU. onnxruntime is imported only where a card is."""
     if device == "cpu" or not suits(bundle) or "onnxruntime-gpu" not in versions():
         return ""
     cards, number = driver().cards, card_number(device)
-    return cards[number] if number < len(cards) else ""
+    return cards[number] if number < len(cards) and not _fault(number) else ""
+
+
+def _fault(card: int) -> str | None:
+    from .onnxruntime import card_fault
+
+    return card_fault(card)
 
 
 def load(bundle: Bundle, card: str = "") -> Profile | None:

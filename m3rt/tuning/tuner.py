@@ -23,7 +23,7 @@ TrialProgress = Callable[[float, str], object]  # takes the fraction of the time
 LeftOut = Callable[[str, str], object]  # takes the name of an engine that fails, and why it does
 
 BUDGETS = (128, 256, 384, 768, 1536)  # padded tokens of a pass
-CARD_BUDGETS = (4096, 8192, 32768, 65536)
+CARD_BUDGETS = (4096, 8192, 32768, 65536)  # the same on a card
 _QUERY_TOKENS, _QUERIES_A_VISIT = 16, 5
 _TEXT_TOKENS, _TEXTS_A_VISIT = 256, 16  # the texts have at most so many tokens
 _ENGINES_SHARE = 0.5  # of the time, for engines x threads
@@ -172,9 +172,7 @@ def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
     engine = _engine(bundle, winner)
     trials = [t for t in trials if t.batch_tokens != engine.batch_tokens]
     encoders = [M3Encoder.with_engine(bundle, engine, batch_tokens=t.batch_tokens) for t in trials]
-    # Enough texts to fill the largest budget; fewer where encoding them would take long.
-    count = max(_TEXTS_A_VISIT, min(64, int(statistics.median(winner.speed) * 3 / 64)))
-    texts = speed.mixed_texts(encoders[0], count, _longest(encoders[0]))
+    texts = speed.mixed_texts(encoders[0], text_count(winner, _longest(encoders[0])), _longest(encoders[0]))
     while clock.passed() < 1 or not all(t.speed for t in trials[:1]):
         for trial, encoder in zip(trials, encoders, strict=True):
             if clock.passed(f"{trial.engine}, batches of {trial.batch_tokens or engine.batch_tokens}") >= 1 and (
@@ -185,6 +183,14 @@ def _budgets(bundle: Bundle, winner: Trial, clock: _Clock) -> list[Trial]:
             tokens = int(encoder.encode(texts, max_length=_longest(encoder)).n_tokens.sum())
             trial.speed.append(tokens / (time.perf_counter() - start))
     return trials
+
+
+def text_count(winner: Trial, longest: int) -> int:
+    """How many texts of mixed_lengths() fill two passes of a card's largest budget; on a CPU up to 64, by its speed."""
+    if winner.device == "cpu":
+        return max(_TEXTS_A_VISIT, min(64, int(statistics.median(winner.speed) * 3 / 64)))
+    lengths = speed.mixed_lengths(1000, longest)
+    return math.ceil(2 * max(CARD_BUDGETS) * len(lengths) / sum(lengths))
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from m3rt.engines import profile as profiles
 from m3rt.engines.profile import Choice, Profile, Setting
 from m3rt.host import cpu, machine
 from m3rt.host.files import record
-from m3rt.tuning import tuner
-from m3rt.tuning.tuner import Trial, pick, pick_budget, thread_counts
+from m3rt.tuning import speed, tuner
+from m3rt.tuning.tuner import Trial, pick, pick_budget, text_count, thread_counts
 
 NAME = "onnxruntime"
 PROFILE = Profile(NAME, {NAME: Setting(1, 77), "openvino": Setting(1, None)}, ({"engine": NAME, "query_ms": 1.5},))
@@ -496,3 +496,21 @@ def test_tuning_again_does_not_take_the_old_profile_for_the_engines_own(bundle: 
     assert M3Encoder(bundle.path, engine="onnxruntime", threads=1, device="cpu").batch_tokens == own + 1
     with tuner._encoder(bundle, Trial("onnxruntime", 1)) as encoder:
         assert encoder.batch_tokens == own
+
+
+# ---- cards
+
+
+def test_the_texts_for_a_card_fill_two_passes_of_every_budget() -> None:
+    texts = speed.mixed_lengths(text_count(Trial(NAME, 1, device="cuda"), 256), 256)
+    assert sum(texts) >= 1.9 * max(tuner.CARD_BUDGETS)  # other draws have other lengths
+
+
+def test_tuning_for_a_card_that_is_not_there_is_one_line_and_leaves_the_profile_of_the_cpu(
+    bundle: Bundle, capsys: Captured
+) -> None:
+    profiles.save(bundle, PROFILE)
+    assert main(["tune", str(bundle.path), "--device", "cuda", "--seconds", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("m3rt: error: cuda was asked for, but ")
+    assert profiles.load(bundle) == PROFILE
