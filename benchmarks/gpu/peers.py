@@ -3,7 +3,7 @@
     python -m benchmarks.gpu.peers --checkpoint DIR --m3rt BUNDLE ... [--reranker DIR] [--steps speed memory ...]
 
 Each peer is a process of its own, and a round calls each once. OUT.md and OUT.json are written after every round, and
---seconds ends the run between two rounds, so that a card that is lent for minutes gives what was measured. A peer that
+--seconds ends the run between two rounds, so that one that is cut short keeps what was measured. A peer that
 does not load is named with its reason. M3RT_DEVICE=cpu tries the script without a card, on a small checkpoint.
 """
 

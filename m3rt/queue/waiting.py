@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 # Texts are in classes by their length: the first reaches to so many tokens, each further one to so many times as many.
 SHORT_TOKENS, _CLASS_RATIO = 256, 4
-_AHEAD_PASSES = 4  # a text joins a pass if no more passes' worth of tokens have their turns before its own
+_OVERTAKEN_PASSES = 4  # a text joins a pass if no more passes' worth of tokens have their turns before its own
 # Texts of different requests share a pass within these parts of the waste that it may have and of their length.
 _NEAR_WASTE_PART, _NEAR_PART = 10, 16
 
@@ -71,7 +71,7 @@ class Waiting(Generic[Owner]):
     def take(self, short: bool = False) -> dict[Owner, list[int]]:
         """The rows of the next pass, by request, and no longer waiting; nothing if nothing waits.
 
-        short: of the shortest class that waits.
+        short: of the shortest class that waits; of no effect while one request waits alone.
         """
         if not self._left:
             return {}
@@ -101,11 +101,11 @@ class Waiting(Generic[Owner]):
     def _pass(self, by_turn: Iterable[Text[Owner]], near: int) -> list[Text[Owner]]:
         """The first text, and those that run with it."""
         taken: list[Text[Owner]] = []
-        ahead = longest = total = 0
+        before = longest = total = 0  # tokens
         for text in by_turn:
-            ahead += text.tokens
+            before += text.tokens
             longer, rows = max(longest, text.tokens), len(taken) + 1
-            full = longest * rows > self._budget or ahead > _AHEAD_PASSES * self._budget
+            full = longest * rows > self._budget or before > _OVERTAKEN_PASSES * self._budget
             if taken and full:
                 break
             fits = longer * rows <= self._budget and longer * rows - total - text.tokens <= self._waste
