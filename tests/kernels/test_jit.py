@@ -73,7 +73,7 @@ def test_an_application_can_have_the_line_elsewhere(run: Callable[..., str]) -> 
 def test_an_interrupt_in_a_finalizer_ends_a_compilation() -> None:
     script = """
 import signal
-from m3rt_kernels.compiler.jit import interruptible
+from m3rt_kernels.compiler.interrupts import interruptible
 class Loud:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)

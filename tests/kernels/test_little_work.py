@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba")
-from m3rt_kernels.compiler import jit
+from m3rt_kernels.compiler.cache import is_ours
 from m3rt_kernels.compiler.isa import TABLE, host_features
 
 SOURCES = Path(m3rt_kernels.__file__).parent
@@ -111,11 +111,11 @@ def test_a_cache_that_others_may_write_is_ignored_with_one_line(tmp_path: Path) 
 
 def test_a_cache_of_another_user_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = SOURCES / "inverted" / "heap.py"
-    assert jit._is_ours(tmp_path, source)
+    assert is_ours(tmp_path, source)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1, raising=False)
     owner = tmp_path.stat().st_uid
-    assert jit._is_ours(tmp_path, source) == (owner == 0)  # root may write anywhere anyway
-    assert jit._is_ours(SOURCES / "inverted" / "__pycache__", source)
+    assert is_ours(tmp_path, source) == (owner == 0)  # root may write anywhere anyway
+    assert is_ours(SOURCES / "inverted" / "__pycache__", source)
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 ", "x" * 900, *(row.name for row in TABLE)])

@@ -17,18 +17,16 @@ tests/kernels runs each kernel and its twin.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from . import isa
+from .cache import caches
+from .interrupts import interruptible
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,19 +38,6 @@ _COMPILATION_NS = 2e9  # about the time that the kernels of one kind of search t
 
 class NotCompiled(Exception):
     """A kernel would have to be compiled, and its caller can do without it."""
-
-
-def _digest() -> str:
-    """Hash all modules of this package, since kernels of one are compiled into kernels of another."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-# The sources are hashed at import, in half a millisecond. If they were hashed when a kernel is compiled, a process that
-# was started before an upgrade would cache its old code under the new sources' hash, and new processes would run it.
-_SOURCES = _digest()
 
 
 @cache
@@ -110,28 +95,6 @@ def either(
     except NotCompiled:
         kernel.numpy_ns += cost_ns
     return twin()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lose no interrupt: Python prints and drops one that arrives inside a finalizer of LLVM's objects."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    interrupts: list[int] = []
-
-    def interrupt(number: int, frame: Any) -> None:
-        interrupts.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if interrupts:
-        raise KeyboardInterrupt
 
 
 class Kernel(Generic[P, R]):
@@ -217,50 +180,18 @@ def _miss() -> None:
 
 @cache
 def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any]]:
+    """Return what compiles a function. Raises ImportError with the command that installs numba."""
     try:
         import numba
         from numba.core import types
-        from numba.core.caching import FunctionCache, NullCache
         from numba.extending import typeof_impl
+
+        cache_of = caches(_miss)
     except ImportError as error:
         raise ImportError(f"numba cannot be imported ({error}); pip install 'm3rt[kernels]'") from None
 
     isa.choose()
     typeof_impl.register(Kernel, lambda kernel, context: types.Dispatcher(kernel.dispatcher()))
-
-    class Cache(FunctionCache):  # type: ignore[misc]
-        """numba's cache, but an unreadable or unwritable file is no error, and any changed source is a miss."""
-
-        def load_overload(self, sig: Any, target_context: Any) -> Any:
-            loaded = None
-            with suppress(Exception):  # unpickling a damaged file may raise anything
-                loaded = super().load_overload(sig, target_context)
-            if loaded is None:
-                _miss()
-            return loaded
-
-        def save_overload(self, sig: Any, data: Any) -> None:
-            try:
-                super().save_overload(sig, data)
-            except Exception:  # a full disk, or a damaged index, which would stay damaged
-                with suppress(Exception):
-                    self.flush()
-
-        def _index_key(self, sig: Any, codegen: Any) -> Any:
-            instructions = isa.instruction_set()  # may need more than the features that LLVM has in the key
-            return *super()._index_key(sig, codegen), _SOURCES, instructions and instructions.name
-
-    class NoCache(NullCache):  # type: ignore[misc]
-        def load_overload(self, sig: Any, target_context: Any) -> None:
-            _miss()
-
-    def cache_of(function: Callable[..., Any]) -> Any:
-        try:
-            on_disk = Cache(function)
-        except (RuntimeError, OSError):  # no directory is writable: each process compiles
-            return NoCache()
-        trusted = _is_ours(Path(on_disk.cache_path), Path(function.__code__.co_filename))
-        return on_disk if trusted else NoCache()
 
     def compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
         dispatcher: Any = numba.njit(**options)(function)
@@ -269,27 +200,3 @@ def _numba() -> Callable[[Callable[..., Any], dict[str, Any]], Callable[..., Any
         return cast("Callable[..., Any]", dispatcher)
 
     return compiled
-
-
-def _is_ours(directory: Path, source: Path) -> bool:
-    """Return whether only this user and root may put code into this directory of the cache; warn if others may.
-
-    A directory beside the sources is trusted: whoever may write there may change the sources as well. Members of the
-    directory's group are trusted, since its owner chose the group.
-    """
-    if directory.parent == source.parent or not hasattr(
-        os, "geteuid"
-    ):  # on Windows only a user may write to their home
-        return True
-    status = directory.stat()
-    if status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o002:
-        return True
-    _distrust(directory)
-    return False
-
-
-@cache
-def _distrust(directory: Path) -> None:
-    _log.warning(
-        "m3rt: compiled kernels in %s are ignored: others may write there; give NUMBA_CACHE_DIR to yourself", directory
-    )
