@@ -118,9 +118,9 @@ def _gate(
     from ..host.extras import need
     from .parts.gate import parsed, pass_through
 
-    need("eval", *["ir_measures"] * bool(data))
     if data and bundle.manifest.kind == "reranker":
         raise InputError(f"{bundle.path} is a reranker, which is compared on built-in pairs; leave out --data")
+    need("eval", *["ir_measures"] * bool(data))
     numbers, reference = parsed(limits, bundle.manifest), open_bundle(against)
     tasks = [task(read_dataset(path, split=split, warn=say), max_queries=max_queries, warn=say) for path in data]
     return pass_through(bundle, reference, runtime, tasks=tasks, limits=numbers)

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from checkpoints import sentences
+from extras import needs_eval
 
 from m3rt import M3Encoder
 from m3rt.cli import main
 from m3rt.evaluation import MODES, evaluate, read_dataset, task
+
+pytestmark = needs_eval
 
 Captured = pytest.CaptureFixture[str]
 NAMES = ("nDCG@10", "Recall@100", "MRR@10")

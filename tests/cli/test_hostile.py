@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import sentences
+from extras import needs_eval
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,7 +91,9 @@ def corpus(place: Path) -> Path:
     return place / EVIL[:9] / "corpus.jsonl"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_eval if name.startswith("eval") else ()) for name in COMMANDS]
+)
 def test_no_command_prints_what_a_terminal_acts_on(name: str, place: Path, capsys: Captured) -> None:
     status = main([*map(str, COMMANDS[name](place))])
     out, err = capsys.readouterr()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from checkpoints import sentences
 from corpus import Document, documents, embeddings
+from extras import needs_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -167,6 +168,7 @@ def test_drawn_queries_are_always_the_same() -> None:
     assert notes[0] == "many: 7 of 50 queries, drawn with a fixed seed"
 
 
+@needs_eval
 @settings(max_examples=60)
 @given(st.data())
 def test_measures_are_their_definitions(data: st.DataObject) -> None:
@@ -325,6 +327,7 @@ def test_where_all_is_too_much_colbert_scores_the_best_of_the_others(
         assert {*MODES["all"].rank(scores, pool).tolist()} == {*best.tolist()}
 
 
+@needs_eval
 def test_an_evaluation_is_the_measure_of_its_rankings(labelled: Task, fp32: M3Encoder) -> None:
     seen: list[int] = []
     result = evaluate(fp32, labelled, words=True, progress=lambda texts, tokens: seen.append(texts))
@@ -340,6 +343,7 @@ def print_not(texts: int, tokens: int) -> None:
     pass
 
 
+@needs_eval
 def test_languages_are_measured_apart(fp32: M3Encoder) -> None:
     bodies = sentences()[:6]
     langs = ["de", "de", "en", "en", "fr", None]
@@ -351,6 +355,7 @@ def test_languages_are_measured_apart(fp32: M3Encoder) -> None:
     }  # fmt: skip
 
 
+@needs_eval
 def test_tuned_weights_are_the_best_of_the_grid() -> None:
     random.seed(3)
     docs, queries = documents(40, seed=5), documents(12, seed=6)
@@ -382,6 +387,7 @@ def test_a_dense_model_has_nothing_to_fuse(labelled: Task) -> None:
         tune(EmbeddedTask(dense, dense), labelled)
 
 
+@needs_eval
 def test_a_query_that_is_a_document_does_not_find_itself(fp32: M3Encoder, tmp_path: Path) -> None:
     bodies = sentences()[:6]
     rows = [{"_id": f"x{i}", "text": text} for i, text in enumerate(bodies)]
@@ -434,6 +440,7 @@ def test_a_grade_that_is_no_whole_number_in_bounds_is_refused(grade: str, tmp_pa
     assert len(str(error.value)) < 400
 
 
+@needs_eval
 def test_the_highest_grade_is_measured(tmp_path: Path) -> None:
     data = read_dataset(write(tmp_path, CORPUS, QUERIES, "q\ta\t1000000\nq\tb\t1\n"))
     assert measure(data.relevant, [np.array([0, 1])])["nDCG@10"].tolist() == [1.0]

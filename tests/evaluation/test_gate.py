@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 from corpus import documents, embeddings
+from extras import needs_eval
 from m3rt_export import export
 
 from m3rt.bundle import open_bundle
@@ -148,6 +149,7 @@ def test_a_loss_of_ndcg_counts_when_it_is_large_and_no_chance() -> None:
     assert not failed.to_json()["passed"]
 
 
+@needs_eval
 def test_verify_against_keeps_what_it_found_in_the_manifest(
     int8: Path, bundle_fp32: Path, dataset: Path, capsys: Captured
 ) -> None:
@@ -195,6 +197,7 @@ def test_the_reference_passes_beside_itself(bundle_fp32: Path, tmp_path: Path) -
     assert (kept["cosine_min"], kept["overlap"], kept["colbert_error"]) == (1, 1, 0)
 
 
+@needs_eval
 def test_what_cannot_be_compared_is_one_line(int8: Path, bundle_fp32: Path, tmp_path: Path, capsys: Captured) -> None:
     other = export(write_checkpoint(tmp_path / "other", seed=7), tmp_path / "o", precision="fp32").path
     for args, words in (

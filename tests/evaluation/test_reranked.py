@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import sentences, write_checkpoint
+from extras import needs_eval
 from m3rt_export import export
 
 from m3rt import InputError, M3Encoder, M3Reranker
@@ -18,6 +19,8 @@ from m3rt.embeddings import WEIGHTS
 from m3rt.evaluation import MODES, LastStage, Task, evaluate, read_dataset, task
 from m3rt.evaluation.report import conditions, gains, table, to_json
 from m3rt.evaluation.views import embed
+
+pytestmark = needs_eval
 
 CANDIDATES = 6
 Captured = pytest.CaptureFixture[str]

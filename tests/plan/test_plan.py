@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus import DIM, documents, embeddings
+from extras import needs_eval
 from m3rt_export.graph.int4_linear import LEAST_WIDTH
 
 from m3rt import HybridIndex, InputError, M3Encoder
@@ -273,10 +274,10 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@needs_eval
 def test_data_measures_every_choice_and_marks_one(
     labelled: Path, bundle_fp32: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("ir_measures", reason="needs the 'eval' extra")
     chart = tmp_path / "front.svg"
     options = ["-m", str(bundle_fp32), "--threads", "1", "--dim", "16", "--json", "--chart", str(chart)]
     assert main(["plan", "--data", str(labelled), *options]) == 0
@@ -292,10 +293,10 @@ def test_data_measures_every_choice_and_marks_one(
     assert "<svg" in chart.read_text()
 
 
+@needs_eval
 def test_data_without_judgements_is_one_line(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("ir_measures", reason="needs the 'eval' extra")
     for name in ("corpus.jsonl", "queries.jsonl"):
         (tmp_path / name).write_text((labelled / name).read_text())
     assert main(["plan", "--data", str(tmp_path)]) == 2
