@@ -16,6 +16,7 @@ from ..values.shown import a_kind, shown
 from .store.manifest import Settings
 
 _ROWS_AT_A_TIME = 1024  # rows checked for finite numbers at a time
+_MAX_TOKEN_ID = (1 << 31) - 1
 
 
 def check_embeddings(out: Embeddings, n: int, settings: Settings) -> None:
@@ -53,13 +54,13 @@ def _line(note: Mapping[str, Any]) -> bytes:
 
 def _check_sparse(sparse: SparseVectors, n: int) -> None:
     _check_offsets("sparse indptr", sparse.indptr, n, len(sparse.indices))
-    if len(sparse.indices) != len(sparse.values) or not (np.isfinite(sparse.values) & (sparse.values >= 0)).all():
-        raise InputError("lexical weights must be finite and >= 0, one for each token id")
+    if len(sparse.indices) != len(sparse.values) or not is_finite(sparse.values) or not (sparse.values >= 0).all():
+        raise InputError("lexical weights must be float32 numbers, finite and >= 0, one for each token id")
     rises = np.ones(len(sparse.indices) + 1, np.bool_)
     rises[1:-1] = sparse.indices[1:] > sparse.indices[:-1]
     rises[sparse.indptr] = True
-    if not rises.all() or (sparse.indices < 0).any():
-        raise InputError("token ids of lexical weights must be >= 0, sorted and distinct in each row")
+    if not rises.all() or not are_token_ids(sparse.indices):
+        raise InputError(f"token ids of lexical weights must be 0 to {_MAX_TOKEN_ID}, sorted and distinct in each row")
 
 
 def _check_vectors(name: str, vectors: NDArray[Any], rows: int, dim: int) -> None:
@@ -68,10 +69,21 @@ def _check_vectors(name: str, vectors: NDArray[Any], rows: int, dim: int) -> Non
     if vectors.shape != (rows, dim):
         raise InputError(f"{name} vectors have shape {vectors.shape}, expected {(rows, dim)}")
     for i in range(0, rows, _ROWS_AT_A_TIME):
-        if not np.isfinite(vectors[i : i + _ROWS_AT_A_TIME]).all():
+        if not is_finite(vectors[i : i + _ROWS_AT_A_TIME]):
             raise InputError(
                 f"{name} vectors {i} to {min(i + _ROWS_AT_A_TIME, rows) - 1} are not all finite; nothing was added"
             )
+
+
+def is_finite(values: NDArray[Any]) -> bool:
+    """Whether numbers are finite as float32, which an index stores: larger ones of other dtypes become infinite."""
+    with np.errstate(over="ignore"):
+        return values.dtype.kind in "fiu" and bool(np.isfinite(np.asarray(values, np.float32)).all())
+
+
+def are_token_ids(ids: NDArray[Any]) -> bool:
+    """Whether ids are whole numbers that int32 holds: larger ones would be stored as other tokens."""
+    return ids.dtype.kind in "iu" and (not len(ids) or bool(ids.min() >= 0 and ids.max() <= _MAX_TOKEN_ID))
 
 
 def _check_offsets(name: str, offsets: NDArray[Any], n: int, total: int) -> None:

@@ -86,13 +86,29 @@ def with_item(array: Any, item: Any) -> Any:
     return copy
 
 
+def with_terms(sparse: Any, item: Any) -> Any:
+    """The last token id replaced, in an array of the number's own type."""
+    return dataclasses.replace(sparse, indices=with_item(sparse.indices.astype(type(item)), item))
+
+
+def with_weight(sparse: Any, item: float) -> Any:
+    return dataclasses.replace(sparse, values=with_item(sparse.values.astype(np.float64), item))
+
+
 @pytest.mark.parametrize(
     ("out", "message"),
     [
         (damaged(dense_vecs=lambda v: v[:, :8]), r"dense vectors have shape \(2, 8\), expected \(2, 16\)"),
         (damaged(dense_vecs=lambda v: None), "embeddings hold no dense output"),
         (damaged(dense_vecs=lambda v: with_item(v, np.nan)), "dense vectors 0 to 1 are not all finite"),
+        (
+            damaged(dense_vecs=lambda v: with_item(v.astype(np.float64), 1e300)),
+            "dense vectors 0 to 1 are not all finite",
+        ),
         (damaged(sparse=lambda s: None), "embeddings hold no sparse output"),
+        (damaged(sparse=lambda s: with_terms(s, 2**32 + 7)), "token ids of lexical weights must be 0 to 2147483647"),
+        (damaged(sparse=lambda s: with_terms(s, 1e6)), "token ids of lexical weights must be 0 to 2147483647"),
+        (damaged(sparse=lambda s: with_weight(s, 1e300)), "finite and >= 0"),
         (damaged(sparse=lambda s: dataclasses.replace(s, indices=s.indices[::-1])), "sorted and distinct"),
         (damaged(sparse=lambda s: dataclasses.replace(s, values=-s.values)), "finite and >= 0"),
         (damaged(sparse=lambda s: dataclasses.replace(s, indptr=s.indptr[::-1])), "sparse indptr must be 3 numbers"),
@@ -139,6 +155,9 @@ def test_options_that_do_not_fit_are_refused(options: Any, message: str, index: 
         (dataclasses.replace(QUERY, dense_vecs=None), "query 0 has no dense output, which this search needs"),
         (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs[:, :8]), "8 components, expected 16"),  # type: ignore[index]
         (dataclasses.replace(QUERY, dense_vecs=QUERY.dense_vecs * np.nan), "dense output of query 0 is not finite"),  # type: ignore[operator]
+        (dataclasses.replace(QUERY, dense_vecs=with_item(QUERY.dense_vecs.astype(np.float64), 1e300)), "is not finite"),  # type: ignore[union-attr]
+        (dataclasses.replace(QUERY, sparse=with_terms(QUERY.sparse, 2**32 + 7)), "query 0 need token ids"),
+        (dataclasses.replace(QUERY, sparse=with_weight(QUERY.sparse, 1e300)), "sparse output of query 0 is not finite"),
         ("text", "was built from embeddings, .*; give embeddings"),
         ("", "query 0 is empty"),
         (7, "text 0 is an int, expected str"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...bundle.heads import HEAD_NAMES
 from ...embeddings import Embeddings
 from ...errors import InputError
+from ..checks import are_token_ids, is_finite
 from ..store.manifest import Settings
 from ..store.precisions import COLBERT, DENSE
 from ..store.rows import RowMask, ScoredRows
@@ -53,8 +54,8 @@ def _dense(out: Embeddings, i: int, settings: Settings, threads: int | None, *, 
 def _sparse(out: Embeddings, i: int, settings: Settings, threads: int | None) -> QueryView:
     ids, weights = out.sparse.row(i) if out.sparse is not None else (np.zeros(0, np.int32), None)
     weights = _floats("sparse", i, weights)
-    if (ids[1:] <= ids[:-1]).any() or (weights < 0).any():
-        raise InputError(f"the lexical weights of query {i} need sorted, distinct ids and weights >= 0")
+    if (ids[1:] <= ids[:-1]).any() or not are_token_ids(ids) or (weights < 0).any():
+        raise InputError(f"the lexical weights of query {i} need token ids, sorted and distinct, and weights >= 0")
     return SparseQuery(np.ascontiguousarray(ids, np.int32), weights, threads)
 
 
@@ -68,7 +69,6 @@ def _floats(view: str, i: int, values: NDArray[Any] | None, width: int | None = 
         raise InputError(f"query {i} has no {view} output, which this search needs; encode it with {HEAD_NAMES[view]}")
     if width is not None and values.shape[-1] != width:
         raise InputError(f"the {view} vectors of query {i} have {values.shape[-1]} components, expected {width}")
-    floats = np.ascontiguousarray(values, np.float32)
-    if not np.isfinite(floats).all():
+    if not is_finite(values):
         raise InputError(f"the {view} output of query {i} is not finite")
-    return floats
+    return np.ascontiguousarray(values, np.float32)
