@@ -105,8 +105,8 @@ class Queue:
         booked = [tokens]
 
         def give_up() -> None:
-            if booked:
-                with self._lock:
+            with self._lock:
+                if booked:
                     self._cost -= tokens
                     self._load.remove(booked.pop())
 

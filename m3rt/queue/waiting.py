@@ -44,7 +44,7 @@ class Waiting(Generic[Owner]):
     def __init__(self, budget: int, waste: int) -> None:
         self._budget, self._waste = budget, waste
         self._classes: list[list[Text[Owner]]] = []  # each sorted
-        self._left: dict[Owner, int] = {}  # texts of each request that wait
+        self._left: dict[Owner, dict[int, Text[Owner]]] = {}  # texts of each request that wait, by row
         self._clock = 0  # in tokens
         self._lead = 0  # tokens that short texts had, less those of texts whose turn it was
         self._number = 0
@@ -54,19 +54,19 @@ class Waiting(Generic[Owner]):
 
     def add(self, owner: Owner, tokens: Sequence[int]) -> None:
         """Let the texts of a request wait; tokens: of each of its rows."""
-        turn = self._clock
+        turn, texts = self._clock, {}
         for row in sorted(range(len(tokens)), key=lambda row: -tokens[row]):  # as plan() orders them
             text = Text(turn, self._number, tokens[row], row, owner)
+            texts[row] = text
             insort(self._class_of(text), text)
             turn += text.tokens
             self._number += 1
-        if tokens:
-            self._left[owner] = len(tokens)
+        if texts:
+            self._left[owner] = texts
 
     def drop(self, owner: Owner) -> None:
         """Forget the texts of a request that still wait."""
-        if self._left.pop(owner, 0):
-            self._classes = [[text for text in texts if text.owner != owner] for texts in self._classes]
+        self._remove(list(self._left.get(owner, {}).values()))
 
     def take(self, short: bool = False) -> dict[Owner, list[int]]:
         """The rows of the next pass, by request, and no longer waiting; nothing if nothing waits.
@@ -120,7 +120,7 @@ class Waiting(Generic[Owner]):
             same = self._class_of(text)
             del same[bisect_left(same, text)]
             taken.setdefault(text.owner, []).append(text.row)
-            self._left[text.owner] -= 1
+            del self._left[text.owner][text.row]
             if not self._left[text.owner]:
                 del self._left[text.owner]
         return taken
