@@ -9,7 +9,7 @@ M3rtError
 +-- QueueFull             too much waits for the engine; try again later
 +-- DeadlinePassed        the engine did not come to a request in time
 +-- EngineError           inference failed
-    +-- EngineMissing     the engine's package is not installed (also an ImportError)
+    +-- EngineMissing     the engine's package is not installed, or too old (also an ImportError)
     +-- DeviceMissing     the requested device is not usable here
 """
 
@@ -60,7 +60,7 @@ class EngineError(M3rtError):
 
 
 class EngineMissing(EngineError, ImportError):
-    """The engine's package is not installed."""
+    """The engine's package is not installed, or too old."""
 
 
 class DeviceMissing(EngineError):

@@ -20,7 +20,7 @@ _TABLE: dict[tuple[Target, Precision], Session] = {
     # The exporter writes fused graphs; the extended passes would only undo that.
     ("onnxruntime", "fp32"): Session("1.22", "basic", _SLOWER_FUSIONS, {}),
     ("onnxruntime", "int8"): Session("1.30", "basic", _SLOWER_FUSIONS, {}),
-    ("onnxruntime", "int4"): Session("1.32", "basic", _SLOWER_FUSIONS, {}),
+    ("onnxruntime", "int4"): Session("1.30", "basic", _SLOWER_FUSIONS, {}),
     # An optimized session would hold every weight a second time, as float32.
     ("onnxruntime", "fp16"): Session("1.30", "disabled", _SLOWER_FUSIONS, {"session.disable_prepacking": "1"}),
     # The graph is fused as far as its operators go. Its version is that of the definitions it was checked with.
@@ -38,9 +38,9 @@ def sessions(graphs: Iterable[GraphName], precision: Precision) -> dict[Target, 
     return {target: s for (target, kind), s in _TABLE.items() if kind == precision and target.startswith(names)}
 
 
-def onnxruntime_session(manifest: Manifest) -> Session:
-    """How onnxruntime opens the graph of a bundle on this machine's CPU."""
-    return _EXACT if saturates(manifest) else _TABLE["onnxruntime", manifest.precision]
+def session_of(target: Target, manifest: Manifest) -> Session:
+    """How an engine opens the graph of a bundle on this machine."""
+    return _EXACT if target == "onnxruntime" and saturates(manifest) else _TABLE[target, manifest.precision]
 
 
 def saturates(manifest: Manifest) -> bool:

@@ -20,6 +20,7 @@ from ..errors import BundleError, DeviceMissing, EngineError
 from ..host.extras import install
 from .base import Outputs, Ports, line
 from .cards import PROVIDER
+from .versions import check_version
 
 # These are guesses until a card is measured. A card needs large passes to be busy, and takes two at a time, so that one
 # computes while the other's results are copied. Starting the kernels of a pass may take 2 ms, in which a card computes
@@ -32,6 +33,7 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|failed to allocate memory|ALLOC_FAIL
 def open_session(ort: Any, bundle: Bundle, card: int, options: Any) -> CudaEngine:
     """Open a session on a card that has no fault(). Raises BundleError or DeviceMissing."""
     packed = ON_CUDA in bundle.manifest.graph.files
+    check_version(ON_CUDA if packed else "onnxruntime", ort.__version__, bundle.manifest)
     graph = bundle.graph(ON_CUDA if packed else "onnxruntime")
     if packed:  # the graph is fused already
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC

@@ -16,13 +16,14 @@ from ..bundle import Bundle
 from ..bundle.fields import Precision
 from ..bundle.heads import Heads
 from ..bundle.manifest import Manifest
-from ..bundle.sessions import onnxruntime_session
+from ..bundle.sessions import session_of
 from ..errors import BundleError, DeviceMissing, EngineError, EngineMissing
 from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
 from . import cards, cuda
 from .base import Engine, Outputs, Ports, line
+from .versions import check_version
 
 _PROVIDERS = ["CPUExecutionProvider"]
 # Padded tokens of a pass: small passes keep activations in the CPU's cache, and int8 weights are cheap to read again
@@ -90,8 +91,9 @@ def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Pat
 
 
 def open_session(bundle: Bundle, threads: int | None = None, saved_session: Path | None = None) -> OnnxRuntimeEngine:
-    """Open a session on the CPU, however slow. Raises BundleError."""
+    """Open a session on the CPU, however slow. Raises BundleError, or EngineMissing for an engine that is too old."""
     ort = _onnxruntime()
+    check_version("onnxruntime", ort.__version__, bundle.manifest)
     options = _cpu_options(ort, threads, bundle.manifest)
     graph = bundle.graph("onnxruntime")
     if saved_session is not None:
@@ -99,7 +101,7 @@ def open_session(bundle: Bundle, threads: int | None = None, saved_session: Path
         options.graph_optimization_level = (
             ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         )  # the saved graph is already optimized
-    disabled = list(onnxruntime_session(bundle.manifest).disabled_optimizers)
+    disabled = list(session_of("onnxruntime", bundle.manifest).disabled_optimizers)
     try:
         session = ort.InferenceSession(str(graph), options, providers=_PROVIDERS, disabled_optimizers=disabled)
     except Exception as error:
@@ -122,7 +124,7 @@ def save_session(bundle: Bundle, directory: Path) -> None:
     graph = str(bundle.graph("onnxruntime"))
     try:
         # This session is dropped: the test of a saved session is to load it from its files.
-        disabled = list(onnxruntime_session(bundle.manifest).disabled_optimizers)
+        disabled = list(session_of("onnxruntime", bundle.manifest).disabled_optimizers)
         ort.InferenceSession(graph, options, providers=_PROVIDERS, disabled_optimizers=disabled)
     except Exception as error:
         raise BundleError(f"{graph} cannot be saved: {line(error)}") from None
@@ -160,7 +162,7 @@ def _session_options(ort: Any, threads: int | None) -> Any:
 
 
 def _cpu_options(ort: Any, threads: int | None, manifest: Manifest) -> Any:
-    options, session = _session_options(ort, threads), onnxruntime_session(manifest)
+    options, session = _session_options(ort, threads), session_of("onnxruntime", manifest)
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[session.optimization])
     for name, value in session.config.items():
         options.add_session_config_entry(name, value)

@@ -23,6 +23,7 @@ from ..host.extras import install
 from ..host.telemetry import silenced
 from ..host.threads import available_cpus
 from .base import Outputs, Ports, line
+from .versions import check_version
 
 _BATCH_AND_PASS_TOKENS = {"int8": (384, 20), "fp32": (1024, 20)}  # benchmarks/LOG.md
 # A pass over more tokens than this gives its scratch memory back: 40 ms after a pass of seconds.
@@ -87,6 +88,7 @@ def load(bundle: Bundle, *, device: str, threads: int | None, saved_session: Pat
 def open_session(bundle: Bundle, threads: int | None = None, saved_session: Path | None = None) -> OpenVinoEngine:
     """Compile the bundle's graph, however slowly it runs here. Raises BundleError, or EngineError in a forked child."""
     ov = _openvino()
+    check_version("openvino", ov.__version__, bundle.manifest)
     _check_process()
     graph = bundle.graph("openvino")
     threads = threads or available_cpus()

@@ -17,9 +17,9 @@ from checkpoints import sentences
 from m3rt_export import export
 from own_lines import own_lines
 
-from m3rt import BundleError, DeviceMissing, EngineError, InputError, M3Encoder, M3rtError
+from m3rt import BundleError, DeviceMissing, EngineError, EngineMissing, InputError, M3Encoder, M3rtError
 from m3rt.bundle import open_bundle
-from m3rt.bundle.sessions import onnxruntime_session
+from m3rt.bundle.sessions import session_of
 from m3rt.engines import Heads, load_engine, reference_engine
 from m3rt.host.cpu import flags, has_vnni
 from m3rt.host.threads import available_cpus
@@ -284,7 +284,7 @@ COUNT_THREADS = """
 import sys
 import psutil, onnxruntime
 from m3rt.bundle import open_bundle
-from m3rt.bundle.sessions import onnxruntime_session
+from m3rt.bundle.sessions import session_of
 from m3rt.engines import load_engine
 from m3rt.host.threads import available_cpus
 bundle, process = open_bundle(sys.argv[1]), psutil.Process()
@@ -342,7 +342,7 @@ def test_without_vnni_the_weights_become_unsigned_so_that_no_product_saturates(
     manifest = open_bundle(older(bundle_int8, tmp_path)).manifest
     options = engine._cpu_options(ort, 1, manifest)
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    disabled = list(onnxruntime_session(manifest).disabled_optimizers)
+    disabled = list(session_of("onnxruntime", manifest).disabled_optimizers)
     ort.InferenceSession(str(bundle_int8 / "model.onnx"), options, disabled_optimizers=disabled)
     graph = onnx.load(tmp_path / "optimized.onnx", load_external_data=False).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -352,3 +352,17 @@ def test_without_vnni_the_weights_become_unsigned_so_that_no_product_saturates(
     np.testing.assert_allclose(
         M3Encoder(older(bundle_int8, tmp_path), threads=1).encode(text).dense_vecs, exact, atol=2e-3
     )
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_engine_that_is_too_old_is_refused_before_it_computes(
+    engine: str, bundle_int8: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = pytest.importorskip(engine)
+    M3Encoder(bundle_int8, engine=engine)
+    monkeypatch.setattr(package, "__version__", "1.29.0")  # of both: OpenVINO's have been years for long
+    message = rf"^{engine} 1.29.0 is installed, but int8 bundles are right from [\d.]+ on; run: pip install --upgrade "
+    with pytest.raises(EngineMissing, match=message):
+        M3Encoder(bundle_int8, engine=engine)
+    monkeypatch.setattr(package, "__version__", "3000.1.2-29999-abcdef")
+    M3Encoder(bundle_int8, engine=engine)
