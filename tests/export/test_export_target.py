@@ -12,6 +12,7 @@ from checkpoints import write_checkpoint
 from exports import TEXTS, encoder, refusal
 from m3rt_export import export
 from own_lines import own_lines
+from rights import lacks_rights
 
 from m3rt import M3Encoder, OutputError
 from m3rt.bundle import check_hashes, open_bundle
@@ -77,6 +78,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@lacks_rights
 @pytest.mark.parametrize("mode", [0o555, 0o000], ids=["unwritable", "unsearchable"])
 def test_a_forbidden_parent_is_one_line(checkpoint: Path, mode: int) -> None:
     with TemporaryDirectory() as parent:
