@@ -42,7 +42,10 @@ _WEIGHTS = (".bin", ".pt", ".safetensors")
 @click.option("--dense-only", is_flag=True, help="Leave out the sparse and ColBERT heads.")
 @click.option("--languages", metavar="CODES", help="Keep only the pieces of these languages' scripts, such as de,ja.")
 @click.option(
-    "--vocab-from", metavar="FILE", help="Keep only the pieces that these texts use, of JSON lines or others."
+    "--vocab-from",
+    metavar="FILE",
+    multiple=True,
+    help="Keep only the pieces that these texts use, of JSON lines or others; several files keep those of all.",
 )
 @click.option("--verify", is_flag=True, help="Export fp32 too, for a while, and measure what is lost beside it.")
 def command(
@@ -53,7 +56,7 @@ def command(
     revision: str | None,
     dense_only: bool,
     languages: str | None,
-    vocab_from: str | None,
+    vocab_from: tuple[str, ...],
     verify: bool,
 ) -> None:
     """Turn a checkpoint into a bundle.
@@ -68,7 +71,7 @@ def command(
     --verify does what m3rt verify --against does, on every engine of the bundle that is installed. The bundle is
     kept, and exit status 1 says that a check failed.
     """
-    if verify and precision == "fp32" and languages is None and vocab_from is None:
+    if verify and precision == "fp32" and languages is None and not vocab_from:
         raise InputError("--verify compares with fp32, which this export is; leave it out")
     try:
         from m3rt_export.exporter import export
@@ -81,7 +84,7 @@ def command(
 
     pruning: dict[str, Any] = {
         "languages": [code.strip() for code in (languages or "").split(",") if code.strip()],
-        "vocab_from": None if vocab_from is None else (record.text for record in TextFile(vocab_from)),
+        "vocab_from": (record.text for path in vocab_from for record in TextFile(path)) if vocab_from else None,
     }
     if languages is not None and not pruning["languages"]:
         raise InputError("--languages is empty, expected codes such as en,de")

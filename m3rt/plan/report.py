@@ -66,7 +66,10 @@ def commands(plan: Plan) -> list[str]:
         cut = f" --truncate-dim {plan.dim}" if plan.dim < m.dim else ""
         precision = "binary" if plan.dense == "binary" else "int8"
         options = f"--dense-precision {precision}{views}{cut}"
-        lines.append(f"m3rt encode -m {bundle} --passage -i chunks.jsonl -o part.parquet {options}")
+        lines.append(
+            f"m3rt encode -m {bundle} --passage -i chunks.jsonl -o part.parquet {options}  # for LanceDB, DuckDB"
+        )
+        lines.append(f"m3rt load PLACE -m {bundle} -i chunks.jsonl  # Qdrant, Milvus, PostgreSQL, Vespa")
     return lines
 
 

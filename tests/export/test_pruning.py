@@ -16,6 +16,7 @@ from m3rt_export import export
 from m3rt import M3Encoder
 from m3rt.bundle import Bundle, open_bundle
 from m3rt.bundle.golden import check
+from m3rt.cli import main
 from m3rt.compat.tokenizer import CompatTokenizer
 from m3rt.errors import BundleError
 from m3rt.evaluation import gate
@@ -53,6 +54,14 @@ def mixed_texts() -> list[str]:
 
 def pieces_of(bundle: Bundle) -> list[str]:
     return [piece for piece, _ in json.loads((bundle.path / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]]
+
+
+def test_the_command_keeps_the_pieces_of_several_files(checkpoint: Path, english: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("\n".join(ENGLISH[:2]))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"text": ENGLISH[2]}))
+    files = [f"--vocab-from={tmp_path / name}" for name in ("texts.txt", "queries.jsonl")]
+    assert main(["export", str(checkpoint), str(tmp_path / "bundle"), *files]) == 0
+    assert pieces_of(open_bundle(tmp_path / "bundle")) == pieces_of(english)
 
 
 @pytest.mark.parametrize("name", ["english", "latin"])
