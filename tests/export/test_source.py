@@ -77,7 +77,11 @@ def test_a_directory_has_no_revision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["/no/such/dir", "./bge-m3", "a/b/c", "bge m3/x", "../x", "https://hf.co/a/b"])
-def test_what_is_neither_directory_nor_id_is_refused(source: str) -> None:
+def test_what_is_neither_directory_nor_id_is_refused(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # beside which there is no folder x
     with pytest.raises(CheckpointError, match="neither a directory nor a Hub id"):
         resolve(source)
 
