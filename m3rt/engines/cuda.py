@@ -31,7 +31,7 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|failed to allocate memory|ALLOC_FAIL
 
 
 def open_session(ort: Any, bundle: Bundle, card: int, options: Any) -> CudaEngine:
-    """Open a session on a card that has no fault(). Raises BundleError or DeviceMissing."""
+    """Open a session on a card that has no fault(). Raises BundleError, DeviceMissing, or EngineMissing if too old."""
     packed = ON_CUDA in bundle.manifest.graph.files
     check_version(ON_CUDA if packed else "onnxruntime", ort.__version__, bundle.manifest)
     graph = bundle.graph(ON_CUDA if packed else "onnxruntime")
